@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backends by name. Each is imported when asked for, so that `fake` needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vla_policy.core.protocol import Backend
+
+
+def _fake(directory: str, options: Mapping[str, Any]) -> Backend:
+    from vla_policy.core.backends.fake import FakeBackend
+
+    return FakeBackend.from_options(options)
+
+
+def _pocket(directory: str, options: Mapping[str, Any]) -> Backend:
+    from vla_policy.core.backends.pocket import PocketBackend
+
+    return PocketBackend.load(directory, **options)
+
+
+def _pi0(directory: str, options: Mapping[str, Any]) -> Backend:
+    from vla_policy.core.backends.pi0 import Pi0Backend
+
+    return Pi0Backend.load(directory, **options)
+
+
+def _onnx(directory: str, options: Mapping[str, Any]) -> Backend:
+    from vla_policy.core.backends.onnx import OnnxBackend
+
+    return OnnxBackend.load(directory, **options)
+
+
+BACKENDS: dict[str, Callable[[str, Mapping[str, Any]], Backend]] = {
+    "fake": _fake,
+    "pocket": _pocket,
+    "pi0": _pi0,
+    "onnx": _onnx,
+}
+
+
+def load_backend(name: str, directory: str = "", **options: Any) -> Backend:
+    """Loads a backend.
+
+    Args:
+        name: a key of `BACKENDS`.
+        directory: checkpoint directory; unused by `fake`.
+        options: the backend's own keyword arguments.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"backend {name!r} is unknown, known: {sorted(BACKENDS)}")
+    return BACKENDS[name](directory, options)
