@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one declaration of a node's parameters: a YAML schema, and the checks that follow from it.
+
+A schema file maps a parameter's name to its entry::
+
+    n_candidates:
+      type: int
+      default: 1
+      bounds: [1, 64]
+      description: Candidate chunks per decision.
+
+`type` is bool, int, double, string, or one of these with `_array`. Optional keys: `bounds` (inclusive; applies to each
+element of an array), `one_of`, `length` (of an array), `read_only` (fixed after start), `locked_while_armed`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_SCALARS: dict[str, type] = {"bool": bool, "int": int, "double": float, "string": str}
+_KEYS = {
+    "type", "default", "description", "bounds", "one_of", "length", "read_only", "locked_while_armed",
+}  # fmt: skip
+
+
+class ParameterError(ValueError):
+    """A parameter, or a schema, that cannot be accepted; the text names value and range."""
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """Declaration of one parameter."""
+
+    name: str
+    type: str
+    default: Any
+    description: str
+    bounds: tuple[float, float] | None = None
+    one_of: tuple[Any, ...] | None = None
+    length: int | None = None
+    read_only: bool = False
+    locked_while_armed: bool = False
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the value is a list."""
+        return self.type.endswith("_array")
+
+    def check(self, value: Any) -> Any:
+        """Return the value in its canonical type.
+
+        Raises:
+            ParameterError: Wrong type, not finite, outside the bounds, or not one of the choices.
+        """
+        if not self.is_array:
+            return self._check_element(value)
+        if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+            raise ParameterError(f"{self.name} = {value!r}: expected {self.type}")
+        if self.length is not None and len(value) != self.length:
+            raise ParameterError(f"{self.name} has {len(value)} elements, expected {self.length}")
+        return [self._check_element(element) for element in value]
+
+    def _check_element(self, value: Any) -> Any:
+        kind = _SCALARS[self.type.removesuffix("_array")]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not kind:
+            raise ParameterError(f"{self.name} = {value!r}: expected {self.type}, got {type(value).__name__}")
+        # Finiteness comes before range: every comparison with NaN is false.
+        if kind is float and not math.isfinite(value):
+            raise ParameterError(f"{self.name} = {value!r}: must be finite")
+        if self.bounds is not None and not (self.bounds[0] <= value <= self.bounds[1]):
+            raise ParameterError(f"{self.name} = {value!r}: outside [{self.bounds[0]}, {self.bounds[1]}]")
+        if self.one_of is not None and value not in self.one_of:
+            raise ParameterError(f"{self.name} = {value!r}: not one of {', '.join(map(repr, self.one_of))}")
+        return value
+
+
+@dataclass(frozen=True)
+class Schema:
+    """All parameters of one node."""
+
+    specs: Mapping[str, ParameterSpec]
+
+    @classmethod
+    def load(cls, path: Path, *, include: Path | None = None) -> Schema:
+        """Read a schema file, and the entries that all nodes share.
+
+        Raises:
+            ParameterError: The file does not follow the format, or a default breaks its own rules.
+        """
+        entries: dict[str, Any] = {}
+        for file in (include, path):
+            if file is not None:
+                entries |= yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        return cls({name: _spec(name, entry) for name, entry in entries.items()})
+
+    def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Check values by name.
+
+        Raises:
+            ParameterError: An unknown name, or a value that its entry refuses.
+        """
+        unknown = sorted(set(values) - set(self.specs))
+        if unknown:
+            raise ParameterError(f"unknown parameter {unknown[0]!r}")
+        return {name: self.specs[name].check(value) for name, value in values.items()}
+
+
+def _spec(name: str, entry: Mapping[str, Any]) -> ParameterSpec:
+    missing = {"type", "default", "description"} - set(entry)
+    if missing or set(entry) - _KEYS:
+        raise ParameterError(f"{name}: missing {sorted(missing)}, unknown {sorted(set(entry) - _KEYS)}")
+    if entry["type"].removesuffix("_array") not in _SCALARS:
+        raise ParameterError(f"{name}: unknown type {entry['type']!r}")
+    spec = ParameterSpec(
+        name=name,
+        type=entry["type"],
+        default=entry["default"],
+        description=entry["description"],
+        bounds=tuple(entry["bounds"]) if "bounds" in entry else None,
+        one_of=tuple(entry["one_of"]) if "one_of" in entry else None,
+        length=entry.get("length"),
+        read_only=bool(entry.get("read_only", False)),
+        locked_while_armed=bool(entry.get("locked_while_armed", False)),
+    )
+    spec.check(spec.default)
+    return spec

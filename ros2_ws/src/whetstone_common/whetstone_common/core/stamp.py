@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Identity of one lap of the ring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Stamp:
+    """Which lap a piece of data belongs to.
+
+    Ordering follows (epoch, episode, request_id), so "newer" is a plain comparison.
+
+    Attributes:
+        epoch: Identity of the arm_node run (nanoseconds at its start).
+        episode: Episode number within the epoch, 0 for none.
+        request_id: Request number within the epoch, from 1.
+        sequence: Request number within the episode, from 0.
+        observation_ns: Stamp of the observation, ROS time in nanoseconds.
+    """
+
+    epoch: int
+    episode: int
+    request_id: int
+    sequence: int = 0
+    observation_ns: int = 0
+
+    def same_request(self, other: Stamp) -> bool:
+        """Whether both belong to one request; the observation time may have been filled in later."""
+        return (self.epoch, self.episode, self.request_id) == (other.epoch, other.episode, other.request_id)

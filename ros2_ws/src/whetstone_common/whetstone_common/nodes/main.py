@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry point shared by all nodes: build, spin, and stop in order on SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from whetstone_common.core.parameters import ParameterError
+from whetstone_common.nodes.node import WhetstoneNode
+
+_BAD_PARAMETERS = 2
+# How late a signal may be noticed while nothing arrives.
+_SPIN_TIMEOUT_S = 0.1
+
+
+class _StopFlag:
+    """Set by the first SIGINT or SIGTERM; later ones change nothing, so they cannot cut the stop short."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_set = True
+
+
+def run(factory: Callable[[], WhetstoneNode]) -> None:
+    """Run one node until SIGINT or SIGTERM, then hold, flush and exit with 0."""
+    stop = _StopFlag()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = factory()
+    except ParameterError as error:
+        print(f"refused to start: {error}", file=sys.stderr)
+        rclpy.shutdown()
+        sys.exit(_BAD_PARAMETERS)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        node.autostart()
+        while not stop.is_set:
+            executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
+    finally:
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown()

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node that all of ours derive from: parameters by schema, guarded callbacks, a status with a reason."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import get_package_share_directory
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from vla_interfaces.msg import NodeStatus
+
+from whetstone_common.core.parameters import ParameterError, Schema
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes import qos
+
+_STATUS_PERIOD_S = 0.5
+# Read by tests only: "<callback>:<n>" makes the n-th call of that callback raise.
+_FAIL_ENV = "WHETSTONE_FAIL_CALLBACK"
+_ROS_OWN = {"use_sim_time", "start_type_description_service"}
+
+
+class InjectedFailure(RuntimeError):
+    """Raised on request of a test."""
+
+
+class WhetstoneNode(LifecycleNode):
+    """Lifecycle node with one set-up hook, one tear-down hook and one safe-action hook.
+
+    Derived classes override `on_setup`, `on_start`, `on_stop`, `on_teardown`, `safe_action`, `check_parameters`.
+    Every callback handed to `create_subscription`, `create_timer` and `create_service` is guarded: an exception leads to
+    `safe_action`, state ERROR with a reason, a counter and one traceback in the log; it never leaves the executor.
+    """
+
+    def __init__(self, name: str, *, package: str, **kwargs: Any) -> None:
+        """Declare all parameters of `<share of package>/config/<name>_params.yaml`.
+
+        Args:
+            name: Node name and stem of the schema file.
+            package: Package whose share directory holds the schema.
+            kwargs: Passed on to the ROS node (context, namespace, parameter_overrides...).
+
+        Raises:
+            ParameterError: A given value is unknown, of the wrong type, not finite or out of range.
+        """
+        super().__init__(name, **kwargs)
+        self.epoch_ns = time.time_ns()
+        self.counters: Counter[str] = Counter()
+        self.guarded_names: list[str] = []
+        self._calls: Counter[str] = Counter()
+        self._tracebacks: set[str] = set()
+        self.status = (State.UNCONFIGURED, Reason.NONE, "")
+        self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        share = Path(get_package_share_directory(package))
+        common = Path(get_package_share_directory("whetstone_common"))
+        self.schema = Schema.load(
+            share / "config" / f"{name}_params.yaml", include=common / "config" / "common_params.yaml"
+        )
+        self._values: dict[str, Any] = {}
+        self._declare()
+        self._status_publisher = self.create_publisher(NodeStatus, "node_status", qos.LATCHED)
+        self.create_steady_timer(_STATUS_PERIOD_S, self.publish_status)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def on_setup(self) -> None:
+        """Create what the node needs; may raise."""
+
+    def on_start(self) -> None:
+        """Begin to work; may raise."""
+
+    def on_stop(self) -> None:
+        """Cease to work."""
+
+    def on_teardown(self) -> None:
+        """Release everything; must cope with a half-finished set-up."""
+
+    def safe_action(self, reason: Reason) -> None:
+        """Bring whatever the node drives into a safe state."""
+
+    def check_parameters(self, values: dict[str, Any]) -> None:
+        """Cross-field checks.
+
+        Raises:
+            ParameterError: The set as a whole makes no sense.
+        """
+
+    def is_armed(self) -> bool:
+        """Whether parameters that are locked while armed must stay as they are."""
+        return False
+
+    # ---- parameters ------------------------------------------------------------------------------------------------
+
+    def param(self, name: str) -> Any:
+        """Current value of a parameter."""
+        return self._values[name]
+
+    def _declare(self) -> None:
+        overrides = {k: p.value for k, p in self._parameter_overrides.items() if k not in _ROS_OWN}
+        given = self.schema.check(overrides)
+        values = {name: spec.default for name, spec in self.schema.specs.items()} | given
+        self.check_parameters(values)
+        for name, spec in self.schema.specs.items():
+            kind = Parameter.Type.from_parameter_value(values[name] if values[name] != [] else [""])
+            if spec.is_array and values[name] == []:
+                kind = Parameter.Type[spec.type.upper()]
+            unit_range = f" Range [{spec.bounds[0]}, {spec.bounds[1]}]." if spec.bounds else ""
+            descriptor = ParameterDescriptor(
+                name=name,
+                type=kind.value,
+                description=spec.description + unit_range,
+                read_only=spec.read_only,
+            )
+            self.declare_parameter(name, values[name], descriptor, ignore_override=True)
+        self._values = values
+        self.add_on_set_parameters_callback(self._may_set)
+        self.add_post_set_parameters_callback(self._has_set)
+
+    def _may_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        try:
+            given = self.schema.check({p.name: p.value for p in parameters if p.name not in _ROS_OWN})
+            for name in given:
+                if self.schema.specs[name].locked_while_armed and self.is_armed():
+                    raise ParameterError(f"{name} is locked while armed")
+            self.check_parameters(self._values | given)
+        except ParameterError as error:
+            self.counters["parameter_refused"] += 1
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _has_set(self, parameters: list[Parameter]) -> None:
+        self._values |= self.schema.check({p.name: p.value for p in parameters if p.name not in _ROS_OWN})
+
+    # ---- guarded callbacks -----------------------------------------------------------------------------------------
+
+    def guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a callback so that its exception becomes a safe action, a state and a counter."""
+        name = getattr(callback, "__name__", type(callback).__name__)
+        self.guarded_names.append(name)
+
+        @functools.wraps(callback)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            try:
+                self._maybe_fail(name)
+                return callback(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - this is the boundary
+                self.fail(name, error)
+                # A service must answer; its response is the last argument, left at its defaults (success = false).
+                return args[-1] if args and hasattr(args[-1], "success") else None
+
+        return wrapper
+
+    def fail(self, where: str, error: BaseException) -> None:
+        """Report an exception of a callback or a thread: safe action, counter, state ERROR, one traceback."""
+        self.counters["callback_exceptions"] += 1
+        if where not in self._tracebacks:
+            self._tracebacks.add(where)
+            self.get_logger().error(f"{where}: {''.join(traceback.format_exception(error))}")
+        try:
+            self.safe_action(Reason.CALLBACK_EXCEPTION)
+        finally:
+            self.set_state(State.ERROR, Reason.CALLBACK_EXCEPTION, f"{where}: {error}")
+
+    def _maybe_fail(self, name: str) -> None:
+        wanted = os.environ.get(_FAIL_ENV)
+        if not wanted:
+            return
+        self._calls[name] += 1
+        if wanted == f"{name}:{self._calls[name]}":
+            raise InjectedFailure(f"call {self._calls[name]} of {name}")
+
+    def create_subscription(self, msg_type: Any, topic: str, callback: Any, profile: Any, **kwargs: Any) -> Any:
+        """As rclpy's, guarded."""
+        return super().create_subscription(msg_type, topic, self.guarded(callback), profile, **kwargs)
+
+    def create_service(self, srv_type: Any, srv_name: str, callback: Any, **kwargs: Any) -> Any:
+        """As rclpy's, guarded."""
+        own = not srv_name.startswith("~/") or "parameter" not in srv_name
+        wrapped = self.guarded(callback) if own and hasattr(self, "counters") else callback
+        return super().create_service(srv_type, srv_name, wrapped, **kwargs)
+
+    def create_steady_timer(self, period_s: float, callback: Callable[[], None], **kwargs: Any) -> Any:
+        """Timer on the steady clock, guarded: a stopped or jumping ROS clock does not stop it."""
+        return super().create_timer(period_s, self.guarded(callback), clock=self.steady_clock, **kwargs)
+
+    # ---- status ----------------------------------------------------------------------------------------------------
+
+    def set_state(self, state: State, reason: Reason = Reason.NONE, detail: str = "") -> None:
+        """Change state; published at once, and logged when it is news."""
+        if (state, reason, detail) == self.status:
+            return
+        news = self.status[:2] != (state, reason)
+        self.status = (state, reason, detail)
+        if news:
+            self.get_logger().info(f"{state.name} {reason.name} {detail}".rstrip())
+        self.publish_status()
+
+    def publish_status(self) -> None:
+        """Publish state, reason and counters."""
+        state, reason, detail = self.status
+        counters = dict(self.counters)
+        self._status_publisher.publish(
+            NodeStatus(
+                node=self.get_fully_qualified_name(),
+                node_epoch=self.epoch_ns,
+                state=int(state),
+                reason=int(reason),
+                detail=detail,
+                counter_names=list(counters),
+                counters=list(counters.values()),
+                time=self.get_clock().now().to_msg(),
+            )
+        )
+
+    # ---- lifecycle -------------------------------------------------------------------------------------------------
+
+    def autostart(self) -> None:
+        """Configure and activate, when the parameter of that name says so."""
+        if not self.param("autostart"):
+            return
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Run the set-up hook."""
+        self.set_state(State.STARTING)
+        return self._transition(self.on_setup, undo=self.on_teardown)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run the start hook."""
+        super().on_activate(state)
+        return self._transition(self.on_start, undo=self.on_stop)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Safe action, then the stop hook."""
+        self.safe_action(Reason.SHUTDOWN)
+        super().on_deactivate(state)
+        result = self._transition(self.on_stop)
+        self.set_state(State.STARTING, Reason.SHUTDOWN, "inactive")
+        return result
+
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Run the tear-down hook."""
+        result = self._transition(self.on_teardown)
+        self.set_state(State.UNCONFIGURED)
+        return result
+
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Safe action and tear-down."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Safe action, stop, tear down; safe to call in any state and more than once."""
+        if self.status[0] == State.FINALIZED:
+            return
+        for step in (functools.partial(self.safe_action, Reason.SHUTDOWN), self.on_stop, self.on_teardown):
+            try:
+                step()
+            except Exception:  # noqa: BLE001 - the remaining steps must still run
+                self.get_logger().error(traceback.format_exc())
+        self.set_state(State.FINALIZED, Reason.SHUTDOWN)
+
+    def _transition(
+        self, hook: Callable[[], None], undo: Callable[[], None] | None = None
+    ) -> TransitionCallbackReturn:
+        try:
+            hook()
+        except Exception as error:  # noqa: BLE001 - reported in full, never swallowed
+            self.fail(hook.__name__, error)
+            if undo is not None:
+                undo()
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+
+def guarded_callbacks(node: WhetstoneNode) -> Iterable[str]:
+    """Names of all guarded callbacks, for tests that walk them."""
+    return tuple(dict.fromkeys(node.guarded_names))
