@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an episode looks: colours, light and the small errors of a camera's mounting, drawn by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim_bridge.core.gl import mujoco
+from sim_bridge.core.scene import FRONT_POSITION_M, FRONT_TARGET_M, LAMPS
+from sim_bridge.core.tasks import COLOURS
+
+Array = npt.NDArray[np.float64]
+
+COLOUR_NOISE = 0.06
+LAMP_RANGE = (0.25, 0.55)
+TABLE_RANGE = ((0.45, 0.42, 0.38), (0.80, 0.75, 0.70))
+FRONT_NOISE_M = 0.012
+WRIST_NOISE_RAD = 0.015
+WRIST_NOISE_M = 0.002
+
+
+class Looks:
+    """Draws the looks of episodes into a compiled model, each time from the model's own values."""
+
+    def __init__(self, model: Any, bodies: Sequence[str]) -> None:
+        """Remember where everything is in `model`, and its nominal wrist camera."""
+        self._model = model
+        self._geoms = {name: np.flatnonzero(model.geom_bodyid == model.body(name).id) for name in bodies}
+        self._front = model.camera("front").id
+        self._wrist = next(k for k in range(model.ncam) if model.camera(k).name.endswith("wrist"))
+        self._wrist_position = model.cam_pos[self._wrist].copy()
+        self._wrist_quaternion = model.cam_quat[self._wrist].copy()
+        self._lamps = [model.light(name).id for name in LAMPS]
+        self._lamp_directions = model.light_dir[self._lamps].copy()
+
+    def draw(self, rng: np.random.Generator, colours: Mapping[str, str]) -> None:
+        """Draw one episode's looks.
+
+        Args:
+            rng: Source of all randomness.
+            colours: Colour name of each body.
+        """
+        for name, geoms in self._geoms.items():
+            shade = np.clip(np.array(COLOURS[colours[name]]) + rng.uniform(-COLOUR_NOISE, COLOUR_NOISE, 3), 0.0, 1.0)
+            self._model.geom_rgba[geoms, :3] = shade
+        self._model.geom_rgba[self._model.geom("table").id, :3] = rng.uniform(*TABLE_RANGE)
+        for lamp, direction in zip(self._lamps, self._lamp_directions, strict=True):
+            self._model.light_diffuse[lamp] = rng.uniform(*LAMP_RANGE)
+            self._model.light_dir[lamp] = direction + rng.uniform(-0.15, 0.15, 3)
+        self._aim_front(rng)
+        self._turn_wrist(rng)
+
+    def _aim_front(self, rng: np.random.Generator) -> None:
+        position = np.array(FRONT_POSITION_M) + rng.uniform(-FRONT_NOISE_M, FRONT_NOISE_M, 3)
+        target = np.array(FRONT_TARGET_M) + rng.uniform(-FRONT_NOISE_M, FRONT_NOISE_M, 3)
+        self._model.cam_pos[self._front] = position
+        self._model.cam_quat[self._front] = look_at(position, target)
+
+    def _turn_wrist(self, rng: np.random.Generator) -> None:
+        turn = np.empty(4)
+        vector = rng.uniform(-WRIST_NOISE_RAD, WRIST_NOISE_RAD, 3)
+        angle = float(np.linalg.norm(vector))
+        mujoco.mju_axisAngle2Quat(turn, vector / angle if angle > 0.0 else np.array([1.0, 0.0, 0.0]), angle)
+        mujoco.mju_mulQuat(self._model.cam_quat[self._wrist], self._wrist_quaternion, turn)
+        noise = rng.uniform(-WRIST_NOISE_M, WRIST_NOISE_M, 3)
+        self._model.cam_pos[self._wrist] = self._wrist_position + noise
+
+
+def look_at(position: Array, target: Array) -> Array:
+    """(w, x, y, z) of a camera at `position` (3,) m that looks at `target` (3,) m, its image upright."""
+    back = (position - target) / math.dist(position, target)
+    right = np.cross([0.0, 0.0, 1.0], back)
+    right /= np.linalg.norm(right)
+    rotation = np.column_stack([right, np.cross(back, right), back])
+    out = np.empty(4)
+    mujoco.mju_mat2Quat(out, rotation.reshape(-1))
+    return out

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One simulated cell: reset by seed, step by joint targets, look through its cameras, ask for the truth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from whetstone_common.core.kinematics import Pose
+
+from sim_bridge.core.arm import PANDA, ArmModel
+from sim_bridge.core.gl import mujoco
+from sim_bridge.core.looks import Looks
+from sim_bridge.core.scene import CAMERAS, TIMESTEP_S, build_spec
+from sim_bridge.core.tasks import Layout, PairState, get_task
+
+Array = npt.NDArray[np.float64]
+Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+
+START_NOISE_RAD = 0.05  # how far each joint starts from home at most
+SETTLE_STEPS = 50
+LAYOUT_STREAM, ARM_STREAM, LOOKS_STREAM = range(3)
+
+
+class Stage(IntEnum):
+    """How far the instructed pair has come."""
+
+    REACH = 0
+    GRASPED = 1
+    CARRIED = 2
+    OVER_GOAL = 3
+    DONE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a real arm does not know. Positions (3,) m in the base frame.
+
+    Attributes:
+        task: Name of the task.
+        instruction: The words the policy is given now.
+        true_instruction: The words of the pair drawn at reset, on which success is judged.
+        success: Whether that pair is done at this tick.
+        stage: How far it has come.
+        progress: The same as a number that grows from 0 to 1.
+        object_position: Centre of the instructed object.
+        goal_position: Where its centre should end.
+        object_yaw_rad: Turn of the object about the vertical.
+        goal_yaw_rad: Turn of the goal about the vertical.
+        grasped: Whether both fingers touch the object.
+        touched: Whether any part of the robot touches the object.
+    """
+
+    task: str
+    instruction: str
+    true_instruction: str
+    success: bool
+    stage: Stage
+    progress: float
+    object_position: Array
+    goal_position: Array
+    object_yaw_rad: float
+    goal_yaw_rad: float
+    grasped: bool
+    touched: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Sense:
+    """The robot's own state with the truth: what the scripted expert acts on.
+
+    Attributes:
+        tcp: Measured TCP pose.
+        joints: (7,) rad measured.
+        opening: Gripper opening, 1 open, 0 closed.
+        truth: State of the instructed pair.
+    """
+
+    tcp: Pose
+    joints: Array
+    opening: float
+    truth: Truth
+
+
+class World:
+    """A simulated arm at a table, for one task.
+
+    Args:
+        task: Name of a registered task.
+        image_size: Width and height of both cameras' images (px).
+        control_hz: Ticks per second.
+        arm: The arm to simulate.
+
+    Raises:
+        ValueError: If the task is unknown or the tick is not a whole number of physics steps.
+    """
+
+    def __init__(self, task: str, *, image_size: int = 96, control_hz: float = 20.0, arm: ArmModel = PANDA) -> None:
+        self._task = get_task(task)
+        self._arm = arm
+        self._substeps = round(1.0 / control_hz / TIMESTEP_S)
+        if self._substeps < 1 or not math.isclose(self._substeps * TIMESTEP_S * control_hz, 1.0):
+            raise ValueError(f"control_hz {control_hz} is not a whole number of {TIMESTEP_S} s physics steps")
+        self._image_size = image_size
+        self._model = _compile_scene(self._task.name, arm).__copy__()
+        self._data = mujoco.MjData(self._model)
+        self._looks = Looks(self._model, [body.name for body in self._task.bodies])
+        self._renderer: Any = None
+        self._look_up()
+        self.tick = 0
+        self.reset(0)
+
+    def _look_up(self) -> None:
+        model, arm = self._model, self._arm
+        joints = [model.joint(name) for name in arm.ros_joints]
+        self._joint_address = np.array([joint.qposadr[0] for joint in joints])
+        self._velocity_address = np.array([joint.dofadr[0] for joint in joints])
+        self._actuators = np.array([model.actuator(name).id for name in arm.ros_joints])
+        self._gripper_address = int(model.joint(arm.prefix + arm.gripper_joint).qposadr[0])
+        self._gripper_actuator = model.actuator(arm.prefix + arm.gripper_actuator).id
+        self._tcp = model.site(arm.prefix + "tcp").id
+        self._bodies = {body.name: model.body(body.name).id for body in self._task.bodies}
+        self._pads = tuple(model.body(f"{arm.prefix}{side}_pad").id for side in ("left", "right"))
+        first = model.body(arm.prefix + "link0").id
+        self._is_robot = np.arange(model.nbody) >= first
+        self.joint_lower = model.jnt_range[[joint.id for joint in joints], 0].copy()
+        self.joint_upper = model.jnt_range[[joint.id for joint in joints], 1].copy()
+
+    # -- episodes ---------------------------------------------------------------------------------------------
+
+    def reset(self, seed: int) -> None:
+        """Start the episode of `seed`; the same seed is the same episode, bit for bit."""
+        layout_rng, arm_rng, looks_rng = (np.random.default_rng([seed, k]) for k in range(3))
+        self._layout = self._task.draw(layout_rng)
+        self._instruction = self._layout.instruction
+        mujoco.mj_resetData(self._model, self._data)
+        self._looks.draw(looks_rng, self._layout.colours)
+        self._place_arm(arm_rng)
+        self._place_bodies()
+        for _ in range(SETTLE_STEPS):
+            mujoco.mj_step(self._model, self._data)
+        self._data.time = 0.0
+        self.tick = 0
+        mujoco.mj_forward(self._model, self._data)
+
+    def _place_arm(self, rng: np.random.Generator) -> None:
+        start = np.asarray(self._arm.home_rad) + rng.uniform(-START_NOISE_RAD, START_NOISE_RAD, len(self._actuators))
+        self._data.qpos[self._joint_address] = start
+        self._data.ctrl[self._actuators] = start
+        self._data.ctrl[self._gripper_actuator] = 0.0
+
+    def _place_bodies(self) -> None:
+        for name, placement in self._layout.placements.items():
+            turn = np.array([math.cos(placement.yaw_rad / 2), 0.0, 0.0, math.sin(placement.yaw_rad / 2)])
+            mocap = self._model.body_mocapid[self._bodies[name]]
+            if mocap >= 0:
+                self._data.mocap_pos[mocap], self._data.mocap_quat[mocap] = placement.position, turn
+            else:
+                address = int(self._model.joint(name).qposadr[0])
+                self._data.qpos[address : address + 7] = (*placement.position, *turn)
+
+    def step(self, joint_targets: npt.ArrayLike, gripper_opening: float) -> None:
+        """Advance one tick, the command moving evenly from the last one to this one.
+
+        Args:
+            joint_targets: (7,) rad.
+            gripper_opening: 1 open, 0 closed.
+
+        Raises:
+            ValueError: If a size is wrong or a number is not finite.
+        """
+        wanted = self._control(joint_targets, gripper_opening)
+        before = self._data.ctrl.copy()
+        for k in range(1, self._substeps + 1):
+            self._data.ctrl[:] = before + (wanted - before) * (k / self._substeps)
+            mujoco.mj_step(self._model, self._data)
+        self._finish(1)
+
+    def advance(self, joint_targets: npt.ArrayLike, gripper_opening: float, steps: int) -> None:
+        """Run `steps` physics steps at a constant command, for a caller that paces and interpolates itself."""
+        self._data.ctrl[:] = self._control(joint_targets, gripper_opening)
+        mujoco.mj_step(self._model, self._data, steps)
+        self._finish(0)
+
+    def _finish(self, ticks: int) -> None:
+        # mj_step ends with velocities integrated but positions of bodies and sites one step behind.
+        mujoco.mj_forward(self._model, self._data)
+        self.tick += ticks
+
+    def _control(self, joint_targets: npt.ArrayLike, gripper_opening: float) -> Array:
+        joints = np.asarray(joint_targets, dtype=np.float64)
+        if joints.shape != self._actuators.shape:
+            raise ValueError(f"expected {len(self._actuators)} joint targets, got shape {joints.shape}")
+        if not (np.isfinite(joints).all() and math.isfinite(gripper_opening)):
+            raise ValueError("the command is not finite")
+        wanted: Array = self._data.ctrl.copy()
+        wanted[self._actuators] = np.clip(joints, self.joint_lower, self.joint_upper)
+        wanted[self._gripper_actuator] = self._arm.gripper_ctrl_closed * (1.0 - min(1.0, max(0.0, gripper_opening)))
+        return wanted
+
+    # -- what a real arm tells --------------------------------------------------------------------------------
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task."""
+        return self._task.name
+
+    @property
+    def image_size(self) -> int:
+        """Width and height of the images (px)."""
+        return self._image_size
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time since the reset."""
+        return float(self._data.time)
+
+    def joint_positions(self) -> Array:
+        """(7,) rad."""
+        return np.array(self._data.qpos[self._joint_address])
+
+    def joint_velocities(self) -> Array:
+        """(7,) rad/s."""
+        return np.array(self._data.qvel[self._velocity_address])
+
+    def gripper_opening(self) -> float:
+        """1 fully open, 0 fully closed."""
+        closed = float(self._data.qpos[self._gripper_address]) / self._arm.gripper_joint_closed_rad
+        return min(1.0, max(0.0, 1.0 - closed))
+
+    def command(self) -> tuple[Array, float]:
+        """The joint targets (7,) rad and gripper opening that the simulated controller holds now."""
+        closed = float(self._data.ctrl[self._gripper_actuator]) / self._arm.gripper_ctrl_closed
+        return np.array(self._data.ctrl[self._actuators]), 1.0 - closed
+
+    def tcp_pose(self) -> Pose:
+        """Measured TCP pose in the base frame."""
+        return Pose(self._data.site_xpos[self._tcp].copy(), self._data.site_xmat[self._tcp].reshape(3, 3).copy())
+
+    def render(self, camera: str) -> Image:
+        """Image of `camera` ("front" or "wrist"), (H, W, 3) uint8 RGB. Call from one thread only."""
+        if camera not in CAMERAS:
+            raise ValueError(f"unknown camera {camera!r}; there are {', '.join(CAMERAS)}")
+        if self._renderer is None:
+            self._renderer = mujoco.Renderer(self._model, self._image_size, self._image_size, max_geom=400)
+        name = camera if camera == "front" else self._arm.prefix + camera
+        self._renderer.update_scene(self._data, camera=name)
+        image: Image = self._renderer.render()
+        return image
+
+    def close(self) -> None:
+        """Free the OpenGL context; call from the thread that rendered."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    # -- what it does not -------------------------------------------------------------------------------------
+
+    @property
+    def instruction(self) -> str:
+        """The words given to the policy. Setting them does not change what success is judged on."""
+        return self._instruction
+
+    @instruction.setter
+    def instruction(self, words: str) -> None:
+        self._instruction = words
+
+    @property
+    def layout(self) -> Layout:
+        """What this episode's seed decided."""
+        return self._layout
+
+    def sense(self) -> Sense:
+        """Robot state and truth together."""
+        return Sense(self.tcp_pose(), self.joint_positions(), self.gripper_opening(), self.truth())
+
+    def truth(self) -> Truth:
+        """State of the pair drawn at reset."""
+        thing, goal = (self._bodies[name] for name in (self._layout.object_name, self._layout.goal_name))
+        position = self._data.xpos[thing].copy()
+        goal_position = self._data.xpos[goal] + np.array([0.0, 0.0, self._task.goal_offset_z_m])
+        grasped, touched = self._contacts(thing)
+        pair = PairState(
+            error=self._data.xmat[goal].reshape(3, 3).T @ (position - goal_position),
+            tilt_rad=math.acos(min(1.0, abs(float(self._data.xmat[thing][8])))),
+            speed_m_s=float(np.linalg.norm(self._data.cvel[thing][3:])),
+            touched=touched,
+        )
+        done = self._task.done(pair)
+        stage = self._stage(pair, grasped, position[2] - self._layout.placements[self._layout.object_name].position[2])
+        stage = Stage.DONE if done else stage
+        return Truth(
+            task=self._task.name,
+            instruction=self._instruction,
+            true_instruction=self._layout.instruction,
+            success=done,
+            stage=stage,
+            progress=self._progress(stage, pair, position),
+            object_position=position,
+            goal_position=goal_position,
+            object_yaw_rad=_yaw(self._data.xmat[thing]),
+            goal_yaw_rad=_yaw(self._data.xmat[goal]),
+            grasped=grasped,
+            touched=touched,
+        )
+
+    def _contacts(self, body: int) -> tuple[bool, bool]:
+        owner = self._model.geom_bodyid[self._data.contact.geom]  # (contacts, 2)
+        others = np.where(owner[:, 0] == body, owner[:, 1], owner[:, 0])[(owner == body).any(axis=1)]
+        return all((others == pad).any() for pad in self._pads), bool(self._is_robot[others].any())
+
+    @staticmethod
+    def _stage(pair: PairState, grasped: bool, lift_m: float) -> Stage:
+        if not grasped:
+            return Stage.REACH
+        if pair.error_xy_m < 0.02:
+            return Stage.OVER_GOAL
+        return Stage.CARRIED if lift_m > 0.02 else Stage.GRASPED
+
+    def _progress(self, stage: Stage, pair: PairState, position: Array) -> float:
+        if stage == Stage.DONE:
+            return 1.0
+        if stage == Stage.REACH:
+            reach = float(np.linalg.norm(self._data.site_xpos[self._tcp] - position))
+            return 0.3 * math.exp(-reach / 0.1)
+        return 0.3 + 0.6 * math.exp(-float(np.linalg.norm(pair.error)) / 0.1)
+
+
+@cache
+def _compile_scene(task: str, arm: ArmModel) -> Any:
+    return build_spec(arm, get_task(task).bodies).compile()
+
+
+def _yaw(flat_rotation: Array) -> float:
+    return math.atan2(flat_rotation[3], flat_rotation[0])
