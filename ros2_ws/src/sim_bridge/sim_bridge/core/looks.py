@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sim_bridge.core.gl import mujoco
-from sim_bridge.core.scene import FRONT_POSITION_M, FRONT_TARGET_M, LAMPS
+from sim_bridge.core.scene import FRONT_POSITION_M, FRONT_TARGET_M, LAMPS, look_at
 from sim_bridge.core.tasks import COLOURS
 
 Array = npt.NDArray[np.float64]
 
 COLOUR_NOISE = 0.06
-LAMP_RANGE = (0.25, 0.55)
-TABLE_RANGE = ((0.45, 0.42, 0.38), (0.80, 0.75, 0.70))
+LAMP_RANGE = (0.20, 0.45)
+TABLE_GREY_RANGE = (0.35, 0.75)
+TABLE_TINT = 0.05
 FRONT_NOISE_M = 0.012
 WRIST_NOISE_RAD = 0.015
 WRIST_NOISE_M = 0.002
@@ -48,7 +48,8 @@ class Looks:
         for name, geoms in self._geoms.items():
             shade = np.clip(np.array(COLOURS[colours[name]]) + rng.uniform(-COLOUR_NOISE, COLOUR_NOISE, 3), 0.0, 1.0)
             self._model.geom_rgba[geoms, :3] = shade
-        self._model.geom_rgba[self._model.geom("table").id, :3] = rng.uniform(*TABLE_RANGE)
+        table = rng.uniform(*TABLE_GREY_RANGE) + rng.uniform(-TABLE_TINT, TABLE_TINT, 3)
+        self._model.geom_rgba[self._model.geom("table").id, :3] = table
         for lamp, direction in zip(self._lamps, self._lamp_directions, strict=True):
             self._model.light_diffuse[lamp] = rng.uniform(*LAMP_RANGE)
             self._model.light_dir[lamp] = direction + rng.uniform(-0.15, 0.15, 3)
@@ -59,7 +60,7 @@ class Looks:
         position = np.array(FRONT_POSITION_M) + rng.uniform(-FRONT_NOISE_M, FRONT_NOISE_M, 3)
         target = np.array(FRONT_TARGET_M) + rng.uniform(-FRONT_NOISE_M, FRONT_NOISE_M, 3)
         self._model.cam_pos[self._front] = position
-        self._model.cam_quat[self._front] = look_at(position, target)
+        self._model.cam_quat[self._front] = look_at(position, target, (0.0, 0.0, 1.0))
 
     def _turn_wrist(self, rng: np.random.Generator) -> None:
         turn = np.empty(4)
@@ -69,14 +70,3 @@ class Looks:
         mujoco.mju_mulQuat(self._model.cam_quat[self._wrist], self._wrist_quaternion, turn)
         noise = rng.uniform(-WRIST_NOISE_M, WRIST_NOISE_M, 3)
         self._model.cam_pos[self._wrist] = self._wrist_position + noise
-
-
-def look_at(position: Array, target: Array) -> Array:
-    """(w, x, y, z) of a camera at `position` (3,) m that looks at `target` (3,) m, its image upright."""
-    back = (position - target) / math.dist(position, target)
-    right = np.cross([0.0, 0.0, 1.0], back)
-    right /= np.linalg.norm(right)
-    rotation = np.column_stack([right, np.cross(back, right), back])
-    out = np.empty(4)
-    mujoco.mju_mat2Quat(out, rotation.reshape(-1))
-    return out

@@ -10,9 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from sim_bridge.core.arm import ArmModel
 from sim_bridge.core.gl import mujoco
 from sim_bridge.core.meshes import lighten_visuals
+
+Array = npt.NDArray[np.float64]
 
 TIMESTEP_S = 0.002  # the gripper's linkage constraints have a time constant of 5 ms
 VISUAL_GROUP = 2
@@ -22,9 +27,12 @@ TABLE_CENTRE_X_M = 0.4
 LAMPS = ("lamp_left", "lamp_right")
 CAMERAS = ("front", "wrist")
 FRONT_POSITION_M = (1.05, 0.0, 0.62)
-FRONT_TARGET_M = (0.49, 0.0, 0.03)
-FRONT_FOVY_DEG = 40.0
-WRIST_FOVY_DEG = 70.0
+FRONT_TARGET_M = (0.47, 0.0, 0.06)
+FRONT_FOVY_DEG = 34.0
+# In the gripper's frame: x is the way the fingers close, z points from the palm to the fingertips.
+WRIST_POSITION_M = (0.0, 0.085, 0.015)
+WRIST_TARGET_M = (0.0, 0.012, 0.150)
+WRIST_FOVY_DEG = 68.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,8 @@ def _arm_spec(arm: ArmModel) -> Any:
         actuator.gainprm[0] = arm.stiffness
         actuator.biasprm[1], actuator.biasprm[2] = -arm.stiffness, -arm.damping
     wrist = spec.camera("wrist")
-    wrist.fovy = WRIST_FOVY_DEG
+    wrist.pos, wrist.fovy = WRIST_POSITION_M, WRIST_FOVY_DEG
+    wrist.quat = look_at(np.array(WRIST_POSITION_M), np.array(WRIST_TARGET_M), (0.0, 1.0, 0.0))
     return spec
 
 
@@ -96,8 +105,8 @@ def _set_options(spec: Any) -> None:
     spec.option.impratio = 10.0  # friction constraints harder than normal ones: a held object does not creep
     spec.visual.quality.shadowsize = 0
     spec.visual.quality.offsamples = 0
-    spec.visual.headlight.ambient = (0.35, 0.35, 0.35)
-    spec.visual.headlight.diffuse = (0.25, 0.25, 0.25)
+    spec.visual.headlight.ambient = (0.30, 0.30, 0.30)
+    spec.visual.headlight.diffuse = (0.15, 0.15, 0.15)
     spec.visual.headlight.specular = (0.0, 0.0, 0.0)
 
 
@@ -138,10 +147,19 @@ def _add_body(spec: Any, body: BodySpec) -> None:
             added.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=size, **shape)
 
 
-def mujoco_quaternion(euler_rad: tuple[float, float, float]) -> Any:
+def mujoco_quaternion(euler_rad: tuple[float, float, float]) -> Array:
     """(w, x, y, z) of rotations about x, then y, then z of the moving frame (rad)."""
-    import numpy as np
-
     out = np.empty(4)
     mujoco.mju_euler2Quat(out, np.asarray(euler_rad, dtype=np.float64), "xyz")
+    return out
+
+
+def look_at(position: Array, target: Array, up: tuple[float, float, float]) -> Array:
+    """(w, x, y, z) of a camera at `position` (3,) m that looks at `target` (3,) m, with `up` upwards in its image."""
+    back = (position - target) / np.linalg.norm(position - target)
+    right = np.cross(up, back)
+    right /= np.linalg.norm(right)
+    rotation = np.column_stack([right, np.cross(back, right), back])
+    out = np.empty(4)
+    mujoco.mju_mat2Quat(out, rotation.reshape(-1))
     return out

@@ -30,9 +30,9 @@ CUBE_HALF_M = 0.022
 PLATE_RADIUS_M = 0.05
 PLATE_HEIGHT_M = 0.008
 PEG_HALF_M = 0.012
-PEG_HALF_HEIGHT_M = 0.04
+PEG_HALF_HEIGHT_M = 0.045
 SLOT_HALF_M = 0.0155  # 3.5 mm of play on each side of the peg
-SOCKET_HEIGHT_M = 0.04
+SOCKET_HEIGHT_M = 0.03
 SOCKET_WALL_HALF_M = 0.008
 MAX_SOCKET_YAW_RAD = 0.35
 
@@ -274,8 +274,8 @@ def _insert() -> Task:
         objects=pegs,
         goals=sockets,
         goal_offset_z_m=PEG_HALF_HEIGHT_M,
-        grasp_offset_z_m=0.018,
-        clearance_m=0.075,
+        grasp_offset_z_m=0.025,
+        clearance_m=0.09,
         aligns_yaw=True,
         done=_in_slot,
     )
