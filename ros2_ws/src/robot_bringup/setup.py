@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Install robot_bringup."""
+
+import os
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "robot_bringup"
+os.chdir(Path(__file__).resolve().parent)
+
+
+def tree(source: Path, target: str) -> list[tuple[str, list[str]]]:
+    """List every file below `source`, to be installed with its folders to share/<package>/`target`."""
+    folders: dict[Path, list[str]] = {}
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            folders.setdefault(path.parent.relative_to(source), []).append(str(path))
+    return [(str(Path("share") / PACKAGE / target / folder), files) for folder, files in folders.items()]
+
+
+data_files = [
+    ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+    (f"share/{PACKAGE}", ["package.xml"]),
+]
+for name in ("config", "description", "models"):
+    data_files += tree(Path(name), name)
+# the launch files live at the top of the repository; they are installed from there
+data_files += tree(Path("../../../launch"), "launch")
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed", "**/*.yaml", "**/*.json", "**/*.html"]},
+    data_files=data_files,
+    install_requires=["setuptools"],
+    zip_safe=False,
+    maintainer="Whetstone maintainers",
+    maintainer_email="maintainers@whetstone.invalid",
+    description="What touches the arm and the person: arm, episodes, operator, launch, command line.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "arm_node = robot_bringup.nodes.arm_node:main",
+            "episode_node = robot_bringup.nodes.episode_node:main",
+            "operator_node = robot_bringup.nodes.operator_node:main",
+            "launch_runner = robot_bringup.launch_runner.__main__:main",
+            "whetstone = robot_bringup.cli.main:main",
+        ],
+    },
+)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python3 tools/setup`: bring this checkout to where `make demo` and `make test` can run.
+
+Safe to run again: each step looks first whether it is already done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from build import build_workspace
+from environment import Environment
+from shell import SetupError, say
+from system import find_python, install_system_packages, sourced_ros
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def prepare(*, force_build: bool) -> None:
+    """Do every step that is not done yet."""
+    distro = sourced_ros()
+    environment = Environment(ROOT, distro)
+    base_python = find_python()
+    install_system_packages(base_python)
+    environment.create(base_python)
+    environment.install_lock("python")
+    environment.install_torch()
+    if distro is None:
+        environment.install_lock("ros")
+        environment.mend_wheels()
+    else:
+        environment.install_lock("colcon")
+    build_workspace(ROOT, environment.prefix, uses_wheels=distro is None, force=force_build)
+    source = f"the sourced distribution {distro}" if distro else "the PyPI wheels of Kilted"
+    say(f"ready; ROS 2 comes from {source}; for a shell of your own: source tools/env.sh")
+
+
+def main() -> int:
+    """Run the set-up and turn what the user has to mend into one message."""
+    parser = argparse.ArgumentParser(prog="tools/setup", description=__doc__)
+    parser.add_argument("--force-build", action="store_true", help="build the workspace even when nothing changed")
+    begin_s = time.monotonic()
+    try:
+        prepare(force_build=parser.parse_args().force_build)
+    except SetupError as error:
+        sys.stderr.write(f"[setup] cannot go on: {error}\n")
+        return 1
+    say(f"set-up took {time.monotonic() - begin_s:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build the workspace with plain colcon, only when something that is copied or generated changed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from shell import SetupError, digest, is_stamped, run, say, write_stamp
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# With --symlink-install, Python sources and data are links: only these need a new build when they change...
+BUILT_SUFFIXES = (".msg", ".srv", ".action", ".xml")
+BUILT_NAMES = ("CMakeLists.txt", "setup.py", "setup.cfg")
+
+
+def workspace_digest(src: Path) -> str:
+    """Return a hash of the files that are compiled, and of the names of all the others."""
+    files = sorted(p for p in src.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    names = [str(p.relative_to(src)) for p in files if p.suffix != ".pyc" and ".egg-info" not in str(p)]
+    built = [p for p in files if p.suffix in BUILT_SUFFIXES or p.name in BUILT_NAMES]
+    return digest([*names, *built])
+
+
+def build_workspace(root: Path, prefix: Path, *, uses_wheels: bool, force: bool) -> None:
+    """Run `colcon build` in ros2_ws.
+
+    Args:
+        root: the checkout.
+        prefix: the virtual environment.
+        uses_wheels: ROS comes from wheels in `prefix`, not from a sourced distribution.
+        force: build even when nothing changed.
+
+    Raises:
+        SetupError: the build failed.
+    """
+    workspace = root / "ros2_ws"
+    stamp = workspace / "install" / ".whetstone_stamp"
+    value = digest([workspace_digest(workspace / "src"), str(prefix), str(uses_wheels)])
+    if not force and is_stamped(stamp, value):
+        return
+    say("building the workspace: colcon build --symlink-install")
+    path = f"{prefix / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    env = {"PATH": path, "VIRTUAL_ENV": str(prefix), "PYTHONWARNINGS": "ignore"}
+    if uses_wheels:
+        libraries = [prefix / "lib", *sorted(prefix.glob("lib/python3.*/site-packages/ros_*.libs"))]
+        env |= {
+            "AMENT_PREFIX_PATH": str(prefix),
+            "CMAKE_PREFIX_PATH": str(prefix),
+            "COLCON_PREFIX_PATH": "",
+            "PYTHONPATH": "",
+            "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
+            "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
+        }
+    python = prefix / "bin" / "python"
+    cmake_args = ["-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={python}", "-DPython3_FIND_VIRTUALENV=ONLY"]
+    argv = [prefix / "bin" / "colcon", "--log-base", "log", "build", "--symlink-install"]
+    events = ["--event-handlers", "console_cohesion-", "console_package_list-", "desktop_notification-"]
+    if not run([*argv, *events, "--cmake-args", *cmake_args], cwd=workspace, env=env):
+        message = "colcon build failed; details in ros2_ws/log/latest_build"
+        raise SetupError(message)
+    write_stamp(stamp, value)
