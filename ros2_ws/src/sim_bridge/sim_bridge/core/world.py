@@ -14,17 +14,16 @@ import numpy.typing as npt
 from whetstone_common.core.kinematics import Pose
 
 from sim_bridge.core.arm import PANDA, ArmModel
+from sim_bridge.core.cameras import Cameras, Image
 from sim_bridge.core.gl import mujoco
 from sim_bridge.core.looks import Looks
 from sim_bridge.core.scene import CAMERAS, TIMESTEP_S, build_spec
 from sim_bridge.core.tasks import Layout, PairState, get_task
 
 Array = npt.NDArray[np.float64]
-Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 START_NOISE_RAD = 0.05  # how far each joint starts from home at most
 SETTLE_STEPS = 50
-LAYOUT_STREAM, ARM_STREAM, LOOKS_STREAM = range(3)
 
 
 class Stage(IntEnum):
@@ -110,7 +109,8 @@ class World:
         self._model = _compile_scene(self._task.name, arm).__copy__()
         self._data = mujoco.MjData(self._model)
         self._looks = Looks(self._model, [body.name for body in self._task.bodies])
-        self._renderer: Any = None
+        names = {name: name if name == "front" else arm.prefix + name for name in CAMERAS}
+        self.cameras = Cameras(self._model, image_size, names)
         self._look_up()
         self.tick = 0
         self.reset(0)
@@ -244,20 +244,22 @@ class World:
 
     def render(self, camera: str) -> Image:
         """Image of `camera` ("front" or "wrist"), (H, W, 3) uint8 RGB. Call from one thread only."""
-        if camera not in CAMERAS:
-            raise ValueError(f"unknown camera {camera!r}; there are {', '.join(CAMERAS)}")
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self._model, self._image_size, self._image_size, max_geom=400)
-        name = camera if camera == "front" else self._arm.prefix + camera
-        self._renderer.update_scene(self._data, camera=name)
-        image: Image = self._renderer.render()
-        return image
+        return self.cameras.render(self._data, camera)
 
     def close(self) -> None:
         """Free the OpenGL context; call from the thread that rendered."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        self.cameras.close()
+
+    @property
+    def model(self) -> Any:
+        """The compiled model, for those who draw it; a reset changes its colours, lights and cameras."""
+        return self._model
+
+    def state(self) -> Array:
+        """All that is needed to draw this moment somewhere else, as a flat copy (see `Snapshot`)."""
+        state = np.empty(mujoco.mj_stateSize(self._model, mujoco.mjtState.mjSTATE_INTEGRATION))
+        mujoco.mj_getState(self._model, self._data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
+        return state
 
     # -- what it does not -------------------------------------------------------------------------------------
 
@@ -338,3 +340,30 @@ def _compile_scene(task: str, arm: ArmModel) -> Any:
 
 def _yaw(flat_rotation: Array) -> float:
     return math.atan2(flat_rotation[3], flat_rotation[0])
+
+
+class Snapshot:
+    """Draws moments of a world away from it, in another thread, while the world goes on.
+
+    Args:
+        world: Whose model is drawn.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._model = world.model
+        self._data = mujoco.MjData(self._model)
+        self._cameras = Cameras(self._model, world.image_size, world.cameras.names)
+
+    def take(self, state: Array) -> None:
+        """Put the scene into `state`, as given by `World.state`."""
+        mujoco.mj_setState(self._model, self._data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+
+    def render(self, camera: str) -> Image:
+        """Image of `camera` at the state taken last."""
+        return self._cameras.render(self._data, camera)
+
+    def close(self) -> None:
+        """Free the OpenGL context; call from the thread that rendered."""
+        self._cameras.close()

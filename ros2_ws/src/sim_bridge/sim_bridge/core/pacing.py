@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real time: how far the simulation should be by now, and things that take effect later."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+MAX_BACKLOG_S = 0.1  # of simulated time; what is missed beyond is dropped, not caught up in a rush
+
+
+class Pacer:
+    """Turns readings of a steady clock into physics steps.
+
+    Args:
+        timestep_s: Simulated time of a step.
+        real_time_factor: Simulated seconds per second.
+    """
+
+    def __init__(self, timestep_s: float, real_time_factor: float) -> None:
+        self._timestep_s = timestep_s
+        self._factor = real_time_factor
+        self._last_s: float | None = None
+        self._owed_s = 0.0
+        self.dropped_s = 0.0
+
+    def due(self, now_s: float) -> int:
+        """Steps to take at `now_s`; the first call starts the clock."""
+        if self._last_s is not None:
+            self._owed_s += (now_s - self._last_s) * self._factor
+        self._last_s = now_s
+        if self._owed_s > MAX_BACKLOG_S:
+            self.dropped_s += self._owed_s - MAX_BACKLOG_S
+            self._owed_s = MAX_BACKLOG_S
+        steps = int(self._owed_s / self._timestep_s + 1e-9)
+        self._owed_s -= steps * self._timestep_s
+        return steps
+
+
+class DelayLine(Generic[Item]):
+    """Gives items back in order, `delay_s` after they were put in."""
+
+    def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s
+        self._items: deque[tuple[float, Item]] = deque()
+
+    def put(self, now_s: float, item: Item) -> None:
+        """Put an item in."""
+        self._items.append((now_s + self.delay_s, item))
+
+    def take_due(self, now_s: float) -> list[Item]:
+        """Take out all items whose time has come."""
+        due = []
+        while self._items and self._items[0][0] <= now_s:
+            due.append(self._items.popleft()[1])
+        return due
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._items.clear()
