@@ -58,6 +58,22 @@ def read_drive_log(path: Path) -> list[Command]:
     ]
 
 
+def read_arm_log(path: Path) -> list[Command]:
+    """Commands of the log that arm_node keeps: the same moments, with the identity of each step."""
+    return [
+        Command(
+            t_ns=int(line["t_ns"]),
+            values=tuple(line["q"]),
+            source=str(line["source"]),
+            epoch=int(line["epoch"]),
+            episode=int(line["episode"]),
+            request_id=int(line["request"]),
+            step=int(line["step"]),
+        )
+        for line in read_lines(path)
+    ]
+
+
 def after(log: list[Command], t_ns: int) -> list[Command]:
     """Commands obeyed later than a moment."""
     return [command for command in log if command.t_ns > t_ns]

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One test, one world: own domain, home, logs and process groups, and nothing left afterwards."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ament_index_python.packages import get_package_prefix
+
+from harness.domains import DomainLock
+from harness.oracle import Verdict, judge_clean
+from harness.proc import Proc
+from harness.record import write_row
+from harness.sweep import segments, sweep
+from harness.watcher import Watcher
+
+TESTS = Path(__file__).resolve().parents[1]
+DDS_PROFILE = Path(__file__).with_name("fastdds_quick.xml")
+
+
+class World:
+    """Starts nodes and fakes, listens to them, and buries all of them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take a domain and prepare the folders.
+
+        Args:
+            folder: Empty folder of this test alone.
+        """
+        self.folder = folder
+        for name in ("home", "log", "tmp"):
+            (folder / name).mkdir()
+        self._segments = segments()
+        self._lock = DomainLock()
+        self.domain_id = self._lock.domain_id
+        self.procs: list[Proc] = []
+        self.watcher = Watcher(self.domain_id)
+        self.env = {
+            **os.environ,
+            "ROS_DOMAIN_ID": str(self.domain_id),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "FASTDDS_DEFAULT_PROFILES_FILE": str(DDS_PROFILE),
+            "HOME": str(folder / "home"),
+            "ROS_HOME": str(folder / "home"),
+            "ROS_LOG_DIR": str(folder / "log"),
+            "TMPDIR": str(folder / "tmp"),
+            "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    # ---- processes -------------------------------------------------------------------------------------------------
+
+    def node(
+        self,
+        package: str,
+        executable: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        remap: Mapping[str, str] | None = None,
+        mutation: str = "",
+        env: Mapping[str, str] | None = None,
+        name: str = "",
+    ) -> Proc:
+        """Start a node of ours.
+
+        Args:
+            package: Package name.
+            executable: Entry point of the package.
+            parameters: Overrides.
+            remap: Topic from to.
+            mutation: Protection that is removed before the node starts (see harness.mutants), empty for none.
+            env: Extra environment.
+            name: Name of the process, when one executable is started twice.
+        """
+        if mutation:
+            command = [sys.executable, "-m", "harness.mutants", mutation, f"{package}.nodes.{executable}"]
+        else:
+            command = [str(Path(get_package_prefix(package)) / "lib" / package / executable)]
+        return self._start(name or executable, command, executable, parameters or {}, remap or {}, env or {})
+
+    def fake(
+        self, module: str, *, parameters: Mapping[str, Any] | None = None, name: str = "", remap: Mapping[str, str] | None = None
+    ) -> Proc:
+        """Start a fake of tests/fakes, or the fault relay; `name` renames the node."""
+        package = "harness" if module == "fault_relay" else "fakes"
+        command = [sys.executable, "-m", f"{package}.{module}"]
+        remaps = dict(remap or {}) | ({"__node": name} if name else {})
+        return self._start(name or module, command, name or module, parameters or {}, remaps, {})
+
+    def _start(
+        self,
+        name: str,
+        command: list[str],
+        node: str,
+        parameters: Mapping[str, Any],
+        remap: Mapping[str, str],
+        env: Mapping[str, str],
+    ) -> Proc:
+        arguments = ["--ros-args"]
+        if parameters:
+            file = self.folder / f"{name}.yaml"
+            file.write_text(yaml.safe_dump({node: {"ros__parameters": dict(parameters)}}), encoding="utf-8")
+            arguments += ["--params-file", str(file)]
+        for source, target in remap.items():
+            arguments += ["-r", f"{source}:={target}"]
+        proc = Proc(name, [*command, *arguments], folder=self.folder, env={**self.env, **env})
+        self.procs.append(proc)
+        return proc
+
+    def wait_ready(self, *nodes: str, deadline_s: float = 60.0) -> None:
+        """Wait for a status that says READY (or already more) of each node; a process that ended fails at once."""
+        for node in nodes:
+            self.watcher.wait_state(node, ("READY", "RUNNING", "HOLDING", "STOPPED"), deadline_s)
+
+    # ---- judging ---------------------------------------------------------------------------------------------------
+
+    def judge(self, row: str, case: str, verdict: Verdict) -> None:
+        """Keep the numbers, and fail when the judges were not content."""
+        write_row(row, case, verdict.numbers, ok=verdict.ok)
+        assert verdict.ok, "\n".join(verdict.problems)
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
+
+    def close(self) -> Verdict:
+        """Kill what is left, sweep, and judge O4."""
+        start_s = time.monotonic()
+        for proc in self.procs:
+            proc.cont()
+            proc.term()
+        self.watcher.close()
+        deadline_s = time.monotonic() + 5.0
+        while any(proc.alive for proc in self.procs) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        for proc in self.procs:
+            proc.bury()
+        self._lock.release()
+        left = [pid for proc in self.procs for pid in proc.group_members()]
+        sweep(self._segments)
+        return judge_clean(left, self.leftovers(), time.monotonic() - start_s)
+
+    def leftovers(self) -> list[str]:
+        """Files in the temp folder of this world that outlived their makers."""
+        return [str(path) for path in (self.folder / "tmp").rglob("*") if path.is_file()]
+
+    def tails(self) -> str:
+        """Output of all processes, for the report of a failure."""
+        return "\n".join(f"--- {proc.name} (exit {proc.exit_code})\n{proc.tail()}" for proc in self.procs)

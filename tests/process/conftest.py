@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The world of a process test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.world import World
+
+# For the watcher, which lives in this process; the children get the same from their world.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(
+    Path(__file__).resolve().parents[1] / "harness" / "fastdds_quick.xml"
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """Let the fixture know how the test ended."""
+    report = yield
+    if report.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A world of its own; afterwards nothing of it may be left (O4)."""
+    from harness.world import World
+
+    made = World(tmp_path)
+    yield made
+    clean = made.close()
+    if request.node.stash.get(_FAILED, False):
+        print(made.tails())
+    assert clean.ok, "\n".join(clean.problems)
