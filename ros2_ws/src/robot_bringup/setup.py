@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Install robot_bringup."""
 
-import os
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 PACKAGE = "robot_bringup"
-os.chdir(Path(__file__).resolve().parent)
 
 
 def tree(source: Path, target: str) -> list[tuple[str, list[str]]]:
@@ -23,10 +21,8 @@ data_files = [
     ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
     (f"share/{PACKAGE}", ["package.xml"]),
 ]
-for name in ("config", "description", "models"):
+for name in ("config", "description", "launch", "models"):
     data_files += tree(Path(name), name)
-# the launch files live at the top of the repository; they are installed from there
-data_files += tree(Path("../../../launch"), "launch")
 
 setup(
     name=PACKAGE,
@@ -45,6 +41,7 @@ setup(
             "arm_node = robot_bringup.nodes.arm_node:main",
             "episode_node = robot_bringup.nodes.episode_node:main",
             "operator_node = robot_bringup.nodes.operator_node:main",
+            "recorder_node = robot_bringup.nodes.recorder_node:main",
             "launch_runner = robot_bringup.launch_runner.__main__:main",
             "whetstone = robot_bringup.cli.main:main",
         ],

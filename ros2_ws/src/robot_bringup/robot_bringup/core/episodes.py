@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Episodes: what is planned, how it ended, and the sum over a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class Outcome(IntEnum):
+    """How an episode ended; the numbers are those of vla_interfaces/EpisodeEvent."""
+
+    SUCCEEDED = 1
+    FAILED = 2
+    TIMED_OUT = 3
+    ABORTED = 4
+
+    @property
+    def text(self) -> str:
+        """Lower-case name, as it stands in results and files."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One episode to run.
+
+    Attributes:
+        task: Name of the task.
+        seed: Of the scene and of the policy's noise.
+        max_steps: Ticks before the episode has timed out.
+        instruction: What the policy is told; empty means the task's own words.
+        manual_reset: A person puts the scene back and says so.
+    """
+
+    task: str
+    seed: int
+    max_steps: int
+    instruction: str = ""
+    manual_reset: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """End of an episode.
+
+    Attributes:
+        outcome: How it ended.
+        steps: Ticks from the start to the end.
+        end_ns: ROS time of the end, 0 when unknown.
+        source: Who judged.
+        reason: Why, where that is not obvious.
+    """
+
+    outcome: Outcome
+    steps: int
+    end_ns: int
+    source: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished episode of a run."""
+
+    plan: Plan
+    verdict: Verdict
+    duration_s: float
+
+    @property
+    def success(self) -> bool:
+        """Whether the task was done."""
+        return self.verdict.outcome is Outcome.SUCCEEDED
+
+
+@dataclass
+class Run:
+    """Episodes of one goal, and when it makes no sense to go on."""
+
+    plans: list[Plan]
+    max_consecutive_aborts: int = 3
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def successes(self) -> int:
+        """Episodes that succeeded."""
+        return sum(record.success for record in self.records)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the newest episodes were all aborted."""
+        tail = self.records[-self.max_consecutive_aborts :]
+        return len(tail) == self.max_consecutive_aborts and all(
+            record.verdict.outcome is Outcome.ABORTED for record in tail
+        )
+
+    @property
+    def next_plan(self) -> Plan | None:
+        """The plan whose turn it is, None when the run is over."""
+        done = len(self.records) >= len(self.plans) or self.hopeless
+        return None if done else self.plans[len(self.records)]
+
+    @property
+    def message(self) -> str:
+        """One line on how the run ended."""
+        if self.hopeless:
+            reason = self.records[-1].verdict.reason
+            return f"gave up after {self.max_consecutive_aborts} aborted episodes in a row: {reason}"
+        return f"{self.successes} of {len(self.records)} succeeded"
+
+
+def plans_of(
+    *, task: str, episodes: int, first_seed: int, max_steps: int, instruction: str = "", manual_reset: bool = False
+) -> list[Plan]:
+    """Plans of a goal; episode i uses seed first_seed + i.
+
+    Raises:
+        ValueError: A count that makes no sense.
+    """
+    if episodes < 1 or max_steps < 1:
+        raise ValueError(f"episodes = {episodes}, max_steps = {max_steps}: both must be at least 1")
+    return [Plan(task, first_seed + i, max_steps, instruction, manual_reset) for i in range(episodes)]

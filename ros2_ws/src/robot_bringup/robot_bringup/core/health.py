@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of the nodes that an episode needs are alive and well; time is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whetstone_common.core.reason import Reason, State
+
+_WORKING = {State.READY, State.RUNNING, State.HOLDING}
+_BROKEN = {State.ERROR, State.FINALIZED}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Newest status of a node."""
+
+    epoch_ns: int
+    state: State
+    reason: Reason
+    detail: str
+    seen_s: float
+
+    @property
+    def text(self) -> str:
+        """State and reason in words."""
+        return " ".join(filter(None, (self.state.name, self.reason.name, self.detail)))
+
+
+class Health:
+    """Newest status of each watched node.
+
+    A node that is killed says nothing more, so silence is a problem of its own; a node that was restarted has another
+    epoch, and what it knew of the episode is gone.
+    """
+
+    def __init__(self, nodes: Sequence[str], silent_after_s: float) -> None:
+        """Watch nodes by their base names.
+
+        Args:
+            nodes: Base names, for example arm_node.
+            silent_after_s: Silence that counts as death.
+        """
+        self._reports: dict[str, Report | None] = dict.fromkeys(nodes)
+        self._silent_after_s = silent_after_s
+        self._epochs: dict[str, int] = {}
+
+    def update(self, node: str, report: Report) -> None:
+        """Take a status message of a fully qualified node name."""
+        name = node.rsplit("/", 1)[-1]
+        if name in self._reports:
+            self._reports[name] = report
+
+    def report(self, name: str) -> Report | None:
+        """Newest report of a node."""
+        return self._reports.get(name)
+
+    def begin_episode(self) -> None:
+        """Remember which processes the episode starts with."""
+        self._epochs = {name: report.epoch_ns for name, report in self._reports.items() if report is not None}
+
+    def missing(self, now_s: float) -> str:
+        """What keeps an episode from starting, empty when nothing does."""
+        for name, report in self._reports.items():
+            if report is None:
+                return f"{name} has not been heard of"
+            if now_s - report.seen_s > self._silent_after_s:
+                return f"{name} is silent"
+            # A stopped arm can be reset and a disarmed one armed, so that is for the caller to do.
+            if report.state not in _WORKING | {State.STOPPED}:
+                return f"{name} is {report.text}"
+        return ""
+
+    def problem(self, now_s: float) -> str:
+        """What must end the running episode, empty when nothing does."""
+        for name, report in self._reports.items():
+            if report is None:
+                return f"{name} has not been heard of"
+            if now_s - report.seen_s > self._silent_after_s:
+                return f"{name} is silent"
+            if report.epoch_ns != self._epochs.get(name, report.epoch_ns):
+                return f"{name} was restarted"
+            if report.state in _BROKEN | {State.STOPPED}:
+                return f"{name} is {report.text}"
+        return ""

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decides which message goes to which episode's file; time is passed in."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_bringup.core.recording.episode_file import EpisodeFile, Message
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is kept around an episode.
+
+    Attributes:
+        before_s: Wall time kept from before the start event: the first frames of an episode precede it.
+        linger_s: Wall time to wait after the end event for what is still on its way.
+        max_buffered: Messages kept at most while no episode runs.
+    """
+
+    before_s: float = 1.0
+    linger_s: float = 0.3
+    max_buffered: int = 2000
+
+
+class Recorder:
+    """Buffer before an episode, file during it, a short wait after it."""
+
+    def __init__(
+        self,
+        open_file: Callable[[str], EpisodeFile],
+        limits: Limits,
+        *,
+        outcomes: frozenset[str] = frozenset(),
+        latched: frozenset[str] = frozenset(),
+    ) -> None:
+        """Prepare to record.
+
+        Args:
+            open_file: Opens the file of an episode, by its stem.
+            limits: What is kept around an episode.
+            outcomes: Outcomes that are kept; empty keeps all.
+            latched: Topics that speak once for many episodes; their newest message opens every file.
+        """
+        self._open_file = open_file
+        self._limits = limits
+        self._outcomes = outcomes
+        self._latched: dict[str, Message | None] = dict.fromkeys(latched)
+        self._buffer: deque[tuple[float, Message]] = deque(maxlen=limits.max_buffered)
+        self._file: EpisodeFile | None = None
+        self._ending: tuple[float, dict[str, str]] | None = None
+
+    def message(self, message: Message, now_s: float) -> None:
+        """Take a message."""
+        if message.topic in self._latched:
+            self._latched[message.topic] = message
+        if self._file is not None:
+            self._file.write(message)
+            return
+        self._buffer.append((now_s, message))
+
+    def started(self, stem: str, now_s: float) -> Path | None:
+        """Begin an episode; returns the file of the one before, when that was still waiting."""
+        finished = self._close()
+        self._file = self._open_file(stem)
+        fresh = [message for seen_s, message in self._buffer if now_s - seen_s <= self._limits.before_s]
+        latched = [message for message in self._latched.values() if message is not None and message not in fresh]
+        for message in (*latched, *fresh):
+            self._file.write(message)
+        self._buffer.clear()
+        return finished
+
+    def ended(self, metadata: Mapping[str, str], now_s: float) -> None:
+        """End the episode, soon; `metadata["outcome"]` decides whether the file stays."""
+        if self._file is not None and self._ending is None:
+            self._ending = (now_s + self._limits.linger_s, dict(metadata))
+
+    def tick(self, now_s: float) -> Path | None:
+        """Close a file whose time has come; returns it when it was kept."""
+        if self._ending is None or now_s < self._ending[0]:
+            return None
+        return self._close()
+
+    def close(self) -> Path | None:
+        """Finish an episode that has ended; an unfinished one is discarded."""
+        return self._close()
+
+    def _close(self) -> Path | None:
+        file, ending = self._file, self._ending
+        self._file = self._ending = None
+        if file is None:
+            return None
+        kept = ending is not None and (not self._outcomes or ending[1].get("outcome") in self._outcomes)
+        if not kept or ending is None:
+            file.discard()
+            return None
+        return file.finish(ending[1])

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between messages and the core types of episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from std_msgs.msg import Float32, String
+from vla_interfaces.action import RunEpisodes
+from vla_interfaces.msg import EpisodeEvent, Executed, NodeStatus, Reward, Stamp, TaskTruth
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes.convert import to_ns, to_time
+
+from robot_bringup.core.episodes import Outcome, Plan, Record, Run, Verdict
+from robot_bringup.core.health import Report
+from robot_bringup.core.judges import Mark, Score, Step, Truth
+
+
+def truth_of(msg: TaskTruth) -> Truth:
+    """Simulator's tick of a message."""
+    return Truth(int(msg.reset_id), int(msg.tick), to_ns(msg.stamp), bool(msg.success))
+
+
+def step_of(msg: Executed) -> Step:
+    """Executed step of a message; `episode_step` counts from 0."""
+    return Step(int(msg.episode_step) + 1, to_ns(msg.time))
+
+
+def mark_of(msg: String, now_ns: int) -> Mark:
+    """Operator's mark of a message."""
+    return Mark(msg.data.strip().lower(), now_ns)
+
+
+def score_of(msg: Float32, now_ns: int) -> Score:
+    """Classifier's score of a message."""
+    return Score(float(msg.data), now_ns)
+
+
+def report_of(msg: NodeStatus, now_s: float) -> Report:
+    """Node's status of a message.
+
+    Raises:
+        ValueError: A state or a reason that this version does not know.
+    """
+    return Report(int(msg.node_epoch), State(msg.state), Reason(msg.reason), msg.detail, now_s)
+
+
+def to_event(
+    plan: Plan, *, epoch: int, episode: int, event: int, instruction: str, time_ns: int, verdict: Verdict | None, duration_s: float
+) -> EpisodeEvent:
+    """Message of an episode's start (no verdict) or end."""
+    return EpisodeEvent(
+        epoch=epoch,
+        episode=episode,
+        event=event,
+        task=plan.task,
+        instruction=instruction,
+        seed=plan.seed,
+        steps=verdict.steps if verdict else 0,
+        duration_s=duration_s,
+        reason=verdict.reason if verdict else "",
+        time=to_time(time_ns),
+    )
+
+
+def to_reward(verdict: Verdict, epoch: int, episode: int) -> Reward:
+    """Message of a judgement; a time-out is no terminal, the task could have gone on."""
+    return Reward(
+        stamp=Stamp(epoch=epoch, episode=episode),
+        episode_step=verdict.steps,
+        reward=1.0 if verdict.outcome is Outcome.SUCCEEDED else 0.0,
+        terminal=verdict.outcome in (Outcome.SUCCEEDED, Outcome.FAILED),
+        source=verdict.source,
+    )
+
+
+def to_result(run: Run, message: str) -> RunEpisodes.Result:
+    """Action result of a run, finished or not."""
+    records: Sequence[Record] = run.records
+    return RunEpisodes.Result(
+        episodes=len(records),
+        successes=run.successes,
+        success=[record.success for record in records],
+        duration_s=[record.duration_s for record in records],
+        steps=[record.verdict.steps for record in records],
+        seeds=[record.plan.seed for record in records],
+        outcomes=[record.verdict.outcome.text for record in records],
+        message=message,
+    )

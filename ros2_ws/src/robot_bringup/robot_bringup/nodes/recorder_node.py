@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records topics as they are on the wire to one MCAP file per episode."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import get_package_share_directory
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from vla_interfaces.msg import EpisodeEvent
+from whetstone_common.core.parameters import ParameterError
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.main import run
+from whetstone_common.nodes.node import WhetstoneNode
+
+from robot_bringup.core.episodes import Outcome
+from robot_bringup.core.recording.definitions import complete, split
+from robot_bringup.core.recording.episode_file import Channel, EpisodeFile, Message
+from robot_bringup.core.recording.recorder import Limits, Recorder
+
+_CLOSE_PERIOD_S = 0.05
+_LOCKSTEP_QOS = {"sensor": qos.RECORD, "latched": qos.LATCHED, "record": qos.RECORD}
+_REALTIME_QOS = _LOCKSTEP_QOS | {"sensor": qos.SENSOR_IN}
+
+
+@dataclass(frozen=True)
+class _Topic:
+    """One entry of the parameter `topics`."""
+
+    name: str
+    type_name: str
+    reading: str
+
+    @classmethod
+    def parse(cls, entry: str) -> _Topic:
+        """Read an entry.
+
+        Raises:
+            ParameterError: Not three words, or an unknown way of reading.
+        """
+        words = entry.split()
+        if len(words) != 3 or words[2] not in _LOCKSTEP_QOS:
+            raise ParameterError(f"topics has {entry!r}: expected 'topic package/msg/Type sensor|latched|record'")
+        return cls(*words)
+
+    @property
+    def message_class(self) -> Any:
+        """Python class of the type."""
+        package, name = split(self.type_name)
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+
+
+def _qos_yaml(profile: QoSProfile) -> str:
+    """Offered profile in the words of rosbag2, so that `ros2 bag play` offers the same."""
+    lines = {
+        "history": "keep_last" if profile.history == HistoryPolicy.KEEP_LAST else "keep_all",
+        "depth": profile.depth,
+        "reliability": "reliable" if profile.reliability == ReliabilityPolicy.RELIABLE else "best_effort",
+        "durability": "transient_local" if profile.durability == DurabilityPolicy.TRANSIENT_LOCAL else "volatile",
+    }
+    return "".join(f"{'- ' if i == 0 else '  '}{key}: {value}\n" for i, (key, value) in enumerate(lines.items()))
+
+
+class RecorderNode(WhetstoneNode):
+    """Follows the `episode` topic and writes everything around each episode."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """See `WhetstoneNode`."""
+        super().__init__("recorder_node", package="robot_bringup", **kwargs)
+        self._recorder: Recorder | None = None
+
+    def check_parameters(self, values: dict[str, Any]) -> None:
+        """Every topic must be readable.
+
+        Raises:
+            ParameterError: One is not.
+        """
+        for entry in values["topics"]:
+            _Topic.parse(entry)
+
+    def on_setup(self) -> None:
+        """Look up the definitions and subscribe."""
+        topics = [_Topic.parse(entry) for entry in self.param("topics")]
+        profiles = _LOCKSTEP_QOS if self.param("lockstep") else _REALTIME_QOS
+        self._channels = [self._channel(topic, profiles[topic.reading]) for topic in topics]
+        self._recorder = Recorder(
+            self._open,
+            Limits(self.param("before_s"), self.param("linger_s")),
+            outcomes=frozenset(self.param("outcomes")),
+            latched=frozenset(
+                c.topic for c, topic in zip(self._channels, topics, strict=True) if topic.reading == "latched"
+            ),
+        )
+        self._inputs = [
+            self._subscribe(topic, channel.topic, profiles[topic.reading])
+            for topic, channel in zip(topics, self._channels, strict=True)
+        ]
+        self._inputs.append(self.create_subscription(EpisodeEvent, "episode", self._on_episode, qos.RECORD))
+        self._timer = self.create_steady_timer(_CLOSE_PERIOD_S, self._on_tick)
+
+    def on_start(self) -> None:
+        """Ready: episodes begin by themselves."""
+        self.set_state(State.READY)
+
+    def on_stop(self) -> None:
+        """Finish what has ended."""
+        if self._recorder is not None:
+            self._written(self._recorder.close())
+
+    def on_teardown(self) -> None:
+        """Drop what `on_setup` made."""
+        for subscription in self.__dict__.pop("_inputs", []):
+            self.destroy_subscription(subscription)
+        if (timer := self.__dict__.pop("_timer", None)) is not None:
+            self.destroy_timer(timer)
+        self._recorder = None
+
+    def safe_action(self, reason: Reason) -> None:
+        """Nothing is driven."""
+
+    def _channel(self, topic: _Topic, profile: QoSProfile) -> Channel:
+        definition = complete(topic.type_name, lambda package: Path(get_package_share_directory(package)))
+        return Channel(self.resolve_topic_name(topic.name), topic.type_name, definition, _qos_yaml(profile))
+
+    def _subscribe(self, topic: _Topic, name: str, profile: QoSProfile) -> Any:
+        callback = functools.partial(self._on_message, name)
+        return self.create_subscription(topic.message_class, topic.name, callback, profile, raw=True)
+
+    def _on_message(self, topic: str, data: bytes) -> None:
+        if self._recorder is not None:
+            now_ns = int(self.get_clock().now().nanoseconds)
+            self._recorder.message(Message(topic, bytes(data), now_ns), time.monotonic())
+
+    def _on_episode(self, event: EpisodeEvent) -> None:
+        if self._recorder is None:
+            return
+        if event.event == EpisodeEvent.STARTED:
+            stem = f"{event.task}_{event.epoch}_{event.episode:06d}"
+            self._written(self._recorder.started(stem, time.monotonic()))
+            self.set_state(State.RUNNING, Reason.NONE, stem)
+            return
+        self._recorder.ended(_metadata(event), time.monotonic())
+
+    def _on_tick(self) -> None:
+        if self._recorder is not None:
+            self._written(self._recorder.tick(time.monotonic()))
+
+    def _open(self, stem: str) -> EpisodeFile:
+        return EpisodeFile(Path(self.param("directory")) / f"{stem}.mcap", self._channels)
+
+    def _written(self, path: Path | None) -> None:
+        if path is not None:
+            self.counters["files"] += 1
+            self.set_state(State.READY, Reason.NONE, str(path))
+
+
+def _metadata(event: EpisodeEvent) -> dict[str, str]:
+    return {
+        "task": event.task,
+        "instruction": event.instruction,
+        "outcome": Outcome(event.event).text,
+        "seed": str(event.seed),
+        "steps": str(event.steps),
+        "duration_s": f"{event.duration_s:.6f}",
+        "epoch": str(event.epoch),
+        "episode": str(event.episode),
+        "reason": event.reason,
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    run(RecorderNode)

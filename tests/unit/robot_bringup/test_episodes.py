@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+from robot_bringup.core.episodes import Outcome, Plan, Record, Run, Verdict, plans_of
+
+
+def record(outcome: Outcome, seed: int = 1) -> Record:
+    return Record(Plan("pick_place", seed, 160), Verdict(outcome, 10, 0, "sim_truth", "why"), 0.5)
+
+
+def test_when_goal_asks_for_three_expect_consecutive_seeds() -> None:
+    plans = plans_of(task="stack", episodes=3, first_seed=7, max_steps=160, instruction="words")
+    assert [plan.seed for plan in plans] == [7, 8, 9]
+    assert {plan.instruction for plan in plans} == {"words"}
+
+
+@pytest.mark.parametrize(("episodes", "max_steps"), [(0, 160), (1, 0), (-1, 5)])
+def test_when_count_makes_no_sense_expect_refusal(episodes: int, max_steps: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        plans_of(task="stack", episodes=episodes, first_seed=0, max_steps=max_steps)
+
+
+def test_when_all_episodes_ran_expect_no_next_plan() -> None:
+    run = Run(plans_of(task="stack", episodes=2, first_seed=0, max_steps=10))
+    run.records += [record(Outcome.SUCCEEDED), record(Outcome.TIMED_OUT)]
+    assert run.next_plan is None
+    assert run.successes == 1
+    assert run.message == "1 of 2 succeeded"
+
+
+def test_when_one_episode_aborts_expect_the_next_goes_on() -> None:
+    run = Run(plans_of(task="stack", episodes=3, first_seed=0, max_steps=10))
+    run.records.append(record(Outcome.ABORTED))
+    assert run.next_plan is run.plans[1]
+
+
+def test_when_three_in_a_row_abort_expect_the_run_gives_up_with_the_reason() -> None:
+    run = Run(plans_of(task="stack", episodes=9, first_seed=0, max_steps=10))
+    run.records += [record(Outcome.ABORTED)] * 3
+    assert run.next_plan is None
+    assert "why" in run.message

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+from robot_bringup.core.health import Health, Report
+from whetstone_common.core.reason import Reason, State
+
+
+def report(state: State, *, seen_s: float = 0.0, epoch_ns: int = 1, reason: Reason = Reason.NONE) -> Report:
+    return Report(epoch_ns, state, reason, "", seen_s)
+
+
+def health() -> Health:
+    watched = Health(["arm_node", "vla_node"], silent_after_s=2.0)
+    watched.update("/arm_node", report(State.READY))
+    watched.update("/cell/vla_node", report(State.READY))
+    return watched
+
+
+def test_when_all_are_ready_expect_nothing_missing_and_no_problem() -> None:
+    assert health().missing(1.0) == ""
+    assert health().problem(1.0) == ""
+
+
+def test_when_a_node_never_spoke_expect_it_is_named() -> None:
+    assert "vla_node" in Health(["vla_node"], 2.0).missing(0.0)
+
+
+def test_when_a_node_falls_silent_expect_problem() -> None:
+    watched = health()
+    watched.update("/arm_node", report(State.RUNNING, seen_s=5.0))
+    assert watched.problem(6.0) == "vla_node is silent"
+
+
+def test_when_a_node_was_restarted_mid_episode_expect_problem() -> None:
+    watched = health()
+    watched.begin_episode()
+    watched.update("/arm_node", report(State.READY, epoch_ns=2))
+    assert watched.problem(0.0) == "arm_node was restarted"
+    assert watched.missing(0.0) == ""
+
+
+def test_when_the_arm_stops_expect_problem_but_the_next_episode_may_reset_it() -> None:
+    watched = health()
+    watched.update("/arm_node", report(State.STOPPED, reason=Reason.POLICY_LOST))
+    assert "POLICY_LOST" in watched.problem(0.0)
+    assert watched.missing(0.0) == ""
+
+
+def test_when_a_node_is_in_error_expect_both() -> None:
+    watched = health()
+    watched.update("/vla_node", report(State.ERROR, reason=Reason.MODEL_FAILURE))
+    assert "MODEL_FAILURE" in watched.problem(0.0)
+    assert "MODEL_FAILURE" in watched.missing(0.0)
+
+
+def test_when_a_stranger_speaks_expect_it_is_ignored() -> None:
+    watched = health()
+    watched.update("/other", report(State.ERROR))
+    assert watched.problem(0.0) == ""

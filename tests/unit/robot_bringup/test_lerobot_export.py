@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from robot_bringup.core.lerobot_export.dataset import DatasetError, DatasetWriter
+from robot_bringup.core.lerobot_export.frames import Episode, Frame
+from robot_bringup.core.lerobot_export.layout import FILES_PER_CHUNK, FileIndex, Schema
+
+JOINTS = ("j1", "j2", "gripper")
+SCHEMA = Schema(fps=20, robot="panda", joints=JOINTS, cameras=(("front", 64, 96), ("wrist", 64, 96)))
+
+
+def frame(level: int) -> Frame:
+    image = np.full((64, 96, 3), level, dtype=np.uint8)
+    return Frame(
+        state=np.array([level, 0.5, 1.0], dtype=np.float32),
+        action=np.array([level + 1, 0.5, 0.0], dtype=np.float32),
+        tcp_target=np.arange(8, dtype=np.float32),
+        actor=2,
+        images={"front": image, "wrist": 255 - image},
+    )
+
+
+def episode(instruction: str, levels: list[int], *, success: bool = True) -> Episode:
+    return Episode(instruction, success, JOINTS, tuple(frame(level) for level in levels))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    writer = DatasetWriter(tmp_path / "set", SCHEMA)
+    writer.add(episode("red", [10, 60, 110]))
+    writer.add(episode("blue", [200, 150], success=False))
+    writer.add(episode("red", [30, 40, 50, 60]))
+    return writer.finish()
+
+
+def test_when_exported_expect_info_of_version_3_with_counts(root: Path) -> None:
+    info = json.loads((root / "meta/info.json").read_text())
+    assert (info["codebase_version"], info["fps"]) == ("v3.0", 20)
+    assert (info["total_episodes"], info["total_frames"], info["total_tasks"]) == (3, 9, 2)
+    assert info["features"]["observation.images.front"]["shape"] == [64, 96, 3]
+    assert info["features"]["action"]["names"] == list(JOINTS)
+    assert info["splits"] == {"train": "0:3"}
+
+
+def test_when_exported_expect_rows_in_order_with_task_and_end_marks(root: Path) -> None:
+    rows = pq.read_table(root / "data/chunk-000/file-000.parquet").to_pydict()
+    assert rows["index"] == list(range(9))
+    assert rows["episode_index"] == [0] * 3 + [1] * 2 + [2] * 4
+    assert rows["frame_index"] == [0, 1, 2, 0, 1, 0, 1, 2, 3]
+    assert rows["task_index"] == [0] * 3 + [1] * 2 + [0] * 4
+    assert rows["next.done"] == [False, False, True, False, True, False, False, False, True]
+    assert rows["next.reward"] == [0, 0, 1, 0, 0, 0, 0, 0, 1]
+    assert rows["timestamp"][:3] == pytest.approx([0.0, 0.05, 0.1])
+    assert rows["action"][1] == pytest.approx([61, 0.5, 0.0])
+
+
+def test_when_exported_expect_features_and_columns_to_agree(root: Path) -> None:
+    info = json.loads((root / "meta/info.json").read_text())
+    schema = pq.read_schema(root / "data/chunk-000/file-000.parquet")
+    numeric = {name: f for name, f in info["features"].items() if f["dtype"] != "video"}
+    assert set(schema.names) == set(numeric)
+    for name, feature in numeric.items():
+        kind = schema.field(name).type
+        if feature["shape"] != [1]:
+            assert kind.list_size == feature["shape"][0]
+            kind = kind.value_type
+        assert str(kind).replace("float", "float32").replace("float3232", "float32") == feature["dtype"]
+
+
+def test_when_exported_expect_each_episode_at_its_place_in_the_video(root: Path) -> None:
+    entries = pq.read_table(root / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    with av.open(str(root / "videos/observation.images.front/chunk-000/file-000.mp4")) as container:
+        frames = [
+            (float(f.pts * f.time_base), f.to_ndarray(format="rgb24").mean()) for f in container.decode(video=0)
+        ]
+    assert [time_s for time_s, _ in frames] == pytest.approx([i / 20 for i in range(9)])
+    starts = [entry["videos/observation.images.front/from_timestamp"] for entry in entries]
+    assert starts == pytest.approx([0.0, 0.15, 0.25])
+    levels = [level for _, level in frames]
+    assert levels == pytest.approx([10, 60, 110, 200, 150, 30, 40, 50, 60], abs=6)
+    assert [(e["dataset_from_index"], e["dataset_to_index"]) for e in entries] == [(0, 3), (3, 5), (5, 9)]
+    assert entries[1]["tasks"] == ["blue"]
+    assert entries[0]["stats/action/max"] == pytest.approx([111, 0.5, 0.0])
+
+
+def test_when_exported_expect_tasks_indexed_by_instruction(root: Path) -> None:
+    table = pq.read_table(root / "meta/tasks.parquet")
+    assert dict(zip(table["task"].to_pylist(), table["task_index"].to_pylist(), strict=True)) == {"red": 0, "blue": 1}
+    assert json.loads(table.schema.metadata[b"pandas"])["index_columns"] == ["task"]
+
+
+def test_when_exported_expect_stats_of_numbers_and_images(root: Path) -> None:
+    stats = json.loads((root / "meta/stats.json").read_text())
+    assert stats["action"]["count"] == [9]
+    assert stats["action"]["min"] == pytest.approx([11, 0.5, 0.0])
+    assert np.shape(stats["observation.images.front"]["mean"]) == (3, 1, 1)
+    assert stats["observation.images.front"]["max"][0][0][0] == pytest.approx(200 / 255)
+
+
+def test_when_the_folder_exists_expect_refusal(root: Path) -> None:
+    with pytest.raises(DatasetError, match="exists"):
+        DatasetWriter(root, SCHEMA)
+
+
+def test_when_there_is_no_episode_expect_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no episode"):
+        DatasetWriter(tmp_path / "set", SCHEMA).finish()
+    assert not (tmp_path / "set").exists()
+
+
+def test_when_an_episode_has_other_cameras_expect_refusal(tmp_path: Path) -> None:
+    bad = Frame(**{**frame(1).__dict__, "images": {"front": np.zeros((64, 96, 3), np.uint8)}})
+    with pytest.raises(DatasetError, match="images"):
+        DatasetWriter(tmp_path / "set", SCHEMA).add(Episode("red", True, JOINTS, (bad,)))
+
+
+def test_when_a_chunk_folder_is_full_expect_the_next_one() -> None:
+    assert FileIndex(0, FILES_PER_CHUNK - 1).next() == FileIndex(1, 0)
+    assert FileIndex(0, 0).next() == FileIndex(0, 1)
