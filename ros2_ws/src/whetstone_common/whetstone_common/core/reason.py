@@ -45,3 +45,18 @@ class Reason(IntEnum):
     BAD_PARAMETER = 20
     JOINT_STATE_LOST = 21
     DEADLINE_MISSED = 22
+
+
+class ReasonedError(RuntimeError):
+    """A failure that knows its reason; at the node boundary it becomes the node's status.
+
+    Attributes:
+        reason: Why.
+        detail: In words: stream, value, range.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        """Keep both parts."""
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

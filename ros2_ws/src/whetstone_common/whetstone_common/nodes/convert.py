@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import math
+from array import array
+
 import numpy as np
 from builtin_interfaces.msg import Time
+from vla_interfaces.msg import PolicyContract
 from vla_interfaces.msg import Stamp as StampMsg
 
+from whetstone_common.core.contract import Contract
 from whetstone_common.core.stamp import Stamp
 
 _NS_PER_S = 1_000_000_000
@@ -38,10 +43,20 @@ def from_stamp(stamp: Stamp) -> StampMsg:
     )
 
 
-def floats(array: np.ndarray) -> list[float]:
-    """Flat list for a float field; rclpy checks lists of floats far faster than numpy scalars."""
-    flat: list[float] = np.asarray(array, dtype=np.float64).ravel().tolist()
+def floats(values: np.ndarray) -> list[float]:
+    """Flat list for a short float field of any width."""
+    flat: list[float] = np.asarray(values, dtype=np.float64).ravel().tolist()
     return flat
+
+
+def float32_field(values: object) -> array[float]:
+    """Flat content of a `float32[]` field; messages take an `array` as it is, and check a list element by element."""
+    return array("f", np.ascontiguousarray(values, dtype=np.float32).tobytes())
+
+
+def bytes_field(values: np.ndarray) -> array[int]:
+    """Content of a `uint8[]` field, for instance an image [H, W, 3]."""
+    return array("B", np.ascontiguousarray(values, dtype=np.uint8).tobytes())
 
 
 def shaped(values: object, *shape: int) -> np.ndarray:
@@ -50,7 +65,56 @@ def shaped(values: object, *shape: int) -> np.ndarray:
     Raises:
         ValueError: The length does not fit the shape.
     """
-    array = np.asarray(values, dtype=np.float32)
-    if array.size != int(np.prod(shape)):
-        raise ValueError(f"{array.size} values where {'x'.join(map(str, shape))} were announced")
-    return array.reshape(shape)
+    given = np.asarray(values, dtype=np.float32)
+    # Sizes first: the announced shape comes off the wire and its product may be anything.
+    if given.size != math.prod(shape):
+        raise ValueError(f"{given.size} values where {'x'.join(map(str, shape))} were announced")
+    return given.reshape(shape)
+
+
+def to_contract(msg: PolicyContract) -> Contract:
+    """Contract of a message.
+
+    Raises:
+        ValueError: It contradicts itself, or its hash is not that of its fields.
+    """
+    contract = Contract(
+        action_space=msg.action_space,
+        action_names=tuple(msg.action_names),
+        action_scale=tuple(map(float, msg.action_scale)),
+        action_offset=tuple(map(float, msg.action_offset)),
+        proprio_names=tuple(msg.proprio_names),
+        cameras=tuple(msg.cameras),
+        image_height=msg.image_height,
+        image_width=msg.image_width,
+        horizon=msg.horizon,
+        feature_dim=msg.feature_dim,
+        dt_s=msg.dt_s,
+        joint_names=tuple(msg.joint_names),
+        model_id=msg.model_id,
+        weights_sha256=msg.weights_sha256,
+    )
+    if contract.hash() != msg.contract_hash:
+        raise ValueError(f"contract_hash {msg.contract_hash[:12]!r} is not the hash of the fields")
+    return contract
+
+
+def from_contract(contract: Contract) -> PolicyContract:
+    """Message of a contract."""
+    return PolicyContract(
+        contract_hash=contract.hash(),
+        model_id=contract.model_id,
+        weights_sha256=contract.weights_sha256,
+        action_space=contract.action_space,
+        action_names=list(contract.action_names),
+        action_scale=float32_field(contract.action_scale),
+        action_offset=float32_field(contract.action_offset),
+        proprio_names=list(contract.proprio_names),
+        cameras=list(contract.cameras),
+        image_height=contract.image_height,
+        image_width=contract.image_width,
+        horizon=contract.horizon,
+        feature_dim=contract.feature_dim,
+        dt_s=contract.dt_s,
+        joint_names=list(contract.joint_names),
+    )

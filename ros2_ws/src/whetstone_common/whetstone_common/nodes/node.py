@@ -20,7 +20,7 @@ from rclpy.parameter import Parameter
 from vla_interfaces.msg import NodeStatus
 
 from whetstone_common.core.parameters import ParameterError, Schema
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
 
 _STATUS_PERIOD_S = 0.5
@@ -58,7 +58,10 @@ class WhetstoneNode(LifecycleNode):
         self.guarded_names: list[str] = []
         self._calls: Counter[str] = Counter()
         self._tracebacks: set[str] = set()
+        self._failing = os.environ.get(_FAIL_ENV, "")
+        self._set_up: list[tuple[Callable[[Any], bool], Any]] | None = None
         self.status = (State.UNCONFIGURED, Reason.NONE, "")
+        self.active = False
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         share = Path(get_package_share_directory(package))
         common = Path(get_package_share_directory("whetstone_common"))
@@ -93,6 +96,9 @@ class WhetstoneNode(LifecycleNode):
         Raises:
             ParameterError: The set as a whole makes no sense.
         """
+
+    def parameters_changed(self, names: set[str]) -> None:
+        """React to accepted changes; `param` already returns the new values."""
 
     def is_armed(self) -> bool:
         """Whether parameters that are locked while armed must stay as they are."""
@@ -138,14 +144,18 @@ class WhetstoneNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _has_set(self, parameters: list[Parameter]) -> None:
-        self._values |= self.schema.check({p.name: p.value for p in parameters if p.name not in _ROS_OWN})
+        given = self.schema.check({p.name: p.value for p in parameters if p.name not in _ROS_OWN})
+        self._values |= given
+        if given:
+            self.guarded(self.parameters_changed, listed=False)(set(given))
 
     # ---- guarded callbacks -----------------------------------------------------------------------------------------
 
-    def guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(self, callback: Callable[..., Any], *, listed: bool = True) -> Callable[..., Any]:
         """Wrap a callback so that its exception becomes a safe action, a state and a counter."""
         name = getattr(callback, "__name__", type(callback).__name__)
-        self.guarded_names.append(name)
+        if listed:
+            self.guarded_names.append(name)
 
         @functools.wraps(callback)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -160,37 +170,64 @@ class WhetstoneNode(LifecycleNode):
         return wrapper
 
     def fail(self, where: str, error: BaseException) -> None:
-        """Report an exception of a callback or a thread: safe action, counter, state ERROR, one traceback."""
+        """Report an exception of a callback or a thread: safe action, counter, state ERROR, one traceback.
+
+        Never raises: it is the last thing that stands between a bug and the end of the process.
+        """
+        reason = error.reason if isinstance(error, ReasonedError) else Reason.CALLBACK_EXCEPTION
         self.counters["callback_exceptions"] += 1
+        self._log_once(where, error)
+        try:
+            self.safe_action(reason)
+        except Exception as worse:  # noqa: BLE001 - the state must still change
+            self._log_once("safe_action", worse)
+        try:
+            self.set_state(State.ERROR, reason, f"{where}: {error}")
+        except Exception as worse:  # noqa: BLE001 - nothing is left to tell anyone but the log
+            self._log_once("set_state", worse)
+
+    def _log_once(self, where: str, error: BaseException) -> None:
         if where not in self._tracebacks:
             self._tracebacks.add(where)
             self.get_logger().error(f"{where}: {''.join(traceback.format_exception(error))}")
-        try:
-            self.safe_action(Reason.CALLBACK_EXCEPTION)
-        finally:
-            self.set_state(State.ERROR, Reason.CALLBACK_EXCEPTION, f"{where}: {error}")
 
     def _maybe_fail(self, name: str) -> None:
-        wanted = os.environ.get(_FAIL_ENV)
-        if not wanted:
+        if not self._failing:
             return
         self._calls[name] += 1
-        if wanted == f"{name}:{self._calls[name]}":
+        if self._failing == f"{name}:{self._calls[name]}":
             raise InjectedFailure(f"call {self._calls[name]} of {name}")
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, profile: Any, **kwargs: Any) -> Any:
         """As rclpy's, guarded."""
-        return super().create_subscription(msg_type, topic, self.guarded(callback), profile, **kwargs)
+        made = super().create_subscription(msg_type, topic, self.guarded(callback), profile, **kwargs)
+        return self._keep(self.destroy_subscription, made)
+
+    def create_publisher(self, msg_type: Any, topic: str, profile: Any, **kwargs: Any) -> Any:
+        """As rclpy's."""
+        return self._keep(self.destroy_publisher, super().create_publisher(msg_type, topic, profile, **kwargs))
 
     def create_service(self, srv_type: Any, srv_name: str, callback: Any, **kwargs: Any) -> Any:
         """As rclpy's, guarded."""
         own = not srv_name.startswith("~/") or "parameter" not in srv_name
         wrapped = self.guarded(callback) if own and hasattr(self, "counters") else callback
-        return super().create_service(srv_type, srv_name, wrapped, **kwargs)
+        return self._keep(self.destroy_service, super().create_service(srv_type, srv_name, wrapped, **kwargs))
 
     def create_steady_timer(self, period_s: float, callback: Callable[[], None], **kwargs: Any) -> Any:
         """Timer on the steady clock, guarded: a stopped or jumping ROS clock does not stop it."""
-        return super().create_timer(period_s, self.guarded(callback), clock=self.steady_clock, **kwargs)
+        made = super().create_timer(period_s, self.guarded(callback), clock=self.steady_clock, **kwargs)
+        return self._keep(self.destroy_timer, made)
+
+    def _keep(self, destroy: Callable[[Any], bool], entity: Any) -> Any:
+        """Note what the set-up hook creates, so that a clean-up leaves nothing that would be doubled later."""
+        if getattr(self, "_set_up", None) is not None:
+            self._set_up.append((destroy, entity))
+        return entity
+
+    def _destroy_set_up(self) -> None:
+        made, self._set_up = self._set_up or [], None
+        for destroy, entity in reversed(made):
+            destroy(entity)
 
     # ---- status ----------------------------------------------------------------------------------------------------
 
@@ -233,15 +270,19 @@ class WhetstoneNode(LifecycleNode):
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Run the set-up hook."""
         self.set_state(State.STARTING)
-        return self._transition(self.on_setup, undo=self.on_teardown)
+        self._set_up = []
+        return self._transition(self.on_setup, undo=self._undo_setup)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Run the start hook."""
         super().on_activate(state)
-        return self._transition(self.on_start, undo=self.on_stop)
+        result = self._transition(self.on_start, undo=self.on_stop)
+        self.active = result == TransitionCallbackReturn.SUCCESS
+        return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Safe action, then the stop hook."""
+        self.active = False
         self.safe_action(Reason.SHUTDOWN)
         super().on_deactivate(state)
         result = self._transition(self.on_stop)
@@ -250,9 +291,15 @@ class WhetstoneNode(LifecycleNode):
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Run the tear-down hook."""
-        result = self._transition(self.on_teardown)
+        result = self._transition(self._undo_setup)
         self.set_state(State.UNCONFIGURED)
         return result
+
+    def _undo_setup(self) -> None:
+        try:
+            self.on_teardown()
+        finally:
+            self._destroy_set_up()
 
     def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Safe action and tear-down."""
@@ -263,6 +310,7 @@ class WhetstoneNode(LifecycleNode):
         """Safe action, stop, tear down; safe to call in any state and more than once."""
         if self.status[0] == State.FINALIZED:
             return
+        self.active = False
         for step in (functools.partial(self.safe_action, Reason.SHUTDOWN), self.on_stop, self.on_teardown):
             try:
                 step()
@@ -278,7 +326,7 @@ class WhetstoneNode(LifecycleNode):
         except Exception as error:  # noqa: BLE001 - reported in full, never swallowed
             self.fail(hook.__name__, error)
             if undo is not None:
-                undo()
+                self._transition(undo)
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 

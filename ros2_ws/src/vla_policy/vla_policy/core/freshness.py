@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is a stream alive? Age, stamps that cannot be, and sources that repeat themselves under fresh stamps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class StampError(ValueError):
+    """A stamp that cannot be used; `kind` is a word for the counter."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        """Keep both."""
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass
+class StampGuard:
+    """Judges the stamps of one stream as they arrive.
+
+    Attributes:
+        future_tolerance_ns: How far ahead of this machine's clock a stamp may be.
+        newest_ns: Newest stamp accepted, 0 for none.
+    """
+
+    future_tolerance_ns: int
+    newest_ns: int = 0
+
+    def accept(self, stamp_ns: int, now_ns: int) -> bool:
+        """Whether the stamp is news; a repeat of the newest one is not, and is no fault either.
+
+        Raises:
+            StampError: Zero, from the future, or older than what came before.
+        """
+        if stamp_ns <= 0:
+            raise StampError("zero", "stamp is zero")
+        if stamp_ns > now_ns + self.future_tolerance_ns:
+            raise StampError("future", f"stamp is {(stamp_ns - now_ns) * 1e-9:.3f} s in the future")
+        if stamp_ns < self.newest_ns:
+            raise StampError("order", f"stamp is {(self.newest_ns - stamp_ns) * 1e-9:.3f} s before the last one")
+        is_news = stamp_ns > self.newest_ns
+        self.newest_ns = stamp_ns
+        return is_news
+
+    def reset(self) -> None:
+        """Forget the past, for instance after a jump of the clock."""
+        self.newest_ns = 0
+
+
+class FreezeDetector:
+    """Counts identical payloads in a row.
+
+    A camera has noise, so identical frames mean a dead driver that still stamps. A rendered image of an arm at rest
+    is identical too: repeats count for nothing until the arm has moved by `min_motion_rad`.
+    """
+
+    def __init__(self, *, frames: int, min_motion_rad: float) -> None:
+        """Start with nothing seen.
+
+        Args:
+            frames: Identical frames in a row that make a source frozen, 0 for never.
+            min_motion_rad: How far a joint must have moved since the first of them.
+        """
+        self._frames = frames
+        self._min_motion_rad = min_motion_rad
+        self._last: Any = None
+        self._count = 0
+        self._joints_at_first: NDArray[np.float64] | None = None
+        self._moved_rad = 0.0
+
+    def see(self, payload: Any, joints: NDArray[np.float64] | None) -> None:
+        """Take the next payload.
+
+        Args:
+            payload: Anything with `==`; bytes and arrays of bytes compare in one sweep and stop at the first difference.
+            joints: [J] newest joint positions (rad), None when unknown.
+        """
+        if self._count > 0 and payload == self._last:
+            self._count += 1
+        else:
+            self._last, self._count = payload, 1
+            self._joints_at_first, self._moved_rad = joints, 0.0
+        if self._joints_at_first is None:
+            self._joints_at_first = joints
+        elif joints is not None:
+            self._moved_rad = max(self._moved_rad, float(np.abs(joints - self._joints_at_first).max()))
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the source repeats itself."""
+        return 0 < self._frames <= self._count and self._moved_rad >= self._min_motion_rad
+
+    @property
+    def repeats(self) -> int:
+        """Identical payloads in a row, the newest one included."""
+        return self._count

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The observer: streams in, one synchronised observation out when it is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_policy.core.freshness import FreezeDetector, StampGuard
+from vla_policy.core.synchroniser import Limits, Part, Refusal, Snapshot, Synchroniser
+from whetstone_common.core.stamp import Stamp
+
+JOINTS = "joints"
+_FRAMES_KEPT = 8
+_JOINT_STATES_KEPT = 128
+
+
+@dataclass(frozen=True)
+class ObserverSettings:
+    """How strict the observer is.
+
+    Attributes:
+        limits: Age, silence and skew.
+        future_tolerance_ns: How far ahead of our clock a stamp may be.
+        frozen_frames: Identical frames in a row that make a camera frozen, 0 for never.
+        frozen_min_motion_rad: Joint motion without which identical frames mean nothing.
+    """
+
+    limits: Limits
+    future_tolerance_ns: int
+    frozen_frames: int
+    frozen_min_motion_rad: float
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An image that passed the check of its header.
+
+    Attributes:
+        data: Bytes as received, to compare.
+        decode: Makes uint8 RGB [H, W, 3] of them; may raise ImageError.
+    """
+
+    data: Any
+    decode: Callable[[], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request that waits for its observation.
+
+    Attributes:
+        stamp: Lap that it belongs to.
+        not_before_ns: Oldest stamp allowed (ns).
+        deadline_ns: When the answer becomes useless, steady clock (ns).
+        content: Whatever travels with it.
+    """
+
+    stamp: Stamp
+    not_before_ns: int
+    deadline_ns: int
+    content: Any = None
+
+
+class Observer:
+    """Judges what arrives, and answers the newest request as soon as a good set of parts exists."""
+
+    def __init__(self, cameras: Sequence[str], settings: ObserverSettings, counters: Counter[str]) -> None:
+        """Start with nothing seen and nothing asked.
+
+        Args:
+            cameras: Names of all cameras of the robot.
+            settings: How strict.
+            counters: Where refusals are counted, as `<stream>_<kind>`.
+        """
+        self.settings = settings
+        self._counters = counters
+        streams = {name: _FRAMES_KEPT for name in cameras} | {JOINTS: _JOINT_STATES_KEPT}
+        self._synchroniser = Synchroniser(streams)
+        self._stamps = {name: StampGuard(settings.future_tolerance_ns) for name in streams}
+        self._freeze = {
+            name: FreezeDetector(frames=settings.frozen_frames, min_motion_rad=settings.frozen_min_motion_rad)
+            for name in cameras
+        }
+        self._complaints: dict[str, str] = {}
+        self._last_asked: Stamp | None = None
+        self.pending: Ask | None = None
+
+    def see_frame(self, camera: str, stamp_ns: int, frame: Frame, *, now_ns: int, steady_ns: int) -> None:
+        """Take a frame.
+
+        Raises:
+            StampError: Its stamp cannot be.
+        """
+        if not self._stamps[camera].accept(stamp_ns, now_ns):
+            return
+        joints = self._synchroniser.newest(JOINTS)
+        self._freeze[camera].see(frame.data, None if joints is None else joints.payload)
+        self._take(camera, Part(stamp_ns, steady_ns, frame))
+
+    def see_joints(self, stamp_ns: int, joints: NDArray[np.float64], *, now_ns: int, steady_ns: int) -> None:
+        """Take joint positions [J + 1] in our order.
+
+        Raises:
+            StampError: Their stamp cannot be.
+        """
+        if self._stamps[JOINTS].accept(stamp_ns, now_ns):
+            self._take(JOINTS, Part(stamp_ns, steady_ns, joints))
+
+    def complain(self, stream: str, kind: str, text: str) -> None:
+        """Note that a message of a stream was refused; named as the cause when the stream is missed."""
+        self._counters[f"{stream}_{kind}"] += 1
+        self._complaints[stream] = text
+
+    def discard(self, camera: str, part: Part, text: str) -> None:
+        """Take back a frame that could not be decoded."""
+        self._synchroniser.drop(camera, part)
+        self.complain(camera, "bad", text)
+
+    def ask(self, ask: Ask) -> bool:
+        """Take a request; False when it is a repeat, or older than one that was taken before."""
+        if self._last_asked is not None and not ask.stamp > self._last_asked:
+            self._counters["request_old"] += 1
+            return False
+        if self.pending is not None:
+            self._counters["request_superseded"] += 1
+        self._last_asked = ask.stamp
+        self.pending = ask
+        return True
+
+    def answer(self, cameras: Sequence[str], *, now_ns: int, steady_ns: int) -> Snapshot | Refusal | None:
+        """Parts for the pending request, or why there are none yet; None when nothing is asked.
+
+        Args:
+            cameras: Those that the policy looks at.
+            now_ns: ROS time (ns).
+            steady_ns: Steady clock (ns).
+        """
+        if self.pending is None:
+            return None
+        frozen = self._frozen(cameras)
+        if frozen is not None:
+            return frozen
+        found = self._synchroniser.snapshot(
+            [*cameras, JOINTS],
+            not_before_ns=self.pending.not_before_ns,
+            now_ns=now_ns,
+            steady_ns=steady_ns,
+            limits=self.settings.limits,
+        )
+        return self._explained(found) if isinstance(found, Refusal) else found
+
+    def done(self) -> None:
+        """The pending request is answered, or given up."""
+        self.pending = None
+
+    def is_overdue(self, steady_ns: int) -> bool:
+        """Whether the pending request's deadline has passed."""
+        return self.pending is not None and steady_ns > self.pending.deadline_ns
+
+    def health(self, cameras: Sequence[str], *, now_ns: int, steady_ns: int) -> Refusal | None:
+        """What is wrong with the streams, whether or not something is asked."""
+        for refusal in self._synchroniser.silent([*cameras, JOINTS], now_ns, steady_ns, self.settings.limits):
+            return self._explained(refusal)
+        return self._frozen(cameras)
+
+    def reset(self) -> None:
+        """Forget every stream, for instance after the clock has jumped; the pending request stays."""
+        self._synchroniser.clear()
+        for guard in self._stamps.values():
+            guard.reset()
+
+    def _take(self, stream: str, part: Part) -> None:
+        self._complaints.pop(stream, None)
+        self._synchroniser.add(stream, part)
+
+    def _frozen(self, cameras: Sequence[str]) -> Refusal | None:
+        for name in cameras:
+            if self._freeze[name].is_frozen:
+                text = f"{name} has sent {self._freeze[name].repeats} identical frames with fresh stamps"
+                return Refusal("frozen", name, text)
+        return None
+
+    def _explained(self, refusal: Refusal) -> Refusal:
+        cause = self._complaints.get(refusal.stream)
+        if cause is None:
+            return refusal
+        return Refusal("bad", refusal.stream, f"{refusal.text}; last message refused: {cause}")

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between messages and the plain data of core/."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, Proposal, Request
+from vla_interfaces.msg import Observation as ObservationMsg
+from whetstone_common.core.contract import Contract
+from whetstone_common.core.kinematics import Pose
+from whetstone_common.nodes.convert import bytes_field, float32_field, shaped, to_ns
+
+from vla_policy.core.images import ImageRules, check_compressed, compressed_to_rgb, raw_to_rgb
+from vla_policy.core.observing import Frame
+from vla_policy.core.protocol import Observation
+from vla_policy.core.serving import version_of
+from vla_policy.core.steering import Choice, Situation
+
+_RGB = "rgb8"
+MAX_INSTRUCTION = 1000
+
+
+def to_frame(msg: Image | CompressedImage, rules: ImageRules) -> Frame:
+    """Frame of a driver's message, its header checked and its pixels untouched.
+
+    Raises:
+        ImageError: The rules refuse it.
+    """
+    if isinstance(msg, CompressedImage):
+        check_compressed(msg.data, rules)
+        return Frame(msg.data, functools.partial(compressed_to_rgb, msg.data, rules))
+    view = raw_to_rgb(msg.height, msg.width, msg.encoding, msg.step, msg.data, rules)
+    return Frame(msg.data, lambda: view)
+
+
+def from_image(image: NDArray[np.uint8], stamp_ns: int, camera: str) -> Image:
+    """Message of uint8 RGB [H, W, 3]."""
+    height, width, channels = image.shape
+    msg = Image(height=height, width=width, encoding=_RGB, step=width * channels, data=bytes_field(image))
+    msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    msg.header.frame_id = camera
+    return msg
+
+
+def to_observation(msg: ObservationMsg) -> Observation:
+    """Observation of a message.
+
+    Raises:
+        ValueError: Names, sizes or numbers contradict each other.
+    """
+    if len(msg.cameras) != len(msg.images) or len(set(msg.cameras)) != len(msg.cameras):
+        raise ValueError(f"{len(msg.images)} images for cameras {list(msg.cameras)[:8]}")
+    rules = ImageRules(min_side_px=1)
+    images = {
+        name: raw_to_rgb(image.height, image.width, image.encoding, image.step, image.data, rules)
+        for name, image in zip(msg.cameras, msg.images, strict=True)
+    }
+    if len(msg.instruction) > MAX_INSTRUCTION:
+        raise ValueError(f"instruction of {len(msg.instruction)} characters, at most {MAX_INSTRUCTION}")
+    if not np.isfinite(np.concatenate([msg.tcp_pose, msg.joint_positions])).all():
+        raise ValueError("tcp_pose or joint_positions are not finite")
+    return Observation(images=images, proprio=np.array(msg.proprio, dtype=np.float32), instruction=msg.instruction)
+
+
+def from_pose(pose: Pose) -> NDArray[np.float64]:
+    """[x y z (m), qx qy qz qw] of a pose; the quaternion's largest part is positive."""
+    r = pose.rotation
+    # The column of this matrix that belongs to the largest diagonal entry is the quaternion times 4 times that
+    # part, which is never near zero (Shepperd's method, all four cases at once).
+    k = np.array([
+        [1 + r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0], r[2, 1] - r[1, 2]],
+        [r[0, 1] + r[1, 0], 1 - r[0, 0] + r[1, 1] - r[2, 2], r[1, 2] + r[2, 1], r[0, 2] - r[2, 0]],
+        [r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], 1 - r[0, 0] - r[1, 1] + r[2, 2], r[1, 0] - r[0, 1]],
+        [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], 1 + r[0, 0] + r[1, 1] + r[2, 2]],
+    ])  # fmt: skip
+    quaternion = k[int(np.argmax(np.diag(k)))]
+    return np.concatenate([pose.position, quaternion / np.linalg.norm(quaternion)])
+
+
+def to_request_times(msg: Request) -> tuple[int, float]:
+    """(not_before in ns, deadline in s) of a request; a deadline that is not a number counts as none."""
+    deadline_s = msg.deadline_s if np.isfinite(msg.deadline_s) and msg.deadline_s > 0.0 else 0.0
+    return to_ns(msg.not_before), float(deadline_s)
+
+
+def from_features(msg: ObservationMsg, features: NDArray[np.float32], contract_hash: str, expected: bool) -> Features:
+    """Message of the features [F] of an observation."""
+    return Features(
+        stamp=msg.stamp,
+        kind=msg.kind,
+        features=float32_field(features),
+        contract_hash=contract_hash,
+        noise_expected=expected,
+    )
+
+
+def to_noise(msg: Noise) -> NDArray[np.float32]:
+    """float32 [N, H, A] of a message.
+
+    Raises:
+        ValueError: Sizes disagree or a number is not finite.
+    """
+    noise = shaped(msg.noise, msg.n, msg.horizon, msg.action_dim)
+    if not np.isfinite(noise).all():
+        raise ValueError("noise is not finite")
+    return noise
+
+
+def to_situation(msg: Proposal, contract: Contract) -> Situation:
+    """What a method looks at.
+
+    Raises:
+        ValueError: Sizes disagree with the contract; the text names the field.
+    """
+    for name, wanted in (("horizon", contract.horizon), ("action_dim", contract.action_dim)):
+        if getattr(msg, name) != wanted:
+            raise ValueError(f"{name}: {wanted} here, {getattr(msg, name)} there")
+    for name, wanted in (("features", contract.feature_dim), ("proprio", contract.proprio_dim)):
+        if len(getattr(msg, name)) != wanted:
+            raise ValueError(f"{name}: {wanted} values here, {len(getattr(msg, name))} there")
+    shape = (msg.n, msg.horizon, msg.action_dim)
+    return Situation(
+        features=shaped(msg.features, contract.feature_dim),
+        proprio=shaped(msg.proprio, contract.proprio_dim),
+        candidates=shaped(msg.chunks, *shape),
+        noise=shaped(msg.noise, *shape),
+        noise_steered=msg.noise_steered,
+        seed=msg.request.seed,
+        sequence=msg.stamp.sequence,
+    )
+
+
+def from_choice(msg: Proposal, choice: Choice, contract: Contract, identity: Mapping[str, object]) -> ActionChunk:
+    """What the arm shall play, in physical units.
+
+    Args:
+        msg: The proposal it was chosen from.
+        choice: What was chosen.
+        contract: Scale, names and space.
+        identity: Source, epoch, steps and validity.
+    """
+    scale = np.asarray(contract.action_scale, dtype=np.float32)
+    physical = choice.chunk * scale + np.asarray(contract.action_offset, dtype=np.float32)
+    is_cartesian = contract.action_space == "cartesian"
+    reference = list(msg.tcp_pose) if is_cartesian else list(msg.joint_positions)[:-1]
+    return ActionChunk(
+        stamp=msg.stamp,
+        contract_hash=msg.contract_hash,
+        space=ActionChunk.CARTESIAN if is_cartesian else ActionChunk.JOINT,
+        action_names=list(contract.action_names),
+        reference=reference,
+        dt_s=contract.dt_s,
+        horizon=contract.horizon,
+        action_dim=contract.action_dim,
+        actions=float32_field(physical),
+        candidate=choice.candidate,
+        kind=int(choice.kind),
+        value=choice.value,
+        policy_version=choice.policy_version,
+        vla_version=version_of(contract.weights_sha256),
+        **identity,
+    )
+
+
+def from_decision(msg: Proposal, choice: Choice, contract: Contract, method: str) -> Decision:
+    """Everything a learner needs of one decision."""
+    return Decision(
+        stamp=msg.stamp,
+        request_kind=msg.kind,
+        contract_hash=msg.contract_hash,
+        method=method,
+        instruction=msg.instruction,
+        kind=int(choice.kind),
+        chosen=choice.candidate,
+        n=msg.n,
+        horizon=msg.horizon,
+        action_dim=msg.action_dim,
+        features=msg.features,
+        proprio=msg.proprio,
+        candidates=msg.chunks,
+        noise=msg.noise,
+        chosen_chunk=float32_field(choice.chunk),
+        scores=float32_field(choice.scores),
+        policy_version=choice.policy_version,
+        vla_version=version_of(contract.weights_sha256),
+    )
+
+
+def from_noise(msg: Features, noise: NDArray[np.float32], version: int) -> Noise:
+    """Message of chosen noise [N, H, A]."""
+    n, horizon, action_dim = noise.shape
+    return Noise(
+        stamp=msg.stamp,
+        n=n,
+        horizon=horizon,
+        action_dim=action_dim,
+        noise=float32_field(noise),
+        weight_version=version,
+    )
+
+

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers each request with the freshest observation whose parts belong together."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import String
+from vla_interfaces.msg import Observation, PolicyContract, Request
+from whetstone_common.core.contract import Contract
+from whetstone_common.core.kinematics import Kinematics
+from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to_contract, to_ns, to_stamp
+from whetstone_common.nodes.main import run
+from whetstone_common.nodes.node import WhetstoneNode
+
+from vla_policy.core.freshness import StampError
+from vla_policy.core.images import ImageError, ImageRules, fit
+from vla_policy.core.joints import JointError, proprioception
+from vla_policy.core.observing import JOINTS, Ask, Observer, ObserverSettings
+from vla_policy.core.robot_view import RobotView
+from vla_policy.core.synchroniser import Limits, Refusal, Snapshot
+from vla_policy.nodes.convert import MAX_INSTRUCTION, from_image, from_pose, to_frame, to_request_times
+from vla_policy.nodes.resources import find_robot
+
+_NS_PER_S = 1_000_000_000
+_CHECK_PERIOD_S = 0.05
+_FIRST_OF_JUMP_NS = 1
+_REASONS = {
+    "missing": Reason.MISSING_STREAM,
+    "stale": Reason.STALE_OBSERVATION,
+    "early": Reason.STALE_OBSERVATION,
+    "skew": Reason.STALE_OBSERVATION,
+    "frozen": Reason.FROZEN_SOURCE,
+    "bad": Reason.BAD_MESSAGE,
+}
+
+
+class ObservationNode(WhetstoneNode):
+    """Cameras, joints and words in; one observation per request out."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Declare the parameters; everything else is made by the set-up hook."""
+        super().__init__("observation_node", package="vla_policy", **kwargs)
+        self._contract: Contract | None = None
+        self._instruction = ""
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def on_setup(self) -> None:
+        """Read the robot file and subscribe to what it names."""
+        self._robot: RobotView = find_robot(self.param("robot_file"))
+        joints = self._robot.joints.arm
+        try:
+            self._kinematics = Kinematics.from_urdf(self._robot.urdf, self._robot.tip, joints)
+        except ValueError as error:
+            raise ReasonedError(Reason.BAD_PARAMETER, f"robot_file: {error}") from error
+        self._rules = ImageRules(
+            max_side_px=self.param("max_image_side_px"),
+            max_bytes=3 * self.param("max_image_side_px") ** 2,
+            accept_bgr=self.param("accept_bgr"),
+        )
+        self._observer = Observer(tuple(self._robot.camera_topics), self._settings(), self.counters)
+        self._observations = self.create_publisher(Observation, "observation", qos.RING)
+        # Words before requests: a request that follows a new instruction must find it.
+        self.create_subscription(String, "instruction", self.on_instruction, qos.LATCHED)
+        self.create_subscription(PolicyContract, "policy_contract", self.on_contract, qos.LATCHED)
+        self._subscribe_sensors()
+        self.create_subscription(Request, "request", self.on_request, qos.RING)
+        self.create_steady_timer(_CHECK_PERIOD_S, self.check)
+        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-_FIRST_OF_JUMP_NS))
+        self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=self.guarded(self.on_clock_jump))
+
+    def on_start(self) -> None:
+        """Report what is there already."""
+        self.check()
+
+    def on_stop(self) -> None:
+        """Give up the pending request."""
+        if hasattr(self, "_observer"):
+            self._observer.done()
+
+    def on_teardown(self) -> None:
+        """Let go of the clock; subscriptions are the base's."""
+        if hasattr(self, "_jumps"):
+            self._jumps.unregister()
+            del self._jumps
+        self._contract = None
+
+    def safe_action(self, _reason: Reason) -> None:
+        """Answer nothing: the arm holds for want of chunks."""
+        if hasattr(self, "_observer"):
+            self._observer.done()
+
+    def parameters_changed(self, _names: set[str]) -> None:
+        """Limits may be turned while running."""
+        if hasattr(self, "_observer"):
+            self._observer.settings = self._settings()
+
+    def _settings(self) -> ObserverSettings:
+        is_realtime = self.param("pace") == "realtime"
+        max_age_ns = round(self.param("obs_max_age_s") * _NS_PER_S)
+        limits = Limits(
+            max_age_ns=max_age_ns,
+            # While the world waits for the arm nothing new is sent, and nothing is lost by it.
+            max_silence_ns=max_age_ns if is_realtime else 0,
+            max_skew_ns=round(self.param("obs_max_skew_s") * _NS_PER_S),
+        )
+        return ObserverSettings(
+            limits=limits,
+            future_tolerance_ns=round(self.param("future_tolerance_s") * _NS_PER_S),
+            frozen_frames=self.param("frozen_frames"),
+            frozen_min_motion_rad=self.param("frozen_min_motion_rad"),
+        )
+
+    def _subscribe_sensors(self) -> None:
+        is_reliable = self.param("pace") == "lockstep" or self.param("reliable_images")
+        profile = qos.SENSOR_IN_RELIABLE if is_reliable else qos.SENSOR_IN
+        kind, suffix = (CompressedImage, "/compressed") if self.param("compressed") else (Image, "")
+        for name, topic in self._robot.camera_topics.items():
+            callback = functools.partial(self.on_image, name)
+            callback.__name__ = self.on_image.__name__
+            self.create_subscription(kind, topic + suffix, callback, profile)
+        self.create_subscription(JointState, self._robot.joint_states_topic, self.on_joints, profile)
+
+    # ---- callbacks -------------------------------------------------------------------------------------------------
+
+    def on_instruction(self, msg: String) -> None:
+        """Take the words of the task."""
+        if len(msg.data) > MAX_INSTRUCTION:
+            self.counters["instruction_bad"] += 1
+            self._report(Refusal("bad", "instruction", f"instruction has {len(msg.data)} characters"))
+            return
+        self._instruction = msg.data
+
+    def on_contract(self, msg: PolicyContract) -> None:
+        """Take what the policy wants to see."""
+        try:
+            contract = to_contract(msg)
+        except ValueError as error:
+            self.counters["contract_bad"] += 1
+            self.set_state(State.HOLDING, Reason.CONTRACT_MISMATCH, str(error))
+            return
+        problem = self._misfit(contract)
+        self._contract = None if problem else contract
+        if problem:
+            self.set_state(State.HOLDING, Reason.CONTRACT_MISMATCH, problem)
+
+    def _misfit(self, contract: Contract) -> str:
+        unknown = [name for name in contract.cameras if name not in self._robot.camera_topics]
+        if unknown:
+            return f"cameras: the policy wants {unknown[0]!r}, the robot has {', '.join(self._robot.camera_topics)}"
+        if contract.joint_names != self._robot.joints.names:
+            return f"joint_names: {self._robot.joints.names} here, {contract.joint_names} there"
+        return ""
+
+    def on_image(self, camera: str, msg: Image | CompressedImage) -> None:
+        """Take a frame of a camera."""
+        try:
+            frame = to_frame(msg, self._rules)
+            self._observer.see_frame(camera, to_ns(msg.header.stamp), frame, **self._times())
+        except ImageError as error:
+            self._observer.complain(camera, "bad", str(error))
+        except StampError as error:
+            self._observer.complain(camera, error.kind, str(error))
+        self._answer()
+
+    def on_joints(self, msg: JointState) -> None:
+        """Take a joint state."""
+        try:
+            joints = self._robot.joints.read(msg.name, msg.position)
+            self._observer.see_joints(to_ns(msg.header.stamp), joints, **self._times())
+        except (JointError, StampError) as error:
+            self._observer.complain(JOINTS, error.kind, str(error))
+        self._answer()
+
+    def on_request(self, msg: Request) -> None:
+        """Take a request; the answer may be possible at once."""
+        if not self.active:
+            return
+        not_before_ns, deadline_s = to_request_times(msg)
+        wait_ns = round((deadline_s or self.param("request_timeout_s")) * _NS_PER_S)
+        ask = Ask(to_stamp(msg.stamp), not_before_ns, self._steady_ns() + wait_ns, msg)
+        if self._observer.ask(ask):
+            self._answer()
+
+    def on_clock_jump(self, _jump: TimeJump) -> None:
+        """The clock went back: nothing that was seen before can be compared with what comes."""
+        self.counters["clock_jump"] += 1
+        self._observer.reset()
+        self._observer.done()
+        self.set_state(State.HOLDING, Reason.CLOCK_JUMP, "the clock went back")
+
+    def check(self) -> None:
+        """Give up requests that are overdue, and say how the streams are."""
+        if not self.active:
+            return
+        if self._observer.is_overdue(self._steady_ns()):
+            self._answer(is_last_try=True)
+        elif self.status[0] != State.ERROR:
+            self._report(self._health())
+
+    # ---- answering -------------------------------------------------------------------------------------------------
+
+    def _answer(self, *, is_last_try: bool = False) -> None:
+        if self._observer.pending is None:
+            return
+        found = self._ready() or self._observer.answer(self._contract.cameras, **self._times())
+        if isinstance(found, Snapshot):
+            self._publish(found)
+        elif is_last_try:
+            self.counters["request_unanswered"] += 1
+            self._observer.done()
+            self._report(found)
+
+    def _publish(self, found: Snapshot) -> None:
+        ask = self._observer.pending
+        try:
+            images = self._images(found)
+        except ImageError:
+            return
+        self._observer.done()
+        self._observations.publish(self._message(ask, found, images))
+        self.counters["observations"] += 1
+        self._report(None)
+
+    def _images(self, found: Snapshot) -> list[Image]:
+        images = []
+        for camera in self._contract.cameras:
+            part = found.parts[camera]
+            try:
+                pixels = part.payload.decode()
+            except ImageError as error:
+                self._observer.discard(camera, part, str(error))
+                raise
+            fitted = fit(pixels, self._contract.image_height, self._contract.image_width, crop=self.param("crop"))
+            images.append(from_image(fitted, part.stamp_ns, camera))
+        return images
+
+    def _message(self, ask: Ask, found: Snapshot, images: list[Image]) -> Observation:
+        joints = found.parts[JOINTS].payload
+        tcp = self._kinematics.fk(joints[:-1])
+        msg = Observation(
+            stamp=from_stamp(ask.stamp),
+            kind=ask.content.kind,
+            cameras=list(self._contract.cameras),
+            images=images,
+            joint_names=list(self._robot.joints.names),
+            joint_positions=floats(joints),
+            tcp_pose=from_pose(tcp),
+            proprio=float32_field(proprioception(self._contract.action_space, joints, tcp)),
+            instruction=self._instruction,
+            image_skew_s=found.skew_ns / _NS_PER_S,
+            age_s=max(0.0, (self._times()["now_ns"] - found.oldest_ns) / _NS_PER_S),
+            request=ask.content,
+        )
+        # The arm aligns the chunk by the moment at which it was where the policy thinks it is.
+        stamp_ns = found.parts[JOINTS].stamp_ns
+        msg.stamp.observation.sec, msg.stamp.observation.nanosec = divmod(stamp_ns, _NS_PER_S)
+        return msg
+
+    # ---- status ----------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> Refusal | None:
+        if self._contract is None:
+            return Refusal("missing", "policy_contract", "no policy_contract that fits has been received")
+        if not self._instruction:
+            return Refusal("missing", "instruction", "no instruction has been received")
+        return None
+
+    def _health(self) -> Refusal | None:
+        if self._contract is None:
+            return self._ready()
+        return self._observer.health(self._contract.cameras, **self._times())
+
+    def _report(self, refusal: Refusal | None) -> None:
+        if refusal is None:
+            self.set_state(State.READY)
+            return
+        if self.status[1] == Reason.CONTRACT_MISMATCH and refusal.stream == "policy_contract":
+            return
+        has_begun = self.counters["observations"] > 0
+        state = State.HOLDING if has_begun or refusal.kind != "missing" else State.STARTING
+        self.set_state(state, _REASONS[refusal.kind], refusal.text)
+
+    def _times(self) -> dict[str, int]:
+        return {"now_ns": self.get_clock().now().nanoseconds, "steady_ns": self._steady_ns()}
+
+    def _steady_ns(self) -> int:
+        return int(self.steady_clock.now().nanoseconds)
+
+
+def main() -> None:
+    """Entry point."""
+    run(ObservationNode)

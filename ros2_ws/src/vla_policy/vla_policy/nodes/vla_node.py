@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves a vision-language-action model: observation in, features and N candidate chunks out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from std_msgs.msg import UInt32
+from vla_interfaces.msg import Features, Noise, PolicyContract, Proposal, Request
+from vla_interfaces.msg import Observation as ObservationMsg
+from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.core.stamp import Stamp
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import float32_field, from_contract, to_stamp
+from whetstone_common.nodes.main import run
+from whetstone_common.nodes.node import WhetstoneNode
+
+from vla_policy.core.inbox import NewestInbox, Slot
+from vla_policy.core.protocol import Backend, FloatArray, Observation, ObservationError
+from vla_policy.core.serving import (
+    checked_chunks,
+    checked_features,
+    contract_of,
+    draw_noise,
+    merge_noise,
+    weights_sha256,
+)
+from vla_policy.nodes.backends import build_backend, retell
+from vla_policy.nodes.convert import from_features, to_noise, to_observation
+from vla_policy.nodes.resources import find, find_robot
+
+_JOIN_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One observation to work on.
+
+    Attributes:
+        stamp: Its lap.
+        is_look: Whether the result is never played.
+        observation: What the model sees.
+        msg: The message it came in, for what only travels along.
+    """
+
+    stamp: Stamp
+    is_look: bool
+    observation: Observation
+    msg: ObservationMsg
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """Noises and how they came about.
+
+    Attributes:
+        noise: float32 [N, H, D].
+        is_steered: They are steering_node's.
+        has_timed_out: They should have been, and did not come in time.
+    """
+
+    noise: FloatArray
+    is_steered: bool = False
+    has_timed_out: bool = False
+
+
+class VlaNode(WhetstoneNode):
+    """Prefix once, features out, N noises as one batch, proposal out; all in one thread of its own."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Declare the parameters; everything else is made by the hooks."""
+        super().__init__("vla_node", package="vla_policy", **kwargs)
+        self._wanted: int | None = None
+        self._newest: Stamp | None = None
+        self._failures = 0
+        self._thread: threading.Thread | None = None
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def on_setup(self) -> None:
+        """Load and warm up the model, and say what it takes and gives."""
+        joints = find_robot(self.param("robot_file")).joints
+        try:
+            self._backend: Backend = build_backend(self.param)
+            self._backend.warmup()
+        except Exception as error:
+            raise ReasonedError(Reason.MODEL_FAILURE, f"{self.param('backend')}: {error}") from error
+        digest = "" if self.param("backend") == "fake" else weights_sha256(find(self.param("model_dir")))
+        try:
+            self._contract = contract_of(self._backend.spec, joints.names, digest)
+        except ValueError as error:
+            raise ReasonedError(Reason.CONTRACT_MISMATCH, str(error)) from error
+        self._hash = self._contract.hash()
+        self._features = self.create_publisher(Features, "features", qos.RING)
+        self._proposals = self.create_publisher(Proposal, "proposal", qos.RING)
+        self._contracts = self.create_publisher(PolicyContract, "policy_contract", qos.LATCHED)
+        self.create_subscription(UInt32, "n_candidates", self.on_wanted, qos.LATCHED)
+        self.create_subscription(Noise, "noise", self.on_noise, qos.RING)
+        self.create_subscription(ObservationMsg, "observation", self.on_observation, qos.RING)
+        self._contracts.publish(from_contract(self._contract))
+
+    def on_start(self) -> None:
+        """Start the thread that works."""
+        self._failures = 0
+        self._inbox: NewestInbox[Job] = NewestInbox(lambda new, old: old.is_look or not new.is_look)
+        self._noise: Slot[FloatArray] = Slot()
+        serve = self.guarded(self.serve)
+        self._thread = threading.Thread(target=self._work, args=(self._inbox, serve), name="vla", daemon=True)
+        self._thread.start()
+        self.set_state(State.READY)
+
+    def on_stop(self) -> None:
+        """Stop the thread; a model that hangs is left behind rather than waited for."""
+        if self._thread is None:
+            return
+        self._inbox.close()
+        self._noise.close()
+        self._thread.join(_JOIN_TIMEOUT_S)
+        self._thread = None
+
+    def on_teardown(self) -> None:
+        """Let go of the model."""
+        self._newest = None
+        for name in ("_backend", "_contract"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def parameters_changed(self, names: set[str]) -> None:
+        """A fake model can be told to fail while it runs."""
+        if hasattr(self, "_backend") and any(name.startswith("fake_") for name in names):
+            retell(self._backend, self.param)
+
+    # ---- callbacks: short, the work is done elsewhere ----------------------------------------------------------------
+
+    def on_wanted(self, msg: UInt32) -> None:
+        """Take how many candidates steering_node wants."""
+        self._wanted = max(1, msg.data)
+
+    def on_noise(self, msg: Noise) -> None:
+        """Take noise that steering_node chose."""
+        try:
+            noise = to_noise(msg)
+        except ValueError as error:
+            self._refuse("noise_bad", Reason.BAD_MESSAGE, str(error))
+            return
+        if not (self.active and self._noise.put(to_stamp(msg.stamp), noise)):
+            self.counters["noise_late"] += 1
+
+    def on_observation(self, msg: ObservationMsg) -> None:
+        """Take an observation; a newer one displaces one that waits."""
+        if not self.active:
+            return
+        stamp = to_stamp(msg.stamp)
+        if self._newest is not None and not stamp > self._newest:
+            self.counters["observation_old"] += 1
+            return
+        try:
+            job = Job(stamp, msg.kind == Request.LOOK, to_observation(msg), msg)
+            self._backend.spec.check(job.observation)
+        except ValueError as error:
+            self._refuse("observation_bad", Reason.BAD_MESSAGE, str(error))
+            return
+        self._newest = stamp
+        if not self._inbox.put(job):
+            self.counters["observation_dropped"] += 1
+
+    def _refuse(self, counter: str, reason: Reason, detail: str) -> None:
+        self.counters[counter] += 1
+        self.set_state(State.HOLDING, reason, detail)
+
+    # ---- the thread that works ---------------------------------------------------------------------------------------
+
+    def _work(self, inbox: NewestInbox[Job], serve: Callable[[Job], None]) -> None:
+        try:
+            while (job := inbox.get()) is not None:
+                serve(job)
+        except BaseException as error:
+            self.fail("worker thread", error)
+            raise
+
+    def serve(self, job: Job) -> None:
+        """Work on one observation, unless the model has failed too often."""
+        if self._failures >= self.param("max_failures"):
+            self.counters["observation_refused"] += 1
+            return
+        try:
+            is_served = self._propose(job)
+        except ObservationError as error:
+            self._refuse("observation_bad", Reason.BAD_MESSAGE, str(error))
+            return
+        except Exception as error:
+            self._failures += 1
+            self.counters["model_failures"] += 1
+            again = "" if self._failures < self.param("max_failures") else "; not tried again until activated anew"
+            text = f"{type(error).__name__}: {error} ({self._failures} in a row{again})"
+            raise ReasonedError(Reason.MODEL_FAILURE, text) from error
+        self._failures = 0
+        if is_served:
+            self.set_state(State.READY)
+
+    def _propose(self, job: Job) -> bool:
+        began = time.perf_counter()
+        context = self._backend.prefix(job.observation)
+        features = checked_features(self._backend, context)
+        prefix_s = time.perf_counter() - began
+        is_steered = self.param("steer_noise")
+        if is_steered:
+            self._noise.expect(job.stamp)
+        self._features.publish(from_features(job.msg, features, self._hash, is_steered))
+        draw = self._draw(job)
+        if self._is_displaced(job):
+            self.counters["observation_superseded"] += 1
+            return False
+        began = time.perf_counter()
+        chunks = checked_chunks(self._backend, context, draw.noise)
+        denoise_s = time.perf_counter() - began
+        self._proposals.publish(self._message(job, features, chunks, draw, prefix_s, denoise_s))
+        self.counters["proposals"] += 1
+        return True
+
+    def _draw(self, job: Job) -> Draw:
+        n = min(self._wanted or self.param("n_candidates"), self.param("max_candidates"))
+        seed = job.msg.request.seed or self.param("seed")
+        gaussian = draw_noise(n, self._backend.spec, seed, job.stamp.sequence)
+        if not self.param("steer_noise"):
+            return Draw(gaussian)
+        steered = self._noise.wait(self.param("steer_deadline_s"))
+        if steered is None or steered.shape != (n, *self._backend.spec.chunk_shape):
+            self.counters["noise_timed_out" if steered is None else "noise_bad"] += 1
+            return Draw(gaussian, has_timed_out=True)
+        return Draw(merge_noise(steered, gaussian), is_steered=True)
+
+    def _is_displaced(self, job: Job) -> bool:
+        """Whether the result would be thrown away: an observation of a newer request waits."""
+        waiting = self._inbox.peek()
+        return waiting is not None and (job.is_look or not waiting.is_look)
+
+    def _message(
+        self, job: Job, features: FloatArray, chunks: FloatArray, draw: Draw, prefix_s: float, denoise_s: float
+    ) -> Proposal:
+        n, horizon, action_dim = chunks.shape
+        return Proposal(
+            stamp=job.msg.stamp,
+            kind=job.msg.kind,
+            contract_hash=self._hash,
+            n=n,
+            horizon=horizon,
+            action_dim=action_dim,
+            chunks=float32_field(chunks),
+            noise=float32_field(draw.noise[:, :, :action_dim]),
+            noise_steered=draw.is_steered,
+            noise_timed_out=draw.has_timed_out,
+            features=float32_field(features),
+            proprio=job.msg.proprio,
+            tcp_pose=np.asarray(job.msg.tcp_pose, dtype=np.float64),
+            joint_positions=job.msg.joint_positions,
+            instruction=job.msg.instruction,
+            prefix_s=prefix_s,
+            denoise_s=denoise_s,
+            request=job.msg.request,
+        )
+
+
+def main() -> None:
+    """Entry point."""
+    run(VlaNode)
