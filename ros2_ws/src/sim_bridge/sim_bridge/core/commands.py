@@ -22,6 +22,7 @@ class Refusal(Enum):
     TIMES = "refused_times"
     EMPTY = "refused_empty"
     INACTIVE = "refused_inactive"
+    STALE = "refused_stale"
 
 
 class CommandRefused(ValueError):

@@ -47,24 +47,33 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Command:
-    """What to do at this tick.
+class Aim:
+    """Where to go at this tick.
 
     Attributes:
         pose: TCP target in the base frame.
         opening: Gripper target, 1 open, 0 closed.
-        joint_targets: (7,) rad that bring the TCP to `pose`.
         phase: What it is part of.
     """
 
     pose: Pose
     opening: float
-    joint_targets: Array
     phase: Phase
 
 
+@dataclass(frozen=True, eq=False)
+class Command(Aim):
+    """An aim with the joints that go there.
+
+    Attributes:
+        joint_targets: (7,) rad that bring the TCP to `pose`.
+    """
+
+    joint_targets: Array
+
+
 class Expert:
-    """Solves one task.
+    """The expert for an arm that takes joint targets.
 
     Args:
         task: The task.
@@ -73,20 +82,43 @@ class Expert:
     """
 
     def __init__(self, task: Task, kinematics: Kinematics, home_rad: npt.ArrayLike) -> None:
-        self._task = task
+        self._pilot = Pilot(task)
         self._kinematics = kinematics
         self._home = np.asarray(home_rad, dtype=np.float64)
+        self._joints: Array | None = None
+
+    def reset(self) -> None:
+        """Forget the last episode."""
+        self._pilot.reset()
+        self._joints = None
+
+    def act(self, sense: Sense) -> Command:
+        """Command for the tick after `sense`."""
+        aim = self._pilot.aim(sense)
+        start = sense.joints if self._joints is None else self._joints
+        self._joints = self._kinematics.ik(start, aim.pose, posture=self._home)
+        return Command(aim.pose, aim.opening, aim.phase, self._joints)
+
+
+class Pilot:
+    """The expert's decisions, in Cartesian terms alone.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
         self.reset()
 
     def reset(self) -> None:
         """Forget the last episode."""
         self._closing = 0
         self._hold: Pose | None = None
-        self._ahead = np.zeros(3)
-        self._joints: Array | None = None
+        self._ahead: Array = np.zeros(3)
 
-    def act(self, sense: Sense) -> Command:
-        """Command for the tick after `sense`."""
+    def aim(self, sense: Sense) -> Aim:
+        """Where to go in the tick after `sense`."""
         phase = self._phase(sense)
         if phase is not Phase.CLOSE:
             self._closing, self._hold = 0, None
@@ -97,9 +129,7 @@ class Expert:
             Phase.RELEASE: self._release,
             Phase.RETREAT: self._retreat,
         }[phase](sense)
-        start = sense.joints if self._joints is None else self._joints
-        self._joints = self._kinematics.ik(start, pose, posture=self._home)
-        return Command(pose, opening, self._joints, phase)
+        return Aim(pose, opening, phase)
 
     # -- what to do ---------------------------------------------------------------------------------------------
 

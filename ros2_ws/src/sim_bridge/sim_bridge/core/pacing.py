@@ -57,6 +57,10 @@ class DelayLine(Generic[Item]):
             due.append(self._items.popleft()[1])
         return due
 
+    def wait_s(self, now_s: float) -> float | None:
+        """How long until an item is due, None if there is none."""
+        return max(0.0, self._items[0][0] - now_s) if self._items else None
+
     def clear(self) -> None:
         """Drop everything."""
         self._items.clear()

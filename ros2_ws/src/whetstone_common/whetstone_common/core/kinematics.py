@@ -39,6 +39,24 @@ class Pose:
     position: Array
     rotation: Array
 
+    @classmethod
+    def from_quaternion_xyzw(cls, position: npt.ArrayLike, quaternion: npt.ArrayLike) -> Pose:
+        """From a position (3,) m and a quaternion (x, y, z, w), which is normalised.
+
+        Raises:
+            ValueError: If a number is not finite or the quaternion is zero.
+        """
+        where, turn = np.array(position, dtype=np.float64), np.array(quaternion, dtype=np.float64)
+        norm = float(np.linalg.norm(turn))
+        if not (np.isfinite(where).all() and np.isfinite(norm) and norm > 1e-6):
+            raise ValueError("a pose needs finite numbers and a quaternion that is not zero")
+        return cls(where, np.asarray(pin.Quaternion(turn / norm).toRotationMatrix(), dtype=np.float64))
+
+    def quaternion_xyzw(self) -> Array:
+        """(x, y, z, w), with w >= 0."""
+        turn = np.asarray(pin.Quaternion(self.rotation).coeffs(), dtype=np.float64)
+        return turn if turn[3] >= 0.0 else -turn
+
     def distance_m(self, other: Pose) -> float:
         """Distance between the two positions (m)."""
         return float(np.linalg.norm(self.position - other.position))

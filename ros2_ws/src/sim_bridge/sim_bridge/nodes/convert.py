@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between messages and what the simulation's core speaks of."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float64MultiArray, Header
+from trajectory_msgs.msg import JointTrajectory
+from vla_interfaces.msg import Takeover, TaskTruth
+from whetstone_common.nodes.convert import bytes_field, to_time
+
+from sim_bridge.core.arm import ArmModel
+from sim_bridge.core.cell import Insight, Joints
+from sim_bridge.core.commands import Trajectory, parse_array, parse_opening, parse_trajectory
+from sim_bridge.core.expert import Aim
+
+
+def trajectory_of(msg: JointTrajectory, arm: ArmModel) -> Trajectory:
+    """Trajectory of a JointTrajectory.
+
+    Raises:
+        CommandRefused: If it cannot be executed as it is.
+    """
+    points = [(p.time_from_start.sec + p.time_from_start.nanosec * 1e-9, p.positions) for p in msg.points]
+    return parse_trajectory(arm.ros_joints, arm.ros_gripper_joint, msg.joint_names, points)
+
+
+def forward_of(msg: Float64MultiArray, arm: ArmModel) -> Trajectory:
+    """Trajectory of a forward command.
+
+    Raises:
+        CommandRefused: If it cannot be executed as it is.
+    """
+    return parse_array(len(arm.joints), msg.data)
+
+
+def opening_of(msg: Float64MultiArray) -> float:
+    """Opening of a gripper command.
+
+    Raises:
+        CommandRefused: If it cannot be executed as it is.
+    """
+    return parse_opening(msg.data)
+
+
+def joint_state(joints: Joints, stamp_ns: int, arm: ArmModel) -> JointState:
+    """Message of joint positions, the gripper last; its position is the opening, 1 open, 0 closed."""
+    return JointState(
+        header=Header(stamp=to_time(stamp_ns)),
+        name=[*arm.ros_joints, arm.ros_gripper_joint],
+        position=[*joints.positions.tolist(), joints.opening],
+        velocity=[*joints.velocities.tolist(), 0.0],
+    )
+
+
+def image(pixels: npt.NDArray[np.uint8], camera: str, stamp_ns: int) -> Image:
+    """Message of an (H, W, 3) RGB image."""
+    height, width, channels = pixels.shape
+    return Image(
+        header=Header(stamp=to_time(stamp_ns), frame_id=optical_frame(camera)),
+        height=height,
+        width=width,
+        encoding="rgb8",
+        is_bigendian=0,
+        step=width * channels,
+        data=bytes_field(pixels),
+    )
+
+
+def camera_info(camera: str, stamp_ns: int, size_px: int, focal_px: float) -> CameraInfo:
+    """Message of a square pinhole camera without distortion."""
+    centre = size_px / 2
+    return CameraInfo(
+        header=Header(stamp=to_time(stamp_ns), frame_id=optical_frame(camera)),
+        height=size_px,
+        width=size_px,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[focal_px, 0.0, centre, 0.0, focal_px, centre, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[focal_px, 0.0, centre, 0.0, 0.0, focal_px, centre, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def optical_frame(camera: str) -> str:
+    """Frame id of a camera's images."""
+    return f"{camera}_camera_optical_frame"
+
+
+def clock(stamp_ns: int) -> Clock:
+    """Message of simulated time."""
+    return Clock(clock=to_time(stamp_ns))
+
+
+def task_truth(insight: Insight, stamp_ns: int) -> TaskTruth:
+    """Message of what only a simulator knows."""
+    truth = insight.truth
+    return TaskTruth(
+        stamp=to_time(stamp_ns),
+        seed=insight.seed,
+        reset_id=insight.reset_id,
+        tick=insight.tick,
+        task=truth.task,
+        instruction=truth.true_instruction,
+        success=truth.success,
+        progress=truth.progress,
+        object_position=truth.object_position,
+        goal_position=truth.goal_position,
+    )
+
+
+def expert_takeover(aim: Aim, stamp_ns: int, source: tuple[str, int], sequence: int) -> Takeover:
+    """Message of what the scripted expert would do, as a takeover by TCP target.
+
+    Args:
+        aim: Where it would go.
+        stamp_ns: Of the tick it answers.
+        source: Name and epoch of the publishing node.
+        sequence: Number of the message.
+    """
+    return Takeover(
+        source=source[0],
+        source_epoch=source[1],
+        sequence=sequence,
+        engaged=True,
+        mode=Takeover.TCP_TARGET,
+        tcp_target=[*aim.pose.position.tolist(), *aim.pose.quaternion_xyzw().tolist()],
+        gripper=aim.opening,
+        time=to_time(stamp_ns),
+    )

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real time: physics and drawing each in a thread of its own, so that neither waits for the other or for ROS."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from whetstone_common.nodes.convert import to_ns
+from whetstone_common.nodes.node import WhetstoneNode
+
+from sim_bridge.core.cell import Cell, Joints
+from sim_bridge.core.commands import Trajectory
+from sim_bridge.core.pacing import DelayLine, Pacer
+from sim_bridge.core.scene import TIMESTEP_S
+from sim_bridge.core.world import Snapshot, World
+from sim_bridge.nodes.outlet import Images, Outlet
+from sim_bridge.nodes.window import Window
+
+JOIN_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Capture:
+    """A moment to be drawn: its stamp, its world and the world's state."""
+
+    stamp_ns: int
+    world: World
+    state: npt.NDArray[np.float64]
+
+
+class Realtime:
+    """Runs the cell by the steady clock.
+
+    Args:
+        node: Whose parameters and clocks are used.
+        cell: What is run; touched only under this object's lock.
+        outlet: Where joints, truth and images are published.
+        window: Shows what is drawn.
+    """
+
+    def __init__(self, node: WhetstoneNode, cell: Cell, outlet: Outlet, window: Window) -> None:
+        self._node = node
+        self._cell = cell
+        self._outlet = outlet
+        self._window = window
+        self._cameras: list[str] = node.param("cameras")
+        self._simulated_stamps: bool = node.param("publish_clock")
+        self._factor: float = node.param("real_time_factor")
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._commands: DelayLine[Callable[[], None]] = DelayLine(node.param("command_latency_s"))
+        self._states: DelayLine[tuple[Joints, int]] = DelayLine(node.param("state_latency_s"))
+        self._frames: DelayLine[tuple[Images, int, dict[str, float]]] = DelayLine(node.param("image_latency_s"))
+        self._capture: _Capture | None = None
+        self._captured = threading.Condition()
+        self._truth_due_s = self._image_due_s = 0.0
+        self._threads: list[threading.Thread] = []
+
+    # -- from the node's thread -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start both threads."""
+        self._stop.clear()
+        loops = {"physics": self._physics, "drawing": self._drawing}
+        self._threads = [
+            threading.Thread(target=self._guard, args=(name, loop), name=f"sim_{name}", daemon=True)
+            for name, loop in loops.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop both threads and wait for them."""
+        self._stop.set()
+        with self._captured:
+            self._captured.notify_all()
+        for thread in self._threads:
+            thread.join(JOIN_TIMEOUT_S)
+        self._threads = []
+
+    def follow(self, trajectory: Trajectory, _stamp_ns: int) -> None:
+        """Take an arm command; it takes effect after the command latency."""
+        with self._lock:
+            self._commands.put(self._now_s(), lambda: self._cell.follow(trajectory))
+
+    def set_opening(self, opening: float) -> None:
+        """Take a gripper command."""
+        with self._lock:
+            self._commands.put(self._now_s(), lambda: self._cell.set_opening(opening))
+
+    def reset(self, task: str, seed: int) -> int:
+        """Start an episode; the stamp (ns) from which on everything belongs to it."""
+        self._cell.prepare(task)
+        with self._lock:
+            self._commands.clear()
+            self._cell.reset(task, seed)
+            self._truth_due_s = self._image_due_s = 0.0
+            return self._stamp_ns()
+
+    def hold(self) -> None:
+        """Stop where the command is, as a controller does that is no longer commanded."""
+        with self._lock:
+            self._commands.clear()
+            self._cell.hold()
+
+    # -- clocks --------------------------------------------------------------------------------------------------
+
+    def _now_s(self) -> float:
+        return float(self._node.steady_clock.now().nanoseconds) * 1e-9
+
+    def _stamp_ns(self) -> int:
+        return self._cell.clock_ns if self._simulated_stamps else to_ns(self._node.get_clock().now().to_msg())
+
+    def _guard(self, name: str, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except Exception as error:  # noqa: BLE001 - the thread's boundary; reported in the node's status
+            self._node.fail(name, error)
+
+    # -- physics -------------------------------------------------------------------------------------------------
+
+    def _physics(self) -> None:
+        pacer = Pacer(TIMESTEP_S, self._factor)
+        period_s = 1.0 / float(self._node.param("state_rate_hz"))
+        due_s = self._now_s()
+        while not self._stop.wait(max(0.0, due_s - self._now_s())):
+            now_s = self._now_s()
+            # A late wake-up shortens the next wait; one that is several periods late starts afresh.
+            due_s = max(due_s + period_s, now_s)
+            self._run_to(now_s, pacer.due(now_s))
+            self._node.counters["dropped_ms"] = round(pacer.dropped_s * 1e3)
+
+    def _run_to(self, now_s: float, steps: int) -> None:
+        with self._lock:
+            for command in self._commands.take_due(now_s):
+                command()
+            if steps > 0:
+                self._cell.advance(steps)
+            stamp_ns = self._stamp_ns()
+            self._states.put(now_s, (self._cell.joints(), stamp_ns))
+            insight = self._cell.insight() if self._is_due("_truth_due_s", now_s, self._tick_s()) else None
+            if self._cameras and self._is_due("_image_due_s", now_s, 1.0 / self._node.param("camera_rate_hz")):
+                self._hand_over(_Capture(stamp_ns, self._cell.world, self._cell.world.state()))
+        if self._simulated_stamps:
+            self._outlet.clock(stamp_ns)
+        for joints, taken_ns in self._states.take_due(now_s):
+            self._outlet.joints(joints, taken_ns)
+        if insight is not None:
+            self._outlet.insight(insight, stamp_ns)
+
+    def _tick_s(self) -> float:
+        return self._cell.tick_ns * 1e-9 / self._factor
+
+    def _is_due(self, name: str, now_s: float, period_s: float) -> bool:
+        due_s: float = getattr(self, name)
+        if now_s < due_s:
+            return False
+        setattr(self, name, max(due_s + period_s, now_s))
+        return True
+
+    def _hand_over(self, capture: _Capture) -> None:
+        with self._captured:
+            if self._capture is not None:
+                self._node.counters["images_skipped"] += 1
+            self._capture = capture
+            self._captured.notify()
+
+    # -- drawing -------------------------------------------------------------------------------------------------
+
+    def _drawing(self) -> None:
+        snapshot: Snapshot | None = None
+        shown: World | None = None
+        try:
+            while not self._stop.is_set():
+                capture = self._await_capture()
+                if capture is not None:
+                    if snapshot is None or shown is not capture.world:
+                        if snapshot is not None:
+                            snapshot.close()
+                        snapshot, shown = Snapshot(capture.world), capture.world
+                    self._draw(snapshot, capture)
+                for images, stamp_ns, focal_px in self._frames.take_due(self._now_s()):
+                    self._outlet.images(images, stamp_ns, focal_px)
+        finally:
+            if snapshot is not None:
+                snapshot.close()
+            self._window.close()
+
+    def _await_capture(self) -> _Capture | None:
+        with self._captured:
+            if self._capture is None and not self._stop.is_set():
+                self._captured.wait(self._frames.wait_s(self._now_s()))
+            capture, self._capture = self._capture, None
+            return capture
+
+    def _draw(self, snapshot: Snapshot, capture: _Capture) -> None:
+        snapshot.take(capture.state)
+        images: dict[str, Any] = {name: snapshot.render(name) for name in self._cameras}
+        focal_px = {name: capture.world.cameras.focal_px(name) for name in images}
+        self._frames.put(self._now_s(), (images, capture.stamp_ns, focal_px))
+        self._window.show(capture.world)
