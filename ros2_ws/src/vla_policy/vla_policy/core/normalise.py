@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Z-score normalisation with a floor, and the statistics file that travels with the weights.
+
+A dimension that hardly moves in the demonstrations (a rotation, say) must not be blown up to unit variance: its
+standard deviation is replaced by a floor in physical units.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+STD_FLOOR = 1e-2  # metres, radians and openings alike: a centimetre, half a degree, a hundredth of the stroke
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Mean and floored standard deviation of one quantity, [D] each."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that cannot normalise anything."""
+        mean, std = np.asarray(self.mean), np.asarray(self.std)
+        if mean.shape != std.shape or mean.ndim != 1 or mean.size == 0:
+            raise ValueError(f"mean {mean.shape} and std {std.shape} must be vectors of one length")
+        if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+            raise ValueError("mean and std must be finite")
+        if not (std > 0.0).all():
+            raise ValueError(f"std must be positive, smallest is {std.min()}")
+
+    @classmethod
+    def of(cls, samples: NDArray[Any], floor: float = STD_FLOOR) -> Stats:
+        """Statistics of samples [..., D]; a std below `floor` becomes `floor`."""
+        flat = np.asarray(samples, dtype=np.float64).reshape(-1, samples.shape[-1])
+        if not np.isfinite(flat).all():
+            raise ValueError("samples must be finite")
+        std = np.maximum(flat.std(axis=0), floor)
+        return cls(tuple(float(x) for x in flat.mean(axis=0)), tuple(float(x) for x in std))
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return len(self.mean)
+
+    def normalise(self, x: NDArray[Any]) -> FloatArray:
+        """[..., D] physical -> normalised."""
+        return np.asarray((x - np.asarray(self.mean)) / np.asarray(self.std), dtype=np.float32)
+
+    def denormalise(self, x: NDArray[Any]) -> FloatArray:
+        """[..., D] normalised -> physical."""
+        return np.asarray(x * np.asarray(self.std) + np.asarray(self.mean), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class PolicyStats:
+    """What `stats.json` holds beside the weights.
+
+    Attributes:
+        action: of chunk steps, relative to the state at the observation.
+        proprio: of raw proprioception.
+        cameras: names in the model's order.
+        dt_s: seconds between two steps.
+        action_space: `cartesian` or `joint`.
+        instructions: instructions seen in training.
+    """
+
+    action: Stats
+    proprio: Stats
+    cameras: tuple[str, ...]
+    dt_s: float
+    action_space: str
+    instructions: tuple[str, ...]
+
+    def save(self, path: Path) -> None:
+        """Writes JSON."""
+        body = {
+            "action": {"mean": self.action.mean, "std": self.action.std},
+            "proprio": {"mean": self.proprio.mean, "std": self.proprio.std},
+            "cameras": self.cameras,
+            "dt_s": self.dt_s,
+            "action_space": self.action_space,
+            "instructions": self.instructions,
+        }
+        path.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> PolicyStats:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: a key is missing or unknown, or a number cannot be used.
+        """
+        body = json.loads(path.read_text(encoding="utf-8"))
+        wanted = {"action", "proprio", "cameras", "dt_s", "action_space", "instructions"}
+        if not isinstance(body, dict) or set(body) != wanted:
+            found = sorted(body) if isinstance(body, dict) else type(body).__name__
+            raise ValueError(f"{path} must have exactly the keys {sorted(wanted)}, has {found}")
+        return cls(
+            action=Stats(tuple(body["action"]["mean"]), tuple(body["action"]["std"])),
+            proprio=Stats(tuple(body["proprio"]["mean"]), tuple(body["proprio"]["std"])),
+            cameras=tuple(body["cameras"]),
+            dt_s=float(body["dt_s"]),
+            action_space=str(body["action_space"]),
+            instructions=tuple(body["instructions"]),
+        )

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Demonstrations on disk and the chunk windows cut from them.
+
+One `.npz` file per episode, plain arrays only. Legend: T ticks, E episodes, H horizon, A action dims, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from vla_policy.core.normalise import PolicyStats, Stats
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Demo:
+    """One demonstration; row t is the observation before the command of tick t was given.
+
+    Attributes:
+        front: uint8 [T, S, S, 3].
+        wrist: uint8 [T, S, S, 3].
+        proprio: float32 [T, 10], see `cartesian_proprio`.
+        joints: float32 [T, 7] rad, measured.
+        command_position: float32 [T, 3] m, commanded TCP target in the base frame.
+        command_rotation: float32 [T, 3, 3].
+        command_joints: float32 [T, 7] rad.
+        command_opening: float32 [T] in 0..1.
+        object_position: float32 [T, 3] m, instructed object in the base frame.
+        goal_position: float32 [T, 3] m, where its centre should end.
+        object_yaw: float32 [T] rad.
+        goal_yaw: float32 [T] rad.
+        usable: bool [T], whether a chunk may start here (false where the executed command was not the recorded one).
+        instruction: the words.
+    """
+
+    front: NDArray[np.uint8]
+    wrist: NDArray[np.uint8]
+    proprio: F32
+    joints: F32
+    command_position: F32
+    command_rotation: F32
+    command_joints: F32
+    command_opening: F32
+    object_position: F32
+    goal_position: F32
+    object_yaw: F32
+    goal_yaw: F32
+    usable: NDArray[np.bool_]
+    instruction: str
+
+    def __len__(self) -> int:
+        """T."""
+        return len(self.proprio)
+
+    def save(self, path: Path) -> None:
+        """Writes the episode; the file appears only when it is whole."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "instruction"}
+        words = np.frombuffer(self.instruction.encode(), dtype=np.uint8)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, instruction=words, **arrays)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Demo:
+        """Reads what `save` wrote; never unpickles."""
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {f.name: data[f.name] for f in fields(cls) if f.name != "instruction"}
+            return cls(instruction=data["instruction"].tobytes().decode(), **arrays)
+
+
+def cartesian_proprio(position: NDArray[np.floating], rotation: NDArray[np.floating], opening: float) -> F32:
+    """[10]: TCP position (3) m, first two columns of its rotation matrix (6), gripper opening (1)."""
+    return np.concatenate([position, rotation[:, 0], rotation[:, 1], [opening]]).astype(np.float32)
+
+
+def proprio_rotation(proprio: F32) -> NDArray[np.float64]:
+    """Rotation matrices [..., 3, 3] from proprioception [..., 10]."""
+    x, y = proprio[..., 3:6].astype(np.float64), proprio[..., 6:9].astype(np.float64)
+    return np.stack([x, y, np.cross(x, y)], axis=-1)
+
+
+def window_index(length: int, horizon: int) -> NDArray[np.int64]:
+    """[T, H]: ticks of the chunk that starts at each tick; past the end the last command repeats."""
+    return np.minimum(np.arange(length)[:, None] + np.arange(horizon)[None, :], length - 1)
+
+
+def cartesian_chunks(demo: Demo, horizon: int) -> F32:
+    """[T, H, 7]: commanded TCP targets relative to the measured TCP at each chunk's start, gripper absolute."""
+    index = window_index(len(demo), horizon)
+    offset = demo.command_position[index] - demo.proprio[:, None, :3]  # [T, H, 3]
+    reference = proprio_rotation(demo.proprio)[:, None]  # [T, 1, 3, 3]
+    relative = demo.command_rotation[index].astype(np.float64) @ np.swapaxes(reference, -1, -2)
+    turn = Rotation.from_matrix(relative.reshape(-1, 3, 3)).as_rotvec().reshape(len(demo), horizon, 3)
+    opening = demo.command_opening[index][..., None]
+    return np.concatenate([offset, turn, opening], axis=-1).astype(np.float32)
+
+
+def joint_chunks(demo: Demo, horizon: int) -> F32:
+    """[T, H, 8]: commanded joints minus measured joints at each chunk's start, gripper absolute."""
+    index = window_index(len(demo), horizon)
+    offset = demo.command_joints[index] - demo.joints[:, None]
+    return np.concatenate([offset, demo.command_opening[index][..., None]], axis=-1).astype(np.float32)
+
+
+CHUNKS = {"cartesian": cartesian_chunks, "joint": joint_chunks}
+
+
+def proprio_of(demo: Demo, action_space: str) -> F32:
+    """[T, P]: TCP and opening for `cartesian`, joints and opening for `joint`."""
+    if action_space == "cartesian":
+        return demo.proprio
+    return np.concatenate([demo.joints, demo.proprio[:, 9:]], axis=-1).astype(np.float32)
+
+
+def detection_targets(demo: Demo) -> F32:
+    """[T, 2, 8] for (object, goal): base frame (3), relative to the TCP (3), cos and sin of four times the yaw (2)."""
+    out = []
+    for position, yaw in ((demo.object_position, demo.object_yaw), (demo.goal_position, demo.goal_yaw)):
+        turn = np.stack([np.cos(4.0 * yaw), np.sin(4.0 * yaw)], axis=-1)  # square things look alike every 90 degrees
+        out.append(np.concatenate([position, position - demo.proprio[:, :3], turn], axis=-1))
+    return np.stack(out, axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one training step sees; images uint8, the rest normalised float32.
+
+    Attributes:
+        images: uint8 [B, cameras, S, S, 3].
+        proprio: [B, P].
+        actions: [B, H, A].
+        detection: [B, 2, 8].
+        instruction: int64 [B], index into `ChunkDataset.instructions`.
+    """
+
+    images: NDArray[np.uint8]
+    proprio: F32
+    actions: F32
+    detection: F32
+    instruction: NDArray[np.int64]
+
+
+class ChunkDataset:
+    """All usable windows of some demonstrations, in memory."""
+
+    def __init__(
+        self,
+        demos: Sequence[Demo],
+        horizon: int = 16,
+        dt_s: float = 0.05,
+        action_space: str = "cartesian",
+        stats: PolicyStats | None = None,
+    ) -> None:
+        """Cuts windows; takes statistics from these demonstrations unless `stats` is given."""
+        if not demos:
+            raise ValueError("no demonstrations")
+        self._images = [np.stack([d.front, d.wrist], axis=1) for d in demos]
+        actions = [CHUNKS[action_space](d, horizon) for d in demos]
+        proprio = [proprio_of(d, action_space) for d in demos]
+        self.instructions = tuple(sorted({d.instruction for d in demos} | set(stats.instructions if stats else ())))
+        usable = [np.flatnonzero(d.usable) for d in demos]
+        self.stats = stats or PolicyStats(
+            action=Stats.of(np.concatenate([a[u] for a, u in zip(actions, usable, strict=True)])),
+            proprio=Stats.of(np.concatenate(proprio)),
+            cameras=("front", "wrist"),
+            dt_s=dt_s,
+            action_space=action_space,
+            instructions=self.instructions,
+        )
+        self._actions = [self.stats.action.normalise(a) for a in actions]
+        self._proprio = [self.stats.proprio.normalise(p) for p in proprio]
+        targets = [detection_targets(d) for d in demos]
+        self.detection_stats = Stats.of(np.concatenate(targets).reshape(-1, targets[0].shape[-1]))
+        self._detection = [self.detection_stats.normalise(t) for t in targets]
+        self._words = [self.instructions.index(d.instruction) for d in demos]
+        self._starts = np.array([(e, t) for e, u in enumerate(usable) for t in u], dtype=np.int64)
+
+    def use_detection_stats(self, stats: Stats) -> None:
+        """Re-normalises the detection targets, so that a validation set is measured with the training set's units."""
+        self._detection = [stats.normalise(self.detection_stats.denormalise(t)) for t in self._detection]
+        self.detection_stats = stats
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self._starts)
+
+    def batch(self, rng: np.random.Generator, size: int) -> Batch:
+        """Draws windows uniformly with replacement."""
+        return self.gather(self._starts[rng.integers(len(self._starts), size=size)])
+
+    def gather(self, pairs: Iterable[NDArray[np.int64]]) -> Batch:
+        """The windows at (episode, tick) pairs."""
+        chosen = [(int(e), int(t)) for e, t in pairs]
+        return Batch(
+            images=np.stack([self._images[e][t] for e, t in chosen]),
+            proprio=np.stack([self._proprio[e][t] for e, t in chosen]),
+            actions=np.stack([self._actions[e][t] for e, t in chosen]),
+            detection=np.stack([self._detection[e][t] for e, t in chosen]),
+            instruction=np.array([self._words[e] for e, _ in chosen], dtype=np.int64),
+        )
+
+
+def load_demos(directory: Path, limit_per_task: int | None = None) -> list[Demo]:
+    """Every episode under `directory/<task>/`, in the order of their names."""
+    demos: list[Demo] = []
+    for task in sorted(path for path in directory.iterdir() if path.is_dir()):
+        files = sorted(p for p in task.glob("*.npz") if not p.name.endswith(".partial.npz"))
+        demos += [Demo.load(path) for path in files[:limit_per_task]]
+    return demos

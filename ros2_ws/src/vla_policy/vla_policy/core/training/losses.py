@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the pocket VLA is trained on: flow matching of chunks, and detection of the instructed pair.
+
+Legend: B batch, M noises per window, H horizon, A action dims, S prefix tokens, P proprioception dims.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PI0ForConditionalGeneration
+
+from vla_policy.core.architecture import DetectionHead
+from vla_policy.core.flow import encode_prefix, velocity
+
+FIRST_DETECTING_LAYER = 2
+
+
+class Inputs(NamedTuple):
+    """One batch on the device.
+
+    Attributes:
+        input_ids: int64 [B, S].
+        pixel_values: [B, cameras, 3, S, S] in [-1, 1].
+        camera_mask: bool [B, cameras].
+        proprio: [B, P] normalised.
+        actions: [B, H, A] normalised.
+        detection: [B, 2, 8] normalised.
+        noise: [B * M, H, A].
+        time: [B * M].
+    """
+
+    input_ids: Tensor
+    pixel_values: Tensor
+    camera_mask: Tensor
+    proprio: Tensor
+    actions: Tensor
+    detection: Tensor
+    noise: Tensor
+    time: Tensor
+
+
+@dataclass(frozen=True)
+class FlowTime:
+    """t = scale * Beta(alpha, 1) + offset: more weight towards noise."""
+
+    alpha: float = 1.5
+    scale: float = 0.999
+    offset: float = 0.001
+
+    def draw(self, generator: torch.Generator, count: int) -> Tensor:
+        """[count] flow times; Beta(alpha, 1) is u to the power 1 / alpha."""
+        return torch.rand(count, generator=generator).pow(1.0 / self.alpha) * self.scale + self.offset
+
+
+def flow_loss(model: PI0ForConditionalGeneration, inputs: Inputs, head: DetectionHead) -> tuple[Tensor, Tensor]:
+    """Flow-matching and detection losses, both means.
+
+    One prefix pass serves M noises, since the expert is far cheaper than the prefix.
+    """
+    prefix = encode_prefix(model, inputs.input_ids, inputs.pixel_values, inputs.camera_mask, keep_hidden=True)
+    repeats = inputs.noise.shape[0] // inputs.actions.shape[0]
+    actions = inputs.actions.repeat_interleave(repeats, dim=0)
+    time = inputs.time[:, None, None]
+    noisy = time * inputs.noise + (1.0 - time) * actions
+    field = velocity(model, prefix, inputs.proprio.repeat_interleave(repeats, dim=0), noisy, inputs.time)
+    flow = F.mse_loss(field.float(), inputs.noise - actions)
+    seen = [head(hidden) for hidden in prefix.hidden[FIRST_DETECTING_LAYER:]]
+    detection = torch.stack([F.smooth_l1_loss(x, inputs.detection, beta=0.2) for x in seen]).mean()
+    return flow, detection
