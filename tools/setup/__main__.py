@@ -7,6 +7,7 @@ Safe to run again: each step looks first whether it is already done.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import sys
 import time
 from pathlib import Path
@@ -43,8 +44,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/setup", description=__doc__)
     parser.add_argument("--force-build", action="store_true", help="build the workspace even when nothing changed")
     begin_s = time.monotonic()
+    arguments = parser.parse_args()
     try:
-        prepare(force_build=parser.parse_args().force_build)
+        with (ROOT / ".setup.lock").open("w") as lock:
+            # two set-ups at once would build into the same folders
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            prepare(force_build=arguments.force_build)
     except SetupError as error:
         sys.stderr.write(f"[setup] cannot go on: {error}\n")
         return 1

@@ -6,22 +6,27 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from mend import library_dirs
 from shell import SetupError, digest, is_stamped, run, say, write_stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# With --symlink-install, Python sources and data are links: only these need a new build when they change...
-BUILT_SUFFIXES = (".msg", ".srv", ".action", ".xml")
-BUILT_NAMES = ("CMakeLists.txt", "setup.py", "setup.cfg")
+# With --symlink-install, Python sources and data are links. A new build is due when these change...
+BUILT_SUFFIXES = (".msg", ".srv", ".action")
+BUILT_NAMES = ("CMakeLists.txt", "setup.py", "setup.cfg", "package.xml")
+# ... or when files come or go in these.
+DATA_FOLDERS = ("config", "description", "models", "launch")
 
 
-def workspace_digest(src: Path) -> str:
-    """Return a hash of the files that are compiled, and of the names of all the others."""
+def workspace_digest(root: Path) -> str:
+    """Return a hash of the files that are compiled, and of the names of the data files."""
+    src = root / "ros2_ws" / "src"
     files = sorted(p for p in src.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    names = [str(p.relative_to(src)) for p in files if p.suffix != ".pyc" and ".egg-info" not in str(p)]
     built = [p for p in files if p.suffix in BUILT_SUFFIXES or p.name in BUILT_NAMES]
-    return digest([*names, *built])
+    data = [str(p) for p in files if any(folder in p.relative_to(src).parts for folder in DATA_FOLDERS)]
+    launch = sorted(str(p) for p in (root / "launch").rglob("*") if p.is_file())
+    return digest([*data, *launch, *map(str, built), *built])
 
 
 def build_workspace(root: Path, prefix: Path, *, uses_wheels: bool, force: bool) -> None:
@@ -38,20 +43,19 @@ def build_workspace(root: Path, prefix: Path, *, uses_wheels: bool, force: bool)
     """
     workspace = root / "ros2_ws"
     stamp = workspace / "install" / ".whetstone_stamp"
-    value = digest([workspace_digest(workspace / "src"), str(prefix), str(uses_wheels)])
+    value = digest([workspace_digest(root), str(prefix), str(uses_wheels)])
     if not force and is_stamped(stamp, value):
         return
     say("building the workspace: colcon build --symlink-install")
     path = f"{prefix / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     env = {"PATH": path, "VIRTUAL_ENV": str(prefix), "PYTHONWARNINGS": "ignore"}
     if uses_wheels:
-        libraries = [prefix / "lib", *sorted(prefix.glob("lib/python3.*/site-packages/ros_*.libs"))]
         env |= {
             "AMENT_PREFIX_PATH": str(prefix),
             "CMAKE_PREFIX_PATH": str(prefix),
             "COLCON_PREFIX_PATH": "",
             "PYTHONPATH": "",
-            "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
+            "LD_LIBRARY_PATH": os.pathsep.join(map(str, library_dirs(prefix))),
             "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
         }
     python = prefix / "bin" / "python"

@@ -8,7 +8,7 @@ import subprocess
 import urllib.request
 from typing import TYPE_CHECKING
 
-from mend import mend_tree
+from mend import mend_tree, write_hooks
 from shell import SetupError, clean_env, digest, is_stamped, run, say, write_stamp
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Environment:
         changed = mend_tree(self.prefix, python_include, numpy_include)
         if changed:
             say(f"mended the include paths in {changed} CMake files of the ROS wheels")
+        write_hooks(self.prefix)
 
 
 def _reachable(url: str) -> bool:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mend the one defect of the ROS wheels that keeps interface packages from building.
+"""Make the ROS wheels behave like a ROS prefix: one defect to mend, one file to add.
 
 Their exported CMake targets carry include directories of the machine that built the wheels
 (`/opt/python/cp3XX-cp3XX/...`): Python's own and numpy's. Both are rewritten to this interpreter's.
-Running it twice changes nothing.
+They also bring no `local_setup.*`, so a workspace built on them would not chain them in; ours does.
+Running either twice changes nothing.
 """
 
 from __future__ import annotations
@@ -44,3 +45,34 @@ def mend_tree(prefix: Path, python_include: str, numpy_include: str) -> int:
             path.write_text(after, encoding="utf-8", errors="surrogateescape")
             changed += 1
     return changed
+
+
+HOOK = """# SPDX-License-Identifier: Apache-2.0
+# Made by tools/setup: what `source ros2_ws/install/setup.bash` needs to know of the ROS wheels in this environment.
+_wst_prefix="{prefix}"
+_wst_libs="{libraries}"
+case ":${{AMENT_PREFIX_PATH:-}}:" in
+  *":${{_wst_prefix}}:"*) ;;
+  *) AMENT_PREFIX_PATH="${{_wst_prefix}}${{AMENT_PREFIX_PATH:+:${{AMENT_PREFIX_PATH}}}}" ;;
+esac
+case ":${{LD_LIBRARY_PATH:-}}:" in
+  *":${{_wst_prefix}}/lib:"*) ;;
+  *) LD_LIBRARY_PATH="${{_wst_libs}}${{LD_LIBRARY_PATH:+:${{LD_LIBRARY_PATH}}}}" ;;
+esac
+# The wheels restart python to set LD_LIBRARY_PATH; with it set here no process starts twice.
+_ROS_WHEELS_BOOTSTRAP_COMPLETE=1
+export AMENT_PREFIX_PATH LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
+unset _wst_prefix _wst_libs
+"""
+
+
+def library_dirs(prefix: Path) -> list[Path]:
+    """Return where the shared libraries of the wheels below `prefix` are."""
+    return [prefix / "lib", *sorted(prefix.glob("lib/python3.*/site-packages/ros_*.libs"))]
+
+
+def write_hooks(prefix: Path) -> None:
+    """Write `local_setup.{sh,bash,zsh}` at the root of the environment `prefix`."""
+    text = HOOK.format(prefix=prefix, libraries=":".join(map(str, library_dirs(prefix))))
+    for suffix in ("sh", "bash", "zsh"):
+        (prefix / f"local_setup.{suffix}").write_text(text, encoding="utf-8")

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Install vla_policy."""
 
-import os
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 PACKAGE = "vla_policy"
-os.chdir(Path(__file__).resolve().parent)
 
 
 def tree(source: Path, target: str) -> list[tuple[str, list[str]]]:

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Success of a policy in process, without ROS: the quick judge while training, and the model card's figures.
+
+The policy sees what observation_node would give it, executes `--execute` steps of each chunk and is asked again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sim_rollout import POLICY_TIMEOUT_TICKS, TASKS, Cell, apply_action
+from vla_policy.core.backends import load_backend
+from vla_policy.core.protocol import Backend, Observation
+
+EVALUATION_SEED = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One episode."""
+
+    task: str
+    seed: int
+    success: bool
+    ticks: int
+    stage: str
+
+
+def wilson(successes: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share."""
+    if count == 0:
+        return (0.0, 1.0)
+    share, scale = successes / count, 1.0 + z * z / count
+    centre = (share + z * z / (2 * count)) / scale
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / scale
+    return (max(0.0, centre - half), min(1.0, centre + half))
+
+
+def episode(cell: Cell, backend: Backend, seed: int, execute: int, words: str | None = None) -> Outcome:
+    """Runs one episode; noise is drawn from (seed, request number)."""
+    cell.reset(seed)
+    spec, world = backend.spec, cell.world
+    instruction = world.instruction if words is None else words
+    best = 0
+    for request in range(math.ceil(POLICY_TIMEOUT_TICKS / execute)):
+        context = backend.prefix(Observation(cell.images(), cell.proprio(), instruction))
+        noise = np.random.default_rng([seed, request]).standard_normal((1, *spec.noise_shape)).astype(np.float32)
+        chunk = spec.denormalise(backend.denoise(context, noise))[0]
+        reference = world.tcp_pose()
+        for step in range(execute):
+            pose, opening = apply_action(reference, chunk[step])
+            cell.drive(pose, opening)
+            truth = world.truth()
+            best = max(best, int(truth.stage))
+            if truth.success:
+                return Outcome(world.task_name, seed, True, world.tick, truth.stage.name)
+    return Outcome(world.task_name, seed, False, world.tick, type(truth.stage)(best).name)
+
+
+def other_words(instruction: str, cell: Cell) -> str:
+    """The same sentence about the things that are not meant (the other object, the other goal)."""
+    layout = cell.world.layout
+    present = sorted({colour for name, colour in layout.colours.items() if name != layout.object_name})
+    names = [n for n in layout.colours if n.split("_")[0] == layout.object_name.split("_")[0]]
+    others = [layout.colours[n] for n in names if n not in (layout.object_name, layout.goal_name)]
+    wanted = others[0] if others else present[0]
+    return instruction.replace(f" {layout.colours[layout.object_name]} ", f" {wanted} ", 1)
+
+
+def main() -> int:
+    """Evaluates and prints one line per task."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="directory of the policy")
+    parser.add_argument("--backend", default="pocket")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--first-seed", type=int, default=EVALUATION_SEED)
+    parser.add_argument("--execute", type=int, default=8, help="steps executed of each chunk")
+    parser.add_argument("--flow-steps", type=int, default=None)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--wrong-words", action="store_true", help="name another object than the one judged")
+    parser.add_argument("--json", type=Path, default=None)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    backend = load_backend(args.backend, str(args.model), num_threads=args.threads, num_steps=args.flow_steps)
+    report = {}
+    for task in args.tasks:
+        cell, outcomes, started = Cell(task, backend.spec.image_height_px), [], time.monotonic()
+        for seed in range(args.first_seed, args.first_seed + args.episodes):
+            words = None
+            if args.wrong_words:
+                cell.reset(seed)
+                words = other_words(cell.world.instruction, cell)
+            outcomes.append(episode(cell, backend, seed, args.execute, words))
+        wins = sum(o.success for o in outcomes)
+        low, high = wilson(wins, len(outcomes))
+        stages: dict[str, int] = {}
+        for outcome in outcomes:
+            if not outcome.success:
+                stages[outcome.stage] = stages.get(outcome.stage, 0) + 1
+        ticks = float(np.median([o.ticks for o in outcomes if o.success] or [math.nan]))
+        report[task] = {"successes": wins, "episodes": len(outcomes), "low": low, "high": high, "ticks": ticks}
+        print(f"{task}: {wins}/{len(outcomes)} = {wins / len(outcomes):.2f} [{low:.2f}, {high:.2f}], "
+              f"median {ticks:.0f} ticks, failures reached {stages}, "
+              f"{(time.monotonic() - started) / len(outcomes):.2f} s/episode", flush=True)  # fmt: skip
+    if args.json is not None:
+        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
