@@ -235,6 +235,7 @@ class EpisodeNode(WhetstoneNode):
     async def _episodes(self, goal: Any, run: Run) -> RunEpisodes.Result:
         while (plan := run.next_plan) is not None:
             self._live = _Live(plan, len(run.records) + 1)
+            self._ready_marked = False
             try:
                 verdict = await self._episode(self._live)
             except Cancelled:
@@ -268,6 +269,7 @@ class EpisodeNode(WhetstoneNode):
             lambda: self._health.missing(time.monotonic()),
         )
         self._heard_all = True
+        self._health.begin_episode()
         await self._ready_the_arm(live)
 
     async def _ready_the_arm(self, live: _Live) -> None:
@@ -279,11 +281,16 @@ class EpisodeNode(WhetstoneNode):
             await self._waiter.call(self._reset, Reset.Request(), self.param("service_timeout_s"))
         response = await self._waiter.call(self._arm, Arm.Request(), self.param("service_timeout_s"))
         live.epoch = int(response.epoch)
+        # The status travels apart from the answer; an old STOPPED must not end the new episode.
+        await self._waiter.until(
+            lambda: not self._health.problem(time.monotonic()),
+            self.param("service_timeout_s"),
+            lambda: self._health.problem(time.monotonic()),
+        )
 
     async def _reset_scene(self, live: _Live) -> None:
         plan = live.plan
         if plan.manual_reset or self._sim_reset is None:
-            self._ready_marked = False
             await self._waiter.until(
                 lambda: self._ready_marked, self.param("manual_reset_timeout_s"), 'no mark "reset" from the operator'
             )
@@ -316,7 +323,6 @@ class EpisodeNode(WhetstoneNode):
                 consecutive=self.param("score_consecutive"),
             ),
         )
-        self._health.begin_episode()
         live.progressed_s = time.monotonic()
         # From here on the arm may move, whatever becomes of the answer.
         live.resumed = True

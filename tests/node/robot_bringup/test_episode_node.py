@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""episode_node against a cell that is told what to do."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import rclpy
+from fakes.fake_cell import FakeCell, Script
+from rclpy.action import ActionClient
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from robot_bringup.nodes.episode_node import EpisodeNode
+from std_msgs.msg import String
+from vla_interfaces.action import RunEpisodes
+from vla_interfaces.msg import EpisodeEvent, Reward
+from vla_interfaces.srv import SetInstruction
+from whetstone_common.core.reason import State
+from whetstone_common.nodes import qos
+
+_DEADLINE_S = 15.0
+_FAST = {
+    "stall_timeout_s": 0.7,
+    "silent_after_s": 0.6,
+    "recovery_timeout_s": 1.0,
+    "startup_timeout_s": 5.0,
+    "max_steps": 40,
+    "max_consecutive_aborts": 2,
+}
+
+
+class Rig:
+    """Node under test, fake cell and a client in one executor of their own context."""
+
+    def __init__(self, script: Script, **parameters: Any) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=int(os.environ.get("ROS_DOMAIN_ID", "0")))
+        overrides = [Parameter(name, value=value) for name, value in (_FAST | parameters).items()]
+        self.cell = FakeCell(script, context=self.context)
+        self.node = EpisodeNode(context=self.context, parameter_overrides=overrides)
+        self.user = Node("user", context=self.context)
+        self.events: list[EpisodeEvent] = []
+        self.rewards: list[Reward] = []
+        self.feedback: list[RunEpisodes.Feedback] = []
+        self.user.create_subscription(EpisodeEvent, "episode", self.events.append, qos.RECORD)
+        self.user.create_subscription(Reward, "reward", self.rewards.append, qos.RECORD)
+        self.client = ActionClient(self.user, RunEpisodes, "run_episodes")
+        self.executor = SingleThreadedExecutor(context=self.context)
+        for node in (self.cell, self.node, self.user):
+            self.executor.add_node(node)
+        self.node.autostart()
+        self.spin_until(self.client.server_is_ready, "action server")
+
+    def spin_until(self, condition: Any, what: str, deadline_s: float = _DEADLINE_S) -> Any:
+        """Spin as fast as callbacks come; harness.until pauses between polls, and here a poll is a callback."""
+        end_s = time.monotonic() + deadline_s
+        while not (value := condition()):
+            assert time.monotonic() < end_s, f"not within {deadline_s:g} s: {what}"
+            self.executor.spin_once(timeout_sec=0.02)
+        return value
+
+    def send(self, **goal: Any) -> Any:
+        future = self.client.send_goal_async(
+            RunEpisodes.Goal(**goal), feedback_callback=lambda m: self.feedback.append(m.feedback)
+        )
+        self.spin_until(future.done, "goal answered")
+        return future.result()
+
+    def result_of(self, handle: Any) -> RunEpisodes.Result:
+        future = handle.get_result_async()
+        self.spin_until(future.done, "result")
+        return future.result().result
+
+    def run(self, **goal: Any) -> RunEpisodes.Result:
+        return self.result_of(self.send(**goal))
+
+    def close(self) -> None:
+        self.node.close()
+        self.executor.shutdown()
+        for node in (self.cell, self.node, self.user):
+            node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture
+def rigs() -> Iterator[Any]:
+    made: list[Rig] = []
+
+    def make(script: Script | None = None, **parameters: Any) -> Rig:
+        made.append(Rig(script or Script(), **parameters))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.close()
+
+
+def test_when_two_episodes_run_expect_outcomes_steps_seeds_and_events(rigs: Any) -> None:
+    rig = rigs(Script(succeed_at={5: 12}))
+    result = rig.run(task="pick_place", episodes=2, first_seed=5)
+    assert list(result.outcomes) == ["succeeded", "timed_out"]
+    assert list(result.steps) == [12, 40]
+    assert list(result.seeds) == [5, 6]
+    assert result.successes == 1
+    assert rig.spin_until(lambda: len(rig.events) == 4, "events")
+    assert [event.event for event in rig.events] == [0, 1, 0, 3]
+    assert rig.rewards[0].reward == 1.0
+    assert rig.rewards[0].terminal
+    assert not rig.rewards[1].terminal
+    assert rig.cell.calls == ["arm", "sim_reset 5", "resume", "pause", "arm", "sim_reset 6", "resume", "pause"]
+    assert [request.not_before.sec for request in rig.cell.resumed_with] == [100, 200]
+    assert {f.phase for f in rig.feedback} <= {"resetting", "running", "judging"}
+
+
+def test_when_the_goal_has_other_words_expect_the_policy_is_told_those(rigs: Any) -> None:
+    rig = rigs(Script(succeed_at={0: 2, 1: 2}))
+    rig.run(episodes=1, instruction="stack the blue cube")
+    rig.run(episodes=1, first_seed=1)
+    assert rig.cell.instructions == ["stack the blue cube", "put the red cube"]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (Script(stall_at={0: 5}, succeed_at={1: 3}), "no step"),
+        (Script(silent_at={0: 5}, stall_at={0: 6}, succeed_at={1: 3}), "silent"),
+        (Script(stop_at={0: 5}, succeed_at={1: 3}), "STOPPED"),
+        (Script(restart_at={0: 5}, succeed_at={1: 3}), "restarted"),
+    ],
+)
+def test_when_something_dies_mid_episode_expect_abort_with_reason_and_the_next_goes_on(
+    rigs: Any, script: Script, reason: str
+) -> None:
+    rig = rigs(script)
+    handle = rig.send(episodes=2, max_steps=400)
+    rig.spin_until(lambda: len(rig.events) == 2, "end of the first episode")
+    # A dead arm comes back after a while, as a respawned process does.
+    rig.cell.silent = False
+    result = rig.result_of(handle)
+    assert list(result.outcomes) == ["aborted", "succeeded"]
+    rig.spin_until(lambda: len(rig.events) == 4, "events")
+    assert rig.events[1].event == EpisodeEvent.ABORTED
+    assert reason in rig.events[1].reason
+    assert len(rig.rewards) == 1
+
+
+def test_when_the_simulator_refuses_expect_the_goal_is_given_up_and_never_a_success(rigs: Any) -> None:
+    rig = rigs(Script(refuse_reset=True))
+    result = rig.run(episodes=9)
+    assert list(result.outcomes) == ["aborted", "aborted"]
+    assert "told to refuse" in result.message
+    assert "resume" not in rig.cell.calls
+
+
+def test_when_cancelled_mid_episode_expect_the_arm_is_paused_and_the_rest_does_not_run(rigs: Any) -> None:
+    rig = rigs()
+    handle = rig.send(episodes=3, max_steps=100000)
+    rig.spin_until(lambda: rig.cell.tick > 5, "running")
+    handle.cancel_goal_async()
+    result = rig.result_of(handle)
+    assert list(result.outcomes) == ["aborted"]
+    assert result.message == "cancelled"
+    assert rig.cell.calls[-1] == "pause"
+    assert rig.node.status[0] is State.READY
+    assert rig.run(episodes=1, max_steps=5).outcomes == ["timed_out"]
+
+
+def test_when_a_goal_runs_expect_a_second_one_is_refused(rigs: Any) -> None:
+    rig = rigs()
+    first = rig.send(episodes=1, max_steps=100000)
+    rig.spin_until(lambda: rig.cell.tick > 0, "running")
+    assert not rig.send(episodes=1).accepted
+    first.cancel_goal_async()
+    rig.result_of(first)
+
+
+def test_when_a_goal_asks_for_no_episode_expect_refusal(rigs: Any) -> None:
+    assert not rigs().send(episodes=0).accepted
+
+
+def test_when_the_arm_is_real_expect_it_waits_for_the_reset_mark_and_the_operators_word(rigs: Any) -> None:
+    rig = rigs(sim_reset=False, reward_sources=["operator"], instruction="pick it up", auto_reset=False)
+    handle = rig.send(episodes=1, max_steps=100000)
+    rig.spin_until(lambda: rig.feedback, "feedback")
+    assert "resume" not in rig.cell.calls
+    rig.cell.mark.publish(String(data="reset"))
+    rig.spin_until(lambda: rig.cell.tick > 10, "running")
+    rig.cell.mark.publish(String(data="success"))
+    result = rig.result_of(handle)
+    assert list(result.outcomes) == ["succeeded"]
+    assert result.steps[0] >= 10
+    assert rig.cell.instructions == ["pick it up"]
+    assert not [call for call in rig.cell.calls if call.startswith("sim_reset")]
+
+
+def test_when_set_instruction_is_called_expect_it_is_published(rigs: Any) -> None:
+    rig = rigs()
+    client = rig.user.create_client(SetInstruction, "episode_node/set_instruction")
+    rig.spin_until(client.service_is_ready, "service")
+    for words, accepted in (("  ", False), ("stack the red cube", True)):
+        future = client.call_async(SetInstruction.Request(instruction=words))
+        rig.spin_until(future.done, "answer")
+        assert future.result().success is accepted
+    rig.spin_until(lambda: rig.cell.instructions == ["stack the red cube"], "instruction")
