@@ -61,7 +61,7 @@ class Environment:
         """Install torch: the CPU build where there is no NVIDIA GPU, as it is gigabytes smaller."""
         probe = [self.python, "-c", "import importlib.metadata as m; print(m.version('torch'))"]
         env = clean_env({"_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1"})
-        found = subprocess.run(probe, capture_output=True, text=True, check=False, env=env)  # noqa: S603
+        found = subprocess.run(probe, capture_output=True, text=True, check=False, env=env)
         if found.returncode == 0 and found.stdout.strip().split("+")[0] == TORCH:
             return
         say(f"installing torch {TORCH}")
@@ -81,9 +81,7 @@ class Environment:
         """Rewrite the include paths that the ROS wheels carry from the machine that built them."""
         ask = "import sysconfig, numpy; print(sysconfig.get_paths()['include']); print(numpy.get_include())"
         env = clean_env({"_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1"})
-        answer = subprocess.run(  # noqa: S603
-            [self.python, "-c", ask], capture_output=True, text=True, check=True, env=env
-        )
+        answer = subprocess.run([self.python, "-c", ask], capture_output=True, text=True, check=True, env=env)
         python_include, numpy_include = answer.stdout.split("\n")[:2]
         changed = mend_tree(self.prefix, python_include, numpy_include)
         if changed:
@@ -93,7 +91,7 @@ class Environment:
 
 def _reachable(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/", timeout=PROBE_TIMEOUT_S):  # noqa: S310 - a constant https address
+        with urllib.request.urlopen(f"{url}/", timeout=PROBE_TIMEOUT_S):
             return True
     except OSError:
         return False

@@ -59,7 +59,7 @@ def find_python() -> str:
 def _answers(python: str) -> bool:
     """Say whether this is a working interpreter and not a version manager's empty shim."""
     probe = [python, "-c", "import sys"]
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0  # noqa: S603
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
 def has_library(name: str) -> bool:
@@ -90,13 +90,13 @@ def _has_headers(python: str) -> bool:
         include = sysconfig.get_paths()["include"]
     else:
         probe = [python, "-c", "import sysconfig; print(sysconfig.get_paths()['include'])"]
-        include = subprocess.run(probe, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+        include = subprocess.run(probe, capture_output=True, text=True, check=True).stdout.strip()
     return (Path(include) / "Python.h").is_file()
 
 
 def _has_venv(python: str) -> bool:
     probe = [python, "-c", "import ensurepip, venv"]
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0  # noqa: S603
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
 def install_system_packages(python: str) -> None:
@@ -110,7 +110,9 @@ def install_system_packages(python: str) -> None:
         return
     line = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(missing)}"
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        message = f"system packages are missing. Please run this line, then the same command again:\n  sudo sh -c '{line}'"
+        message = (
+            f"system packages are missing. Please run this line, then the same command again:\n  sudo sh -c '{line}'"
+        )
         raise SetupError(message)
     say(f"installing system packages: {' '.join(missing)}")
     quiet_apt = {"DEBIAN_FRONTEND": "noninteractive"}

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists the targets. Two are enough to begin: `make demo` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+ENV := source tools/env.sh
+OUT ?= out
+# one thread per process: several of them share the machine
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+TASK ?= pick_place
+EPISODES ?= 50
+ARGS ?=
+
+.PHONY: help setup build demo test test-fast test-unit test-node test-process test-learning check format \
+	demos pocket bench eval doctor lock clean distclean
+
+help: ## list every target
+	@printf 'Whetstone: make <target>\n\n'
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nVariables: TASK=%s EPISODES=%s OUT=%s ARGS="further arguments"\n' '$(TASK)' '$(EPISODES)' '$(OUT)'
+
+setup: ## install what is missing into .venv and build the workspace
+	@$(PYTHON) tools/setup
+
+build: ## build the workspace even when nothing changed
+	@$(PYTHON) tools/setup --force-build
+
+demo: setup ## the pocket VLA picks and places by instruction: success rate and a GIF in out/
+	@mkdir -p $(OUT) && $(ENV) && whetstone demo --json $(OUT)/demo.json $(ARGS)
+
+test: setup ## everything CI runs: check, then all four rings of tests
+	@$(ENV) && python tools/check && python tools/run_tests.py unit node process learning
+
+test-fast: setup ## core and node tests only
+	@$(ENV) && python tools/run_tests.py unit node
+
+test-unit: setup ## ring a: plain Python
+	@$(ENV) && python tools/run_tests.py unit
+
+test-node: setup ## ring b: nodes in process
+	@$(ENV) && python tools/run_tests.py node
+
+test-process: setup ## ring c: real processes, started and killed
+	@$(ENV) && python tools/run_tests.py process
+
+test-learning: setup ## ring d: learning and determinism
+	@$(ENV) && python tools/run_tests.py learning
+
+check: setup ## format, lint, types, spelling, import wall, sizes, parameters, secrets
+	@$(ENV) && python tools/check
+
+format: setup ## rewrite the sources as the formatter wants them
+	@$(ENV) && ruff format . && ruff check --fix-only --quiet .
+
+demos: setup ## record demonstrations of the scripted expert through the graph (MCAP)
+	@$(ENV) && whetstone demos $(ARGS)
+
+pocket: setup ## train the pocket VLA (resumable)
+	@$(ENV) && OMP_NUM_THREADS=$$(nproc) python -m vla_policy.core.train $(ARGS)
+
+bench: setup ## benchmarks, figures to out/bench.json
+	@mkdir -p $(OUT) && $(ENV) && python bench/run.py --json $(OUT)/bench.json $(ARGS)
+
+eval: setup ## success rate of a policy: make eval TASK=stack EPISODES=50
+	@mkdir -p $(OUT) && $(ENV) && whetstone eval --task $(TASK) --episodes $(EPISODES) --json $(OUT)/eval.json $(ARGS)
+
+doctor: setup ## say what this machine has and what it lacks
+	@$(ENV) && whetstone doctor $(ARGS)
+
+lock: ## solve requirements/*.in into lock files with hashes
+	@tools/lock.sh
+
+clean: ## remove builds and caches, keep .venv
+	rm -rf ros2_ws/build ros2_ws/install ros2_ws/log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv as well
+	rm -rf .venv

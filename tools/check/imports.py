@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The import wall: core/ knows no ROS, the robot's packages know no torch, and dependencies point one way."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+from sources import PACKAGES, package_files, short
+
+OWN = {
+    "whetstone_common": {"whetstone_common"},
+    "vla_policy": {"vla_policy", "whetstone_common"},
+    "rl_learner": {"rl_learner", "vla_policy", "whetstone_common"},
+    "robot_bringup": {"robot_bringup", "whetstone_common"},
+    "sim_bridge": {"sim_bridge", "whetstone_common"},
+}
+ROS = {
+    "rclpy",
+    "launch",
+    "launch_ros",
+    "ament_index_python",
+    "rosidl_runtime_py",
+    "vla_interfaces",
+    "builtin_interfaces",
+}
+HEAVY = {"torch", "transformers", "jax", "onnxruntime", "safetensors", "tokenizers"}
+LIGHT_PACKAGES = {"whetstone_common", "robot_bringup", "sim_bridge"}
+FORBIDDEN_CALLS = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
+SLEEP = ("time", "sleep")
+
+
+def imported(tree: ast.AST) -> list[tuple[int, str]]:
+    """Return line and full name of every module that is imported, at whatever depth."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append((node.lineno, node.module))
+    return found
+
+
+def is_ros(module: str) -> bool:
+    """Say whether a module belongs to ROS."""
+    top = module.split(".")[0]
+    return top in ROS or top.endswith("_msgs") or top in {"std_srvs", "rcl_interfaces"}
+
+
+def import_faults(package: str, half: str, module: str) -> list[str]:
+    """Return what is wrong with `package`/`half` importing `module`."""
+    top = module.split(".")[0]
+    faults = []
+    if half == "core" and is_ros(module):
+        faults.append(f"core/ imports {module}: ROS belongs into nodes/")
+    if half == "core" and len(module.split(".")) > 1 and module.split(".")[1] == "nodes":
+        faults.append(f"core/ imports {module}: nodes/ know core/, not the other way round")
+    if package in LIGHT_PACKAGES and top in HEAVY:
+        faults.append(f"imports {module}: {package} installs without it")
+    if top in OWN and top not in OWN[package]:
+        faults.append(f"imports {module}: {package} may only know {', '.join(sorted(OWN[package]))}")
+    return faults
+
+
+def call_faults(tree: ast.AST, half: str) -> list[tuple[int, str]]:
+    """Return the calls that read the wall clock in core/, or sleep in nodes/."""
+    faults = []
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        owner = node.func.value
+        name = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""
+        if half == "core" and (name, node.func.attr) in FORBIDDEN_CALLS:
+            faults.append((node.lineno, f"core/ reads the wall clock ({name}.{node.func.attr})"))
+        if half == "nodes" and (name, node.func.attr) == SLEEP:
+            faults.append((node.lineno, "a node sleeps (time.sleep); use a timer or wait on an event"))
+    return faults
+
+
+def check_file(package: str, path: Path) -> list[str]:
+    """Return the faults of one module, each with its place."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    parts = path.parts[len(path.parts) - 1 - path.parts[::-1].index(package) :]
+    half = parts[1] if len(parts) > 2 else ""
+    faults = [(line, fault) for line, module in imported(tree) for fault in import_faults(package, half, module)]
+    return [f"{short(path)}:{line}: {fault}" for line, fault in [*faults, *call_faults(tree, half)]]
+
+
+def main() -> int:
+    """Walk the imports of all packages."""
+    faults = [fault for package in PACKAGES for path in package_files(package) for fault in check_file(package, path)]
+    print("\n".join(faults), end="\n" if faults else "")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run rings of tests one after the other, each with its time limit, and sum up what happened.
+
+`tools/run_tests.py unit node process learning`. A ring with no tests yet is said so; no test at all is a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NO_TESTS = 5  # pytest's exit code
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One ring: how long a test, and all of it, may take, and on how many workers it may run."""
+
+    test_s: int
+    ring_s: int
+    workers: int
+
+
+RINGS = {
+    "unit": Ring(test_s=120, ring_s=600, workers=2),
+    "node": Ring(test_s=120, ring_s=900, workers=1),
+    "process": Ring(test_s=300, ring_s=1500, workers=1),
+    "learning": Ring(test_s=900, ring_s=1500, workers=1),
+}
+
+
+@dataclass
+class Sum:
+    """Counts over all rings."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def add(self, report: Path) -> None:
+        """Add what pytest wrote to a JUnit file."""
+        if not report.is_file():
+            return
+        for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+            bad = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+            skipped = int(suite.get("skipped", 0))
+            self.failed += bad
+            self.skipped += skipped
+            self.passed += int(suite.get("tests", 0)) - bad - skipped
+
+
+def run_ring(name: str, further: list[str], total: Sum) -> bool:
+    """Run one ring; say whether it passed."""
+    ring = RINGS[name]
+    folder = ROOT / "tests" / name
+    report = ROOT / "out" / f"junit-{name}.xml"
+    report.parent.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
+    if not any(folder.rglob("test_*.py")):
+        print(f"== ring {name}: no tests", flush=True)
+        return True
+    print(f"== ring {name}", flush=True)
+    workers = ["-n", str(ring.workers)] if ring.workers > 1 else []
+    argv = [sys.executable, "-m", "pytest", str(folder), "-q", f"--timeout={ring.test_s}", f"--junitxml={report}"]
+    begin_s = time.monotonic()
+    try:
+        code = subprocess.run(
+            [*argv, *workers, *further], cwd=ROOT, stdin=subprocess.DEVNULL, check=False, timeout=ring.ring_s
+        ).returncode
+    except subprocess.TimeoutExpired:
+        print(f"== ring {name}: stopped after its limit of {ring.ring_s} s", flush=True)
+        code = 1
+    total.add(report)
+    print(f"== ring {name}: {time.monotonic() - begin_s:.0f} s", flush=True)
+    return code in (0, NO_TESTS)
+
+
+def main() -> int:
+    """Run the rings that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rings", nargs="+", choices=sorted(RINGS))
+    arguments, further = parser.parse_known_args()
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".hypothesis"))
+    total = Sum()
+    results = [run_ring(name, further, total) for name in arguments.rings]
+    print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
+    return 0 if all(results) and total.failed == 0 and total.passed > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
