@@ -13,16 +13,17 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import pytest
 import rclpy
-from harness.domains import DomainLock
-from harness.until import NotReachedError
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from sim_bridge.nodes.sim_node import SimNode
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from vla_interfaces.msg import Takeover, TaskTruth
 from vla_interfaces.srv import SimReset
+
+from harness.domains import DomainLock
+from harness.until import NotReachedError
+from sim_bridge.nodes.sim_node import SimNode
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_ns, to_time
 
@@ -52,9 +53,7 @@ class Bench:
         self._listen(CameraInfo, "/camera/wrist/camera_info", self.infos)
         for name, heard in self.images.items():
             self._listen(Image, f"/camera/{name}/image_raw", heard)
-        self.trajectory = self.client.create_publisher(
-            JointTrajectory, "/arm_controller/joint_trajectory", qos.COMMAND
-        )
+        self.trajectory = self.client.create_publisher(JointTrajectory, "/arm_controller/joint_trajectory", qos.COMMAND)
         self.forward = self.client.create_publisher(
             Float64MultiArray, "/forward_position_controller/commands", qos.COMMAND
         )

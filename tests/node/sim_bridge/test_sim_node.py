@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.parameter import Parameter
-from sim_bridge.nodes.sim_node import SimNode
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import Takeover
+
+from sim_bridge.nodes.sim_node import SimNode
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import State
 from whetstone_common.nodes.convert import to_ns
@@ -38,7 +39,9 @@ def play(bench: Any, task: str, seed: int, ticks: int) -> list[bytes]:
     return heard
 
 
-def test_when_lockstep_gets_the_same_seed_and_commands_expect_identical_joints_and_images(make_bench: MakeBench) -> None:
+def test_when_lockstep_gets_the_same_seed_and_commands_expect_identical_joints_and_images(
+    make_bench: MakeBench,
+) -> None:
     bench = make_bench(pace="lockstep", task="stack")
     first = play(bench, "stack", 5, 6)
     other = play(bench, "", 6, 6)
@@ -160,7 +163,9 @@ def test_when_time_is_real_expect_simulated_and_real_seconds_to_agree(make_bench
 
 
 @pytest.mark.parametrize("factor", [0.25, 2.0])
-def test_when_a_real_time_factor_is_set_expect_simulated_time_to_run_by_it(make_bench: MakeBench, factor: float) -> None:
+def test_when_a_real_time_factor_is_set_expect_simulated_time_to_run_by_it(
+    make_bench: MakeBench, factor: float
+) -> None:
     bench = make_bench(publish_clock=True, real_time_factor=factor)
     start, start_ns = time.monotonic(), to_ns(bench.joints[-1].header.stamp)
     bench.until(lambda: time.monotonic() > start + 1.0)

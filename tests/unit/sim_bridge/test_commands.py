@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+
 from sim_bridge.core.commands import CommandRefused, Refusal, parse_array, parse_opening, parse_trajectory
 
 ARM = ("a", "b", "c")
@@ -54,7 +55,9 @@ def test_when_an_array_has_one_more_value_expect_it_to_be_the_opening() -> None:
     assert np.array_equal(found.joints, [[1.0, 2.0, 3.0]])
 
 
-@pytest.mark.parametrize(("values", "refusal"), [([], Refusal.SIZE), ([0.0] * 5, Refusal.SIZE), ([0, 0, math.inf], Refusal.NOT_FINITE)])
+@pytest.mark.parametrize(
+    ("values", "refusal"), [([], Refusal.SIZE), ([0.0] * 5, Refusal.SIZE), ([0, 0, math.inf], Refusal.NOT_FINITE)]
+)
 def test_when_an_array_is_malformed_expect_the_reason(values: list[float], refusal: Refusal) -> None:
     with pytest.raises(CommandRefused) as caught:
         parse_array(3, values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from sim_bridge.core.commands import Trajectory
 from sim_bridge.core.controller import Controller
 

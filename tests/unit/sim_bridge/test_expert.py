@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from sim_bridge.core.arm import PANDA
 from sim_bridge.core.expert import Expert, quarter_turn
 from sim_bridge.core.tasks import TASKS, get_task
@@ -78,6 +79,8 @@ def test_when_the_pair_is_done_expect_the_expert_to_leave_it_done(panda: Kinemat
     assert world.tcp_pose().position[2] > 0.1
 
 
-@pytest.mark.parametrize(("angle", "turn"), [(0.1, 0.1), (1.6, 1.6 - np.pi / 2), (-1.0, np.pi / 2 - 1.0), (3.2, 3.2 - np.pi)])
+@pytest.mark.parametrize(
+    ("angle", "turn"), [(0.1, 0.1), (1.6, 1.6 - np.pi / 2), (-1.0, np.pi / 2 - 1.0), (3.2, 3.2 - np.pi)]
+)
 def test_when_an_angle_has_a_quarter_symmetry_expect_the_smallest_turn(angle: float, turn: float) -> None:
     assert quarter_turn(angle) == pytest.approx(turn)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sim_bridge.core.gl import choose_backend
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from sim_bridge.core.meshes import cluster
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from sim_bridge.core.pacing import MAX_BACKLOG_S, DelayLine, Pacer
 
 

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+
 from sim_bridge.core.tasks import COLOURS, TASKS, PairState, Task, get_task
 
 

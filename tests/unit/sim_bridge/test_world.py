@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from sim_bridge.core.arm import PANDA
 from sim_bridge.core.tasks import TASKS
-from sim_bridge.core.world import Snapshot, Stage, World
+from sim_bridge.core.truth import Stage
+from sim_bridge.core.world import Snapshot, World
 from whetstone_common.core.kinematics import Kinematics
 
 DESCRIPTION = Path(__file__).resolve().parents[3] / "ros2_ws" / "src" / "robot_bringup" / "description"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from whetstone_common.core.kinematics import Kinematics, Pose, rotation_matrix, rotation_vector
 
 DESCRIPTION = Path(__file__).resolve().parents[3] / "ros2_ws" / "src" / "robot_bringup" / "description"

@@ -13,7 +13,8 @@ from sim_bridge.core.controller import Controller
 from sim_bridge.core.expert import Aim, Pilot
 from sim_bridge.core.scene import TIMESTEP_S
 from sim_bridge.core.tasks import get_task
-from sim_bridge.core.world import Truth, World
+from sim_bridge.core.truth import Truth
+from sim_bridge.core.world import World
 
 Array = npt.NDArray[np.float64]
 

@@ -14,10 +14,10 @@ from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
-from whetstone_common.core.kinematics import Kinematics, Pose, rotation_matrix, rotation_vector
 
 from sim_bridge.core.tasks import Task
-from sim_bridge.core.world import Sense, Truth
+from sim_bridge.core.truth import Sense, Truth
+from whetstone_common.core.kinematics import Kinematics, Pose, rotation_matrix, rotation_vector
 
 Array = npt.NDArray[np.float64]
 
@@ -150,9 +150,7 @@ class Pilot:
     def _placed(self, truth: Truth, error: Array) -> bool:
         yaw_error = abs(quarter_turn(truth.goal_yaw_rad - truth.object_yaw_rad)) if self._task.aligns_yaw else 0.0
         return bool(
-            math.hypot(error[0], error[1]) < RELEASE_XY_M
-            and error[2] < RELEASE_Z_M
-            and yaw_error < RELEASE_YAW_RAD
+            math.hypot(error[0], error[1]) < RELEASE_XY_M and error[2] < RELEASE_Z_M and yaw_error < RELEASE_YAW_RAD
         )
 
     def _at_grasp(self, sense: Sense) -> bool:

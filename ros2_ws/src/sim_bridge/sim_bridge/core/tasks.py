@@ -55,6 +55,7 @@ class Layout:
         object_name: The instructed body to move.
         goal_name: The instructed body to move it to.
         instruction: The task in words.
+        other_instruction: Words that name another object and another goal of this scene; obeying them is no success.
     """
 
     placements: Mapping[str, Placement]
@@ -62,6 +63,7 @@ class Layout:
     object_name: str
     goal_name: str
     instruction: str
+    other_instruction: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +127,19 @@ class Task:
         colours = {**self._draw_colours(rng, self.objects), **self._draw_colours(rng, self.goals)}
         object_name = str(rng.choice(self.objects))
         goal_name = str(rng.choice([name for name in self.goals if name != object_name]))
-        instruction = self.phrase.format(object=colours[object_name], goal=colours[goal_name])
-        return Layout(self._draw_placements(rng), colours, object_name, goal_name, instruction)
+        return Layout(
+            placements=self._draw_placements(rng),
+            colours=colours,
+            object_name=object_name,
+            goal_name=goal_name,
+            instruction=self.phrase.format(object=colours[object_name], goal=colours[goal_name]),
+            other_instruction=self._other_words(colours, object_name, goal_name),
+        )
+
+    def _other_words(self, colours: Mapping[str, str], object_name: str, goal_name: str) -> str:
+        other_object = next(name for name in self.objects if name != object_name)
+        other_goal = next(name for name in self.goals if name not in (goal_name, other_object))
+        return self.phrase.format(object=colours[other_object], goal=colours[other_goal])
 
     def _draw_colours(self, rng: np.random.Generator, names: tuple[str, ...]) -> dict[str, str]:
         drawn = rng.permutation(list(COLOURS))[: len(names)]

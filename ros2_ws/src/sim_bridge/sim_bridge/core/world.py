@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from enum import IntEnum
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from whetstone_common.core.kinematics import Pose
 
 from sim_bridge.core.arm import PANDA, ArmModel
 from sim_bridge.core.cameras import Cameras, Image
@@ -19,71 +16,13 @@ from sim_bridge.core.gl import mujoco
 from sim_bridge.core.looks import Looks
 from sim_bridge.core.scene import CAMERAS, TIMESTEP_S, build_spec
 from sim_bridge.core.tasks import Layout, PairState, get_task
+from sim_bridge.core.truth import Sense, Truth, progress_of, stage_of
+from whetstone_common.core.kinematics import Pose
 
 Array = npt.NDArray[np.float64]
 
 START_NOISE_RAD = 0.05  # how far each joint starts from home at most
 SETTLE_STEPS = 50
-
-
-class Stage(IntEnum):
-    """How far the instructed pair has come."""
-
-    REACH = 0
-    GRASPED = 1
-    CARRIED = 2
-    OVER_GOAL = 3
-    DONE = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What a real arm does not know. Positions (3,) m in the base frame.
-
-    Attributes:
-        task: Name of the task.
-        instruction: The words the policy is given now.
-        true_instruction: The words of the pair drawn at reset, on which success is judged.
-        success: Whether that pair is done at this tick.
-        stage: How far it has come.
-        progress: The same as a number that grows from 0 to 1.
-        object_position: Centre of the instructed object.
-        goal_position: Where its centre should end.
-        object_yaw_rad: Turn of the object about the vertical.
-        goal_yaw_rad: Turn of the goal about the vertical.
-        grasped: Whether both fingers touch the object.
-        touched: Whether any part of the robot touches the object.
-    """
-
-    task: str
-    instruction: str
-    true_instruction: str
-    success: bool
-    stage: Stage
-    progress: float
-    object_position: Array
-    goal_position: Array
-    object_yaw_rad: float
-    goal_yaw_rad: float
-    grasped: bool
-    touched: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Sense:
-    """The robot's own state with the truth: what the scripted expert acts on.
-
-    Attributes:
-        tcp: Measured TCP pose.
-        joints: (7,) rad measured.
-        opening: Gripper opening, 1 open, 0 closed.
-        truth: State of the instructed pair.
-    """
-
-    tcp: Pose
-    joints: Array
-    opening: float
-    truth: Truth
 
 
 class World:
@@ -294,15 +233,16 @@ class World:
             touched=touched,
         )
         done = self._task.done(pair)
-        stage = self._stage(pair, grasped, position[2] - self._layout.placements[self._layout.object_name].position[2])
-        stage = Stage.DONE if done else stage
+        lift_m = position[2] - self._layout.placements[self._layout.object_name].position[2]
+        stage = stage_of(pair, lift_m, grasped=grasped, done=done)
+        reach_m = float(np.linalg.norm(self._data.site_xpos[self._tcp] - position))
         return Truth(
             task=self._task.name,
             instruction=self._instruction,
             true_instruction=self._layout.instruction,
             success=done,
             stage=stage,
-            progress=self._progress(stage, pair, position),
+            progress=progress_of(stage, pair, reach_m),
             object_position=position,
             goal_position=goal_position,
             object_yaw_rad=_yaw(self._data.xmat[thing]),
@@ -315,22 +255,6 @@ class World:
         owner = self._model.geom_bodyid[self._data.contact.geom]  # (contacts, 2)
         others = np.where(owner[:, 0] == body, owner[:, 1], owner[:, 0])[(owner == body).any(axis=1)]
         return all((others == pad).any() for pad in self._pads), bool(self._is_robot[others].any())
-
-    @staticmethod
-    def _stage(pair: PairState, grasped: bool, lift_m: float) -> Stage:
-        if not grasped:
-            return Stage.REACH
-        if pair.error_xy_m < 0.02:
-            return Stage.OVER_GOAL
-        return Stage.CARRIED if lift_m > 0.02 else Stage.GRASPED
-
-    def _progress(self, stage: Stage, pair: PairState, position: Array) -> float:
-        if stage == Stage.DONE:
-            return 1.0
-        if stage == Stage.REACH:
-            reach = float(np.linalg.norm(self._data.site_xpos[self._tcp] - position))
-            return 0.3 * math.exp(-reach / 0.1)
-        return 0.3 + 0.6 * math.exp(-float(np.linalg.norm(pair.error)) / 0.1)
 
 
 @cache

@@ -10,12 +10,12 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import Takeover, TaskTruth
-from whetstone_common.nodes.convert import bytes_field, to_time
 
 from sim_bridge.core.arm import ArmModel
 from sim_bridge.core.cell import Insight, Joints
 from sim_bridge.core.commands import Trajectory, parse_array, parse_opening, parse_trajectory
 from sim_bridge.core.expert import Aim
+from whetstone_common.nodes.convert import bytes_field, to_time
 
 
 def trajectory_of(msg: JointTrajectory, arm: ArmModel) -> Trajectory:

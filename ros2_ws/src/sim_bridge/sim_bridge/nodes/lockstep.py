@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from whetstone_common.nodes.node import WhetstoneNode
-
 from sim_bridge.core.cell import Cell, Insight, Joints
 from sim_bridge.core.commands import CommandRefused, Refusal, Trajectory
 from sim_bridge.nodes.outlet import Images, Outlet
 from sim_bridge.nodes.window import Window
+from whetstone_common.nodes.node import WhetstoneNode
 
 
 class Lockstep:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from vla_interfaces.msg import Takeover, TaskTruth
-from whetstone_common.nodes import qos
-from whetstone_common.nodes.node import WhetstoneNode
 
 from sim_bridge.core.arm import ArmModel
 from sim_bridge.core.cell import Insight, Joints
 from sim_bridge.nodes import convert
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.node import WhetstoneNode
 
 Images = Mapping[str, npt.NDArray[np.uint8]]  # by camera, (H, W, 3) RGB
 

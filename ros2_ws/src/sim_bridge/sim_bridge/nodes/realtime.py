@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from whetstone_common.nodes.convert import to_ns
-from whetstone_common.nodes.node import WhetstoneNode
 
 from sim_bridge.core.cell import Cell, Joints
 from sim_bridge.core.commands import Trajectory
@@ -20,6 +18,8 @@ from sim_bridge.core.scene import TIMESTEP_S
 from sim_bridge.core.world import Snapshot, World
 from sim_bridge.nodes.outlet import Images, Outlet
 from sim_bridge.nodes.window import Window
+from whetstone_common.nodes.convert import to_ns
+from whetstone_common.nodes.node import WhetstoneNode
 
 JOIN_TIMEOUT_S = 5.0
 

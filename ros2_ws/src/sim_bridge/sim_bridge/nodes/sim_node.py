@@ -9,12 +9,6 @@ from typing import Any, Protocol
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.srv import SimReset
-from whetstone_common.core.parameters import ParameterError
-from whetstone_common.core.reason import Reason, State
-from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import to_ns, to_time
-from whetstone_common.nodes.main import run
-from whetstone_common.nodes.node import WhetstoneNode
 
 from sim_bridge.core.arm import PANDA
 from sim_bridge.core.cell import Cell
@@ -26,6 +20,12 @@ from sim_bridge.nodes.lockstep import Lockstep
 from sim_bridge.nodes.outlet import Outlet
 from sim_bridge.nodes.realtime import Realtime
 from sim_bridge.nodes.window import Window
+from whetstone_common.core.parameters import ParameterError
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import to_ns, to_time
+from whetstone_common.nodes.main import run
+from whetstone_common.nodes.node import WhetstoneNode
 
 _REALTIME_ONLY = {"image_latency_s": 0.0, "state_latency_s": 0.0, "command_latency_s": 0.0, "real_time_factor": 1.0}
 
@@ -75,7 +75,9 @@ class SimNode(WhetstoneNode):
             raise ParameterError(f"cameras: no camera {unknown[0]!r}, there are {', '.join(CAMERAS)}")
         steps = 1.0 / values["control_hz"] / TIMESTEP_S
         if abs(steps - round(steps)) > 1e-6:
-            raise ParameterError(f"control_hz = {values['control_hz']}: a tick of {steps} physics steps of {TIMESTEP_S} s")
+            raise ParameterError(
+                f"control_hz = {values['control_hz']}: a tick of {steps} physics steps of {TIMESTEP_S} s"
+            )
         if values["pace"] == "lockstep":
             for name, neutral in _REALTIME_ONLY.items():
                 if values[name] != neutral:
@@ -108,7 +110,8 @@ class SimNode(WhetstoneNode):
 
     def on_start(self) -> None:
         """Let time pass."""
-        assert self._pace is not None
+        if self._pace is None:
+            raise RuntimeError("activated before it was configured")
         self._pace.start()
         self.set_state(State.READY)
 
@@ -163,6 +166,7 @@ class SimNode(WhetstoneNode):
         response.stamp = to_time(self._pace.reset(task, request.seed))
         response.success, response.reset_id = True, self._cell.reset_id
         response.instruction = self._cell.world.layout.instruction
+        response.other_instruction = self._cell.world.layout.other_instruction
         self.counters["resets"] += 1
         return response
 
