@@ -16,6 +16,7 @@ if str(TESTS) not in sys.path:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Repetitions of the process rows: 1 on each change, 20 in the nightly run."""
     parser.addoption("--repeat", type=int, default=1, help="how often each process row is run")
+    parser.addoption("--all-mutations", action="store_true", help="also the mutation checks that take long")
     parser.addoption("--seed", type=int, default=0, help="seed of the random moments of the faults")
 
 
@@ -24,6 +25,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "row(number): row of docs/reference/reliability.md that the test stands for")
     config.addinivalue_line("markers", "mutation: removes a protection and expects the row to fail")
     config.addinivalue_line("markers", "slow_mutation: a mutation check that only the full reliability run does")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow mutation checks to the full run."""
+    if config.getoption("--all-mutations"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow_mutation")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture
+def first_seed(request: pytest.FixtureRequest) -> int:
+    """Seed of the first repetition."""
+    return int(request.config.getoption("--seed"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

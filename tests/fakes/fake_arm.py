@@ -17,7 +17,7 @@ from whetstone_common.nodes import qos
 from fakes.base import FakeNode, run
 
 JOINTS = [*(f"panda_joint{number}" for number in range(1, 8)), "panda_gripper"]
-HOME = [0.0, 0.12, 0.0, -2.1, 0.0, 2.2, 0.785, 1.0]
+HOME = [0.0, -0.2608, 0.0, -2.4298, 0.0, 2.1690, 0.0008, 1.0]
 DRIVE_TIMEOUT_S = 0.040
 _RATE_HZ = 100.0
 
@@ -68,7 +68,8 @@ class FakeArm(FakeNode):
 
     Parameters: `log` path; `frozen` repeats the positions under fresh stamps; `silent` publishes nothing;
     `nan_joint` index that reads NaN; `missing_joint` index that is left out; `shuffle` order of names;
-    `stamp_shift_s`; `push` eight offsets that are added once to the measured positions.
+    `stamp_shift_s`; `push` eight offsets that are added once to the measured positions; `braked` commands are logged
+    and not followed.
     """
 
     def __init__(self) -> None:
@@ -82,6 +83,7 @@ class FakeArm(FakeNode):
             "shuffle": False,
             "stamp_shift_s": 0.0,
             "push": [0.0] * 8,
+            "braked": False,
             "rate_hz": _RATE_HZ,
             "max_speed": 4.0,
         }
@@ -102,7 +104,6 @@ class FakeArm(FakeNode):
         if "push" in names:
             pairs = zip(self.drives.positions, self.told["push"], strict=True)
             self.drives.positions = [position + offset for position, offset in pairs]
-            self.drives.timed_out = True
 
     def _write(self, **line: object) -> None:
         os.write(self._log, (json.dumps({"t_ns": time.monotonic_ns(), **line}) + "\n").encode())
@@ -120,7 +121,7 @@ class FakeArm(FakeNode):
 
     def _cycle(self) -> None:
         now_s = time.monotonic()
-        if self.drives.advance(now_s - self._last_s, now_s):
+        if not self.told["braked"] and self.drives.advance(now_s - self._last_s, now_s):
             self._write(event="timeout")
         self._last_s = now_s
         if not self.told["silent"]:

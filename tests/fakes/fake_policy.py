@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observation, VLA and steering in one small process: answers requests with chunks of a known motion.
 
-The motion is a sine of each joint about its place at the first request, absolute in time, so that successive chunks
+The motion is a sine of the first and the last arm joint about its place at the first request, absolute in time, so that successive chunks
 join without a step whatever the delay was.
 """
 
@@ -12,21 +12,25 @@ import time
 
 from sensor_msgs.msg import JointState
 from vla_interfaces.msg import ActionChunk, PolicyContract, Request
+from whetstone_common.core.contract import Contract
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import to_ns
+from whetstone_common.nodes.convert import from_contract, to_ns
 
 from fakes.base import FakeNode, run
 from fakes.fake_arm import JOINTS
 
 DT_S = 0.05
-HORIZON = 16
+# Longer than anything that may play open loop, so that only the arm's own bound can end a chunk.
+HORIZON = 40
+_MOVING = (0, 6)
 
 
 class FakePolicy(FakeNode):
     """Answers `request` on `action_chunk`.
 
     Parameters: `delays_s` table of delays, used in turn; `amplitude_rad`, `period_s` of the motion; `silent`;
-    `execute_steps`; `valid_for_s`; `claim` name under which the chunks are published.
+    `execute_steps`; `valid_for_s`; `claim` name under which the chunks are published;
+    `joint_names` of the contract.
     """
 
     def __init__(self) -> None:
@@ -35,22 +39,24 @@ class FakePolicy(FakeNode):
             "fake_policy",
             {
                 "delays_s": [0.02],
-                "amplitude_rad": 0.08,
+                "amplitude_rad": 0.1,
                 "period_s": 2.0,
                 "silent": False,
                 "execute_steps": 8,
                 "valid_for_s": 1.0,
                 "claim": "",
+                "joint_names": JOINTS,
             },
         )
         self._positions: dict[str, float] = {}
         self._home: list[float] = []
         self._answers = 0
         self._pending: list[tuple[float, ActionChunk]] = []
-        self._contract = make_contract()
+        self._contract = make_contract(list(self.told["joint_names"]))
+        self._hash = self._contract.hash()
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", qos.RING)
         self._contracts = self.create_publisher(PolicyContract, "policy_contract", qos.LATCHED)
-        self._contracts.publish(self._contract)
+        self._contracts.publish(from_contract(self._contract))
         self.create_subscription(JointState, "joint_states", self._on_joints, qos.SENSOR_IN)
         self.create_subscription(Request, "request", self._on_request, qos.RING)
         self.every(0.002, self._flush)
@@ -81,7 +87,7 @@ class FakePolicy(FakeNode):
         chunk = ActionChunk(
             source=self.told["claim"] or self.get_fully_qualified_name(),
             source_epoch=self.epoch_ns,
-            contract_hash=self._contract.contract_hash,
+            contract_hash=self._hash,
             space=ActionChunk.JOINT,
             action_names=list(self._contract.action_names),
             reference=reference,
@@ -100,21 +106,26 @@ class FakePolicy(FakeNode):
 
     def _row(self, at_s: float, reference: list[float]) -> list[float]:
         wave = self.told["amplitude_rad"] * math.sin(2.0 * math.pi * at_s / self.told["period_s"])
-        return [home + wave - now for home, now in zip(self._home, reference, strict=True)] + [1.0]
+        waves = [wave if joint in _MOVING else 0.0 for joint in range(len(reference))]
+        return [home + wave - now for home, wave, now in zip(self._home, waves, reference, strict=True)] + [1.0]
 
 
-def make_contract() -> PolicyContract:
-    """Joint targets of eight values for a policy that looks at nothing."""
-    return PolicyContract(
-        contract_hash="f" * 64,
-        model_id="fake_policy",
+def make_contract(joint_names: list[str]) -> Contract:
+    """Joint targets for a policy that looks at nothing."""
+    return Contract(
         action_space="joint",
-        action_names=list(JOINTS),
-        action_scale=[1.0] * len(JOINTS),
-        action_offset=[0.0] * len(JOINTS),
+        action_names=tuple(f"action_{name}" for name in joint_names),
+        action_scale=(1.0,) * len(joint_names),
+        action_offset=(0.0,) * len(joint_names),
+        proprio_names=("none",),
+        cameras=("none",),
+        image_height=1,
+        image_width=1,
         horizon=HORIZON,
+        feature_dim=1,
         dt_s=DT_S,
-        joint_names=list(JOINTS),
+        joint_names=tuple(joint_names),
+        model_id="fake_policy",
     )
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 HOLD, POLICY, HUMAN = "hold", "policy", "human"
+# A gripper has an opening and no way to hold by a ramp; it is logged but not judged.
+ARM_JOINTS = 7
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Command:
 
     Attributes:
         t_ns: CLOCK_MONOTONIC at the moment of obeying.
-        values: Joint targets [rad], then gripper opening when the log has it.
+        values: Targets of the arm joints [rad].
         source: HOLD, POLICY or HUMAN; empty in the log of a drive, which cannot know.
         epoch, episode, request_id, step: Which step of which chunk; -1 where unknown.
         valid_until_ns: CLOCK_MONOTONIC until which the command might be obeyed, 0 where unknown.
@@ -52,7 +54,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def read_drive_log(path: Path) -> list[Command]:
     """Commands of the fake arm's log."""
     return [
-        Command(t_ns=int(line["t_ns"]), values=tuple(line["values"]))
+        Command(t_ns=int(line["t_ns"]), values=tuple(line["values"][:ARM_JOINTS]))
         for line in read_lines(path)
         if line["event"] == "command"
     ]
@@ -63,7 +65,7 @@ def read_arm_log(path: Path) -> list[Command]:
     return [
         Command(
             t_ns=int(line["t_ns"]),
-            values=tuple(line["q"]),
+            values=tuple(line["q"][:ARM_JOINTS]),
             source=str(line["source"]),
             epoch=int(line["epoch"]),
             episode=int(line["episode"]),

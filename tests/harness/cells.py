@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two robots that the rows are tried on: an arm with a scripted policy, and the whole ring around null models."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ament_index_python.packages import get_package_share_directory
+from std_msgs.msg import String
+from vla_interfaces.srv import Arm, Pause, Reset, Resume
+
+from harness.armlog import HUMAN, POLICY, Command, after, moved, read_arm_log, read_drive_log
+from harness.oracle import StopLimits, Verdict, judge_stop
+from harness.proc import Proc
+from harness.schedule import Fault, dump_faults
+from harness.until import until
+from harness.watcher import LATCHED
+from harness.world import World
+
+PERIOD_S = 0.01
+# The robot of the tests is the simulated Panda with tighter limits, so that a ramp is long enough to be seen.
+ACCELERATION_RAD_S2 = 8.0
+_VELOCITY_RAD_S = 1.0
+# Largest change of a command, with room for the rounding of a log in text.
+MAX_STEP_RAD = 1.01 * _VELOCITY_RAD_S * PERIOD_S
+OPEN_LOOP_S = 0.3
+CHUNK_TIMEOUT_S = 1.0
+_START_S = 40.0
+
+ARM_PARAMETERS: dict[str, Any] = {
+    "pace": "realtime",
+    "execution": "sync",
+    "chunk_open_loop_s": OPEN_LOOP_S,
+    "chunk_timeout_s": CHUNK_TIMEOUT_S,
+}
+
+
+def write_robot(folder: Path) -> str:
+    """Robot file of the tests; returns its path."""
+    share = Path(get_package_share_directory("robot_bringup"))
+    robot = yaml.safe_load((share / "config" / "robots" / "sim_panda.yaml").read_text(encoding="utf-8"))
+    robot["limits"] |= {
+        "velocity_rad_s": [_VELOCITY_RAD_S] * 7,
+        "acceleration_rad_s2": [ACCELERATION_RAD_S2] * 7,
+        "step_rad": [0.05] * 7,
+    }
+    path = folder / "robot.yaml"
+    path.write_text(yaml.safe_dump(robot), encoding="utf-8")
+    return str(path)
+
+
+@dataclass
+class Cell:
+    """An arm that runs, and the processes around it.
+
+    Attributes:
+        world: Where it lives.
+        parts: Process by name.
+    """
+
+    world: World
+    parts: dict[str, Proc] = field(default_factory=dict)
+
+    @property
+    def drive_log(self) -> Path:
+        """Log of the fake drives."""
+        return self.world.folder / "drive.jsonl"
+
+    @property
+    def arm_log(self) -> Path:
+        """Log of arm_node."""
+        return self.world.folder / "arm.jsonl"
+
+    def commands(self) -> list[Command]:
+        """What arm_node sent, with identity."""
+        return read_arm_log(self.arm_log)
+
+    def drives(self) -> list[Command]:
+        """What the drives obeyed."""
+        return read_drive_log(self.drive_log)
+
+    # ---- what a person does ----------------------------------------------------------------------------------------
+
+    def arm(self) -> None:
+        """Allow motion; waits until the arm has what it needs for it."""
+        watcher = self.world.watcher
+        answer = None
+
+        def armed() -> bool:
+            nonlocal answer
+            answer = watcher.call(Arm, "arm_node/arm")
+            return bool(answer.success)
+
+        try:
+            until(armed, _START_S, "arm_node accepts to be armed")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said: {answer and answer.message}") from error
+
+    def resume(self, **fields: Any) -> Any:
+        """READY to RUNNING."""
+        answer = self.world.watcher.call(Resume, "arm_node/resume", **fields)
+        assert answer.success, answer.message
+        return answer
+
+    def reset(self) -> None:
+        """STOPPED to READY."""
+        answer = self.world.watcher.call(Reset, "arm_node/reset")
+        assert answer.success, answer.message
+
+    def pause(self) -> Any:
+        """RUNNING to READY."""
+        return self.world.watcher.call(Pause, "arm_node/pause")
+
+    def wait_moving(self, source: str = POLICY, deadline_s: float = 20.0) -> None:
+        """Wait until commands of that source change, after what has been logged so far."""
+        seen = self.commands()
+        since_ns = seen[-1].t_ns if seen else 0
+
+        def moving() -> bool:
+            fresh = [c for c in after(self.commands(), since_ns) if c.source == source]
+            return len(moved(fresh)) >= 5
+
+        until(moving, deadline_s, f"{source} moves the arm")
+
+    def run(self) -> None:
+        """Arm, resume, and wait for motion."""
+        self.arm()
+        self.resume()
+        self.wait_moving()
+
+    def wait_random_moment(self, seed: int, longest_s: float = 0.8) -> None:
+        """Let a seeded time pass, so that repetitions hit different phases of a chunk."""
+        from time import monotonic
+
+        end_s = monotonic() + random.Random(seed).uniform(0.0, longest_s)  # noqa: S311
+        until(lambda: monotonic() >= end_s, longest_s + 1.0, "the moment")
+
+    # ---- judging ---------------------------------------------------------------------------------------------------
+
+    def judge_stop(self, fault_ns: int, *, open_loop_s: float = 0.0, until_ns: int | None = None) -> Verdict:
+        """O1 by both logs: identity from arm_node's, standstill from the drives' too."""
+        limits = StopLimits(max_step_rad=MAX_STEP_RAD, period_s=PERIOD_S, open_loop_s=open_loop_s)
+        own = judge_stop(self.commands(), fault_ns, limits, until_ns)
+        drives = judge_stop(self.drives(), fault_ns, limits, until_ns)
+        numbers = {**own.numbers, "drive_standstill_s": drives.numbers["standstill_s"]}
+        return Verdict(own.problems + drives.problems, numbers)
+
+    def judge_own_stop(self, fault_ns: int, *, open_loop_s: float = 0.0) -> Verdict:
+        """O1 by arm_node's log alone, where the drives themselves are the fault."""
+        limits = StopLimits(max_step_rad=MAX_STEP_RAD, period_s=PERIOD_S, open_loop_s=open_loop_s)
+        return judge_stop(self.commands(), fault_ns, limits)
+
+    def policy_commands_after(self, t_ns: int) -> list[Command]:
+        """Commands of the policy or of a person that were obeyed later than a moment."""
+        return [c for c in after(self.commands(), t_ns) if c.source in (POLICY, HUMAN)]
+
+
+def arm_cell(
+    world: World,
+    *,
+    mutation: str = "",
+    arm: Mapping[str, Any] | None = None,
+    policy: Mapping[str, Any] | None = None,
+    fake_arm: Mapping[str, Any] | None = None,
+    relay: Sequence[Fault] | None = None,
+    seed: int = 0,
+    env: Mapping[str, str] | None = None,
+) -> Cell:
+    """fake_arm, arm_node, fake_policy; with a relay on the chunks when `relay` is given (may be empty)."""
+    cell = Cell(world)
+    cell.parts["fake_arm"] = world.fake("fake_arm", parameters={"log": str(cell.drive_log), **(fake_arm or {})})
+    robot = {"robot_file": write_robot(world.folder)}
+    parameters = {**ARM_PARAMETERS, **robot, "command_log": str(cell.arm_log), **(arm or {})}
+    cell.parts["arm_node"] = world.node(
+        "robot_bringup", "arm_node", parameters=parameters, mutation=mutation, env=env
+    )
+    remap = {} if relay is None else {"action_chunk": "action_chunk_in"}
+    cell.parts["fake_policy"] = world.fake("fake_policy", parameters=dict(policy or {}), remap=remap)
+    if relay is not None:
+        start_relay(cell, "action_chunk", "vla_interfaces/msg/ActionChunk", relay, seed)
+    world.wait_ready("fake_arm", "fake_policy", "arm_node")
+    return cell
+
+
+def start_relay(cell: Cell, topic: str, kind: str, faults: Sequence[Fault] = (), seed: int = 0) -> str:
+    """Put a relay in front of `topic`; returns the name of its node."""
+    name = "relay_" + topic.strip("/").replace("/", "_")
+    parameters = {"topic": topic, "type": kind, "faults": dump_faults(faults), "seed": seed}
+    cell.parts[name] = cell.world.fake("fault_relay", name=name, parameters=parameters)
+    cell.world.wait_ready(name)
+    return name
+
+
+def ring_cell(
+    world: World,
+    *,
+    mutations: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    relays: Mapping[str, str] | None = None,
+) -> Cell:
+    """The whole ring: fake arm and cameras, observation_node, vla_node with the fake backend, steering_node, arm_node.
+
+    Args:
+        mutations: Node to removed protection.
+        parameters: Node to extra parameters.
+        relays: Topic to message type; `joint_states` or `/camera/<name>/image_raw`.
+    """
+    cell = Cell(world)
+    mutations, parameters, relays = mutations or {}, parameters or {}, relays or {}
+
+    def extra(name: str) -> dict[str, Any]:
+        return dict(parameters.get(name, {}))
+
+    def out(topic: str, own: str) -> dict[str, str]:
+        return {own: f"{topic}_in" if topic in relays else topic}
+
+    def node(package: str, name: str, defaults: Mapping[str, Any]) -> None:
+        cell.parts[name] = world.node(
+            package, name, parameters={**defaults, **extra(name)}, mutation=mutations.get(name, "")
+        )
+
+    cell.parts["fake_arm"] = world.fake(
+        "fake_arm",
+        parameters={"log": str(cell.drive_log), **extra("fake_arm")},
+        remap=out("/joint_states", "joint_states"),
+    )
+    for camera in ("front", "wrist"):
+        topic = f"/camera/{camera}/image_raw"
+        cell.parts[f"camera_{camera}"] = start_camera(world, camera, out(topic, "image_raw"), extra(f"camera_{camera}"))
+    for topic, kind in relays.items():
+        start_relay(cell, topic, kind)
+    robot = {"robot_file": write_robot(world.folder)}
+    node("vla_policy", "observation_node", {**robot, "frozen_min_motion_rad": 0.0})
+    node("vla_policy", "vla_node", {**robot, "backend": "fake", "fake_pattern": "sine", "fake_value": 0.008})
+    node("vla_policy", "steering_node", {"execute_steps": 6})
+    node("robot_bringup", "arm_node", {**ARM_PARAMETERS, **robot, "command_log": str(cell.arm_log)})
+    world.watcher.say(String(data="put the red cube on the blue plate"), "instruction", LATCHED)
+    world.wait_ready("fake_arm", "camera_front", "camera_wrist", *relay_names(relays))
+    world.wait_ready("vla_node", "steering_node", "observation_node", "arm_node")
+    return cell
+
+
+def relay_names(relays: Mapping[str, str]) -> list[str]:
+    """Node names of the relays of some topics."""
+    return ["relay_" + topic.strip("/").replace("/", "_") for topic in relays]
+
+
+def start_camera(world: World, camera: str, remap: Mapping[str, str], parameters: Mapping[str, Any]) -> Proc:
+    """One camera process."""
+    return world.fake("fake_camera", name=f"camera_{camera}", parameters=dict(parameters), remap=remap)

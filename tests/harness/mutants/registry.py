@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All removed protections by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.mutants import replace
+
+_ARM = "robot_bringup.core"
+_VLA = "vla_policy.core"
+
+
+def chunk_never_ends() -> None:
+    """A chunk in hand plays to its last step, however long nobody has spoken."""
+    replace(f"{_ARM}.chunk_queue:ChunkQueue._over", lambda _self, _playing, _slot: False)
+
+
+def lost_policy_may_return() -> None:
+    """Losing the policy only holds, so its return moves the arm without a person."""
+    from whetstone_common.core.reason import Reason
+
+    def stop(self: Any, reason: Reason, detail: str = "") -> Any:
+        return self.hold(reason, detail) if reason is Reason.POLICY_LOST else original(self, reason, detail)
+
+    original = replace(f"{_ARM}.state_machine:ArmState.stop", stop)
+
+
+def any_chunk_is_welcome() -> None:
+    """A chunk plays whoever sent it, whatever it answers and however old it is."""
+    from robot_bringup.core.chunk_queue import Offer
+
+    def offer(self: Any, chunk: Any, *, slot: int, age_s: float) -> Offer:  # noqa: ARG001
+        self._take(chunk, slot, slot)
+        return Offer.TAKEN
+
+    replace(f"{_ARM}.chunk_queue:ChunkQueue.offer", offer)
+
+
+def second_source_is_welcome() -> None:
+    """Two policies take turns."""
+    replace(f"{_ARM}.chunk_queue:ChunkQueue._is_second", lambda _self, _chunk: False)
+
+
+def chunk_is_not_checked() -> None:
+    """Content of a chunk is believed."""
+    replace("robot_bringup.core.chunk:check_chunk", lambda *_args: None)
+
+
+def no_limits() -> None:
+    """The wish goes to the drives."""
+    from robot_bringup.core import safety
+
+    def limit(wish: Any, opening: float, last: Any, limits: Any, dt_s: float, tcp: Any) -> Any:  # noqa: ARG001
+        motion = safety.Motion(wish, (wish - last.position) / dt_s, opening)
+        return safety.Limited(motion, safety.Verdict.PASSED)
+
+    replace(f"{_ARM}.safety:limit", limit)
+    replace(f"{_ARM}.safety:too_far", lambda *_args: False)
+
+
+def estop_is_ignored() -> None:
+    """The button does nothing."""
+    replace(f"{_ARM}.state_machine:ArmState.press_estop", lambda self: self)
+
+
+def estop_is_not_latched() -> None:
+    """Releasing the button is enough to go on."""
+    from robot_bringup.core.state_machine import Mode
+    from whetstone_common.core.reason import Reason
+
+    def release(self: Any) -> Any:
+        from dataclasses import replace as changed
+
+        return changed(self, mode=Mode.RUNNING, reason=Reason.NONE, detail="", estop=False)
+
+    replace(f"{_ARM}.state_machine:ArmState.release_estop", release)
+
+
+def lost_person_is_not_noticed() -> None:
+    """Silence and a stuck axis of an engaged person mean nothing."""
+    replace(f"{_ARM}.takeover:Takeover.lost", lambda _self, _now_s: "")
+
+
+def policy_goes_on_under_the_person() -> None:
+    """The person is heard but the chunk in hand keeps playing."""
+    from robot_bringup.core.takeover import Heard
+
+    replace(f"{_ARM}.takeover:Takeover.hear", lambda _self, _sample, _now_s: Heard.IGNORED)
+
+
+def last_command_is_trusted() -> None:
+    """After a stop the old target is taken up again wherever the arm is now."""
+    from robot_bringup.core import safety
+
+    def reseed(measured: Any, opening: float, last: Any, limits: Any, *, trusted: bool) -> Any:  # noqa: ARG001
+        if last is None:
+            return safety.seed(measured, opening, limits)
+        return safety.Motion(last.position, 0.0 * last.position, last.opening)
+
+    replace(f"{_ARM}.hold:reseed", reseed)
+
+
+def frozen_joints_are_believed() -> None:
+    """Joints that never change under fresh stamps are taken for an arm that stands."""
+    replace(f"{_ARM}.watchdog:FrozenJoints.update", lambda *_args: False)
+
+
+def frozen_images_are_believed() -> None:
+    """The same picture again and again is taken for a quiet scene."""
+    replace(f"{_VLA}.freshness:FreezeDetector.is_frozen", lambda _self: False)
+
+
+def stamps_are_believed() -> None:
+    """Stamps of zero and from the future are taken as they come."""
+
+    def accept(self: Any, stamp_ns: int, now_ns: int) -> bool:  # noqa: ARG001
+        self.newest_ns = stamp_ns
+        return True
+
+    replace(f"{_VLA}.freshness:StampGuard.accept", accept)
+    age_is_ignored()
+
+
+def age_is_ignored() -> None:
+    """The last part of a silent stream is used for ever."""
+    replace(f"{_VLA}.synchroniser:Synchroniser._judge", lambda *_args: None)
+    replace(f"{_VLA}.synchroniser:Synchroniser._aged", lambda *_args: None)
+
+
+def watchdogs_follow_the_clock() -> None:
+    """Timers and times come from the ROS clock, which a simulation may stop."""
+
+    def timer(self: Any, period_s: float, callback: Any, **kwargs: Any) -> Any:
+        from rclpy.lifecycle import LifecycleNode
+
+        return LifecycleNode.create_timer(self, period_s, self.guarded(callback), **kwargs)
+
+    replace("whetstone_common.nodes.node:WhetstoneNode.create_steady_timer", timer)
+
+
+def signals_are_not_caught() -> None:
+    """The second Ctrl-C cuts the stop short."""
+    replace("whetstone_common.nodes.main:_StopFlag._on_signal", _default_signal)
+
+
+def _default_signal(_self: Any, _number: int, _frame: Any) -> None:
+    raise SystemExit(1)
+
+
+def any_contract_fits() -> None:
+    """Another robot's policy may be armed for."""
+    replace(f"{_ARM}.robot:Robot.contract_problems", lambda _self, _contract: [])
+
+
+def silence_is_ignored() -> None:
+    """No time-out ever expires."""
+    replace(f"{_ARM}.watchdog:Timeout.expired", lambda _self, _now_s: False)
+
+
+def hold_is_a_wall() -> None:
+    """Holding means to stop within one period, whatever the speed."""
+    from robot_bringup.core import safety
+
+    def brake(last: Any, limits: Any, dt_s: float) -> Any:  # noqa: ARG001
+        return safety.Motion(last.position, 0.0 * last.velocity, last.opening)
+
+    replace(f"{_ARM}.safety:brake", brake)
+
+
+def stop_steps_back() -> None:
+    """Stopping goes back to where a lagging arm is, instead of braking from the last command."""
+    from robot_bringup.core import safety
+
+    def brake(last: Any, limits: Any, dt_s: float) -> Any:  # noqa: ARG001
+        return safety.Motion(last.position - 3.0 * last.velocity * dt_s, 0.0 * last.velocity, last.opening)
+
+    replace(f"{_ARM}.safety:brake", brake)
+
+
+def skew_is_ignored() -> None:
+    """Parts of two moments are put together."""
+    import dataclasses
+
+    def snapshot(self: Any, streams: Any, *, limits: Any, **rest: Any) -> Any:
+        return original(self, streams, limits=dataclasses.replace(limits, max_skew_ns=10**18), **rest)
+
+    original = replace(f"{_VLA}.synchroniser:Synchroniser.snapshot", snapshot)
+
+
+def images_are_believed() -> None:
+    """Pixels are made of whatever came, in whatever length."""
+    import numpy as np
+
+    def believe(height: int, width: int, encoding: str, step: int, data: Any, rules: Any) -> Any:  # noqa: ARG001
+        flat = np.frombuffer(data, dtype=np.uint8) if len(data) else np.zeros(1, dtype=np.uint8)
+        return np.resize(flat, (height, width, 3))
+
+    replace(f"{_VLA}.images:raw_to_rgb", believe)
+
+
+def joints_by_position() -> None:
+    """Names are not read; the n-th number is the n-th joint."""
+    import numpy as np
+    from robot_bringup.core import joints
+
+    def by_position(robot: Any, names: Any, positions: Any, stamp_ns: int) -> Any:  # noqa: ARG001
+        values = np.resize(np.array(positions, dtype=np.float64), 8)
+        return joints.JointSample(values[:7], float(values[7]), stamp_ns)
+
+    replace(f"{_ARM}.joints:read_joints", by_position)
+
+
+def clock_may_go_back() -> None:
+    """Time that runs backwards is not noticed."""
+    replace(f"{_ARM}.watchdog:ClockJump.update", lambda _self, _stamp_ns: 0.0)
+
+
+MUTATIONS: dict[str, Callable[[], None]] = {
+    mutation.__name__: mutation
+    for mutation in (
+        age_is_ignored,
+        any_chunk_is_welcome,
+        any_contract_fits,
+        chunk_is_not_checked,
+        chunk_never_ends,
+        clock_may_go_back,
+        estop_is_ignored,
+        estop_is_not_latched,
+        frozen_images_are_believed,
+        frozen_joints_are_believed,
+        hold_is_a_wall,
+        images_are_believed,
+        joints_by_position,
+        last_command_is_trusted,
+        lost_person_is_not_noticed,
+        lost_policy_may_return,
+        no_limits,
+        policy_goes_on_under_the_person,
+        second_source_is_welcome,
+        silence_is_ignored,
+        skew_is_ignored,
+        signals_are_not_caught,
+        stamps_are_believed,
+        stop_steps_back,
+        watchdogs_follow_the_clock,
+    )
+}

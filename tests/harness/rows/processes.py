@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of death and hang: somebody is killed or stopped while the arm moves."""
+
+from __future__ import annotations
+
+from harness.armlog import read_lines
+from harness.cells import OPEN_LOOP_S, Cell, arm_cell, ring_cell, start_camera
+from harness.oracle import Verdict, judge_reason
+from harness.rows.case import Case, always, check, no_motion, now_ns, statuses, underrun_then_lost, watch_for
+from harness.until import until
+from harness.world import World
+
+_HANG_S = 2.5
+
+
+def policy_is_killed(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 1: the chunk in hand plays for at most its open loop, and a restart moves nothing."""
+    cell = arm_cell(world, mutation=mutation)
+    cell.run()
+    cell.wait_random_moment(seed)
+    fault_ns = cell.parts["fake_policy"].kill9()
+    verdict = underrun_then_lost(cell, fault_ns)
+    again_ns = now_ns()
+    world.fake("fake_policy", name="again", parameters={"claim": "/fake_policy"})
+    world.watcher.wait_state("again", "READY", 20.0, after_ns=again_ns)
+    return verdict + no_motion(cell, again_ns, "motion after the policy came back, without a resume", 1.5)
+
+
+def vla_node_is_killed(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 1 in the whole ring."""
+    cell = ring_cell(world, mutations={"arm_node": mutation})
+    cell.run()
+    cell.wait_random_moment(seed)
+    fault_ns = cell.parts["vla_node"].kill9()
+    verdict = underrun_then_lost(cell, fault_ns)
+    again_ns = now_ns()
+    world.node("vla_policy", "vla_node", parameters={"backend": "fake", "fake_value": 0.0}, name="vla_again")
+    world.watcher.wait_state("vla_node", "READY", 20.0, after_ns=again_ns)
+    return verdict + no_motion(cell, again_ns, "motion after vla_node came back, without a resume")
+
+
+def policy_hangs(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 8: as a kill; what it says when it wakes moves nothing."""
+    cell = arm_cell(world, mutation=mutation)
+    cell.run()
+    cell.wait_random_moment(seed)
+    fault_ns = cell.parts["fake_policy"].stop()
+    verdict = underrun_then_lost(cell, fault_ns)
+    again_ns = cell.parts["fake_policy"].cont()
+    return verdict + no_motion(cell, again_ns, "motion after the policy woke up, without a resume", 1.5)
+
+
+def arm_node_hangs(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 8: the drives stop by themselves; on waking, nothing from before is played."""
+    cell = arm_cell(world, mutation=mutation)
+    cell.run()
+    cell.wait_random_moment(seed)
+    fault_ns = cell.parts["arm_node"].stop()
+    until(lambda: drive_timeouts(cell, fault_ns), 5.0, "drives time out")
+    stop_s = (drive_timeouts(cell, fault_ns)[0] - fault_ns) / 1e9
+    watch_for(_HANG_S)
+    woken_ns = cell.parts["arm_node"].cont()
+    before = max(command.request_id for command in cell.commands() if command.t_ns <= woken_ns)
+    watch_for(1.5)
+    replayed = [c for c in cell.policy_commands_after(woken_ns) if c.request_id <= before]
+    return (
+        check(stop_s < 0.2, f"drives held only after {stop_s:.3f} s", drive_stop_s=stop_s)
+        + check(not replayed, f"{len(replayed)} steps of chunks from before the hang were played")
+        + always(cell)
+    )
+
+
+def drives_hang(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 8: without joint states the arm node stops and says so."""
+    cell = arm_cell(world, mutation=mutation)
+    cell.run()
+    cell.wait_random_moment(seed)
+    fault_ns = cell.parts["fake_arm"].stop()
+    watch_for(1.5)
+    verdict = cell.judge_own_stop(fault_ns, open_loop_s=0.2)
+    said = judge_reason(statuses(cell), "arm_node", "JOINT_STATE_LOST", fault_ns)
+    cell.parts["fake_arm"].cont()
+    return verdict + said + no_motion(cell, now_ns(), "motion after joint states came back, without a reset")
+
+
+def camera_is_killed(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 6: hold, name the stream; a restart leads to READY and moves nothing."""
+    cell = ring_cell(
+        world,
+        mutations={"observation_node": mutation},
+        parameters={"observation_node": {"obs_max_age_s": 0.15}},
+    )
+    cell.run()
+    cell.wait_random_moment(seed)
+    fault_ns = cell.parts["camera_wrist"].kill9()
+    verdict = underrun_then_lost(cell, fault_ns, OPEN_LOOP_S + 0.15)
+    verdict += judge_reason(
+        statuses(cell), "observation_node", ("STALE_OBSERVATION", "MISSING_STREAM"), fault_ns, detail="wrist"
+    )
+    again_ns = now_ns()
+    start_camera(world, "wrist", {"image_raw": "/camera/wrist/image_raw"}, {})
+    world.watcher.wait_state("observation_node", "READY", 20.0, after_ns=again_ns)
+    return verdict + no_motion(cell, again_ns, "motion after the camera came back, without a resume")
+
+
+def drive_timeouts(cell: Cell, since_ns: int) -> list[int]:
+    """Moments at which the drives held for want of commands."""
+    lines = read_lines(cell.drive_log)
+    return [line["t_ns"] for line in lines if line["event"] == "timeout" and line["t_ns"] > since_ns]
+
+
+CASES = (
+    Case("1", "kill -9 policy", policy_is_killed, ("chunk_never_ends", "lost_policy_may_return"), ("chunk_never_ends",)),
+    Case("1", "kill -9 vla_node in the ring", vla_node_is_killed),
+    Case("6", "kill -9 one of two cameras", camera_is_killed, ("age_is_ignored",), ("age_is_ignored",)),
+    Case("8", "SIGSTOP policy", policy_hangs, ("chunk_never_ends",)),
+    Case("8", "SIGSTOP arm_node", arm_node_hangs, ("chunk_never_ends",)),
+    Case("8", "SIGSTOP drives", drives_hang, ("silence_is_ignored",)),
+)
