@@ -30,6 +30,7 @@ class Plan:
         seed: Of the scene and of the policy's noise.
         max_steps: Ticks before the episode has timed out.
         instruction: What the policy is told; empty means the task's own words.
+        other_words: Say words of the same scene that mean something else; obeying them is no success.
         manual_reset: A person puts the scene back and says so.
     """
 
@@ -37,6 +38,7 @@ class Plan:
     seed: int
     max_steps: int
     instruction: str = ""
+    other_words: bool = False
     manual_reset: bool = False
 
 
@@ -110,7 +112,14 @@ class Run:
 
 
 def plans_of(
-    *, task: str, episodes: int, first_seed: int, max_steps: int, instruction: str = "", manual_reset: bool = False
+    *,
+    task: str,
+    episodes: int,
+    first_seed: int,
+    max_steps: int,
+    instruction: str = "",
+    other_words: bool = False,
+    manual_reset: bool = False,
 ) -> list[Plan]:
     """Plans of a goal; episode i uses seed first_seed + i.
 
@@ -119,4 +128,6 @@ def plans_of(
     """
     if episodes < 1 or max_steps < 1:
         raise ValueError(f"episodes = {episodes}, max_steps = {max_steps}: both must be at least 1")
-    return [Plan(task, first_seed + i, max_steps, instruction, manual_reset) for i in range(episodes)]
+    return [
+        Plan(task, first_seed + i, max_steps, instruction, other_words, manual_reset) for i in range(episodes)
+    ]

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from robot_bringup.core.lerobot_export import layout, statistics
 from robot_bringup.core.lerobot_export.frames import Episode
 from robot_bringup.core.lerobot_export.layout import FileIndex, Schema
-from robot_bringup.core.lerobot_export.video import VideoFile, codec
+from robot_bringup.core.video import VideoFile, codec
 
 _BYTES_PER_MB = 1024 * 1024
 _ARROW = {"float32": pa.float32(), "int64": pa.int64(), "bool": pa.bool_()}

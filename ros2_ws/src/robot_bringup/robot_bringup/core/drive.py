@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From planned steps to commands: interpolation, limits, hold ramp, and the record of each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from robot_bringup.core.cartesian import Target
+from robot_bringup.core.interpolate import Segment
+from robot_bringup.core.joints import JointSample
+from robot_bringup.core.outputs import Actor, Command, ExecutedOut
+from robot_bringup.core.player import Planned, Player
+from robot_bringup.core.robot import Robot
+from robot_bringup.core.safety import Limited, Motion, Verdict, brake, limit, too_far
+from whetstone_common.core.stamp import Stamp
+
+Array = npt.NDArray[np.float64]
+
+# A person is slowed down, never refused: the way to a far target is as safe as the way to a near one.
+_NEVER_REFUSED_RAD = 1e6
+
+
+@dataclass(frozen=True, eq=False)
+class _Playing:
+    """The step in progress."""
+
+    planned: Planned
+    segment: Segment
+    episode_step: int
+    time_ns: int
+    limited: bool = False
+    refused: bool = False
+
+
+class Drive:
+    """The command side of the arm.
+
+    Args:
+        robot: The robot.
+        player: For forward kinematics and actions.
+        control_dt_s: Seconds between two commands.
+        step_s: Seconds that a step is spread over; 0 when one command is one step.
+    """
+
+    def __init__(self, robot: Robot, player: Player, *, control_dt_s: float, step_s: float) -> None:
+        self._limits = robot.limits
+        self._human_limits = replace(robot.limits, excess_rad=_NEVER_REFUSED_RAD)
+        self._player = player
+        self._control_dt_s = control_dt_s
+        self._step_s = step_s
+        self._playing: _Playing | None = None
+        self._ended_s: float | None = None
+        self._is_cut = False
+        self.motion: Motion | None = None
+
+    @property
+    def last(self) -> Motion:
+        """The last command; `start` has been called."""
+        assert self.motion is not None  # noqa: S101 - a programming error, not an input
+        return self.motion
+
+    @property
+    def playing(self) -> bool:
+        """Whether a step is in progress."""
+        return self._playing is not None
+
+    def cut(self) -> None:
+        """End the step in progress early: the next one is due at once."""
+        self._is_cut = True
+
+    @property
+    def step_end_s(self) -> float | None:
+        """When the step in progress ends (steady clock), None when none is."""
+        segment = None if self._playing is None else self._playing.segment
+        return None if segment is None else segment.start_s + segment.duration_s
+
+    def start(self, motion: Motion) -> None:
+        """Count commands from a motion at rest."""
+        self.motion, self._playing, self._ended_s = motion, None, None
+
+    def due(self, now_s: float) -> bool:
+        """Whether the step in progress has ended, give or take half a control period."""
+        return self._is_cut or self._playing is None or self._playing.segment.done(now_s + self._control_dt_s / 2.0)
+
+    def too_far(self, planned: Planned) -> bool:
+        """Whether a step of the policy leads further than its duration allows."""
+        duration_s = max(self._step_s, self._control_dt_s)
+        return planned.actor is Actor.POLICY and too_far(planned.target.joints, self.last, self._limits, duration_s)
+
+    def begin(self, planned: Planned, now_s: float, *, episode_step: int, time_ns: int) -> None:
+        """Begin a step; the one before has been finished."""
+        start = Target(self.last.position, self.last.opening)
+        begin_s = now_s
+        if self._ended_s is not None and abs(now_s - self._ended_s) < self._control_dt_s:
+            begin_s = self._ended_s  # seamless: rounding to control periods must not add up
+        segment = Segment(start, planned.target, begin_s, self._step_s)
+        self._playing = _Playing(planned, segment, episode_step, time_ns)
+
+    def advance(self, now_s: float) -> tuple[Command, Limited | None]:
+        """The next command of the step in progress, or of the hold ramp when there is none."""
+        playing = self._playing
+        if playing is None:
+            self.motion = brake(self.last, self._limits, self._control_dt_s)
+            return Command(self.motion, Actor.HOLD, Stamp(0, 0, 0), -1), None
+        actor = playing.planned.actor
+        setpoint = playing.segment.at(now_s + self._control_dt_s)
+        limits = self._human_limits if actor is Actor.HUMAN else self._limits
+        limited = limit(setpoint.joints, setpoint.opening, self.last, limits, self._control_dt_s, self._player.tcp)
+        self.motion = limited.motion
+        refused = limited.verdict in (Verdict.REFUSED, Verdict.NOT_FINITE)
+        changed = limited.verdict is not Verdict.PASSED
+        self._playing = replace(playing, limited=playing.limited or changed, refused=playing.refused or refused)
+        source = Actor.HOLD if refused else actor
+        return Command(self.motion, source, playing.planned.stamp, playing.planned.step), limited
+
+    def finish(self, sample: JointSample) -> ExecutedOut | None:
+        """End the step in progress and tell what became of it."""
+        playing, self._playing = self._playing, None
+        is_cut, self._is_cut = self._is_cut, False
+        if playing is None or self.motion is None:
+            self._ended_s = None
+            return None
+        self._ended_s = None if is_cut else playing.segment.start_s + playing.segment.duration_s
+        return ExecutedOut(
+            stamp=playing.planned.stamp,
+            step=max(0, playing.planned.step),
+            episode_step=playing.episode_step,
+            time_ns=playing.time_ns,
+            actor=Actor.HOLD if playing.refused else playing.planned.actor,
+            limited=playing.limited,
+            joint_command=np.append(self.motion.position, self.motion.opening),
+            joint_positions=np.append(sample.positions, sample.opening),
+            action=self._player.action(self.motion),
+            tcp_target=self._player.tcp_target(self.motion),
+        )

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One episode of playing: which step begins, what is asked, what was done. Knows no modes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from robot_bringup.core.cartesian import Target, UnreachableError
+from robot_bringup.core.chunk import JOINT, Chunk
+from robot_bringup.core.chunk_queue import ChunkQueue, Execution, Offer
+from robot_bringup.core.drive import Drive
+from robot_bringup.core.joints import JointSample
+from robot_bringup.core.laps import Laps
+from robot_bringup.core.latency import Latency
+from robot_bringup.core.outputs import Actor, ExecutedOut, Now, Outputs, RequestKind, RequestOut
+from robot_bringup.core.player import Planned, Player
+from robot_bringup.core.robot import Robot
+from robot_bringup.core.safety import Limited, Motion
+from robot_bringup.core.settings import Settings
+from robot_bringup.core.takeover import TakeoverSample
+from whetstone_common.core.contract import Contract
+
+Array = npt.NDArray[np.float64]
+_NS = 1_000_000_000
+
+
+class Begun(Enum):
+    """What came of the attempt to begin a step."""
+
+    STEP = "step"
+    WAITS = "waits"  # for a chunk
+    OVER = "over"  # the episode has all its steps
+    REFUSED = "refused"  # the step must not begin
+
+
+class Playback:
+    """Plays chunks, or what a person wants, under one contract.
+
+    Args:
+        robot: The robot.
+        player: Turns steps into joint targets.
+        contract: Of the policy.
+        settings: Times and modes.
+        laps: Numbers of episodes and requests; they outlive the contract.
+    """
+
+    def __init__(self, robot: Robot, player: Player, contract: Contract, settings: Settings, laps: Laps) -> None:
+        self._set = settings
+        self._player = player
+        self._laps = laps
+        self._latency = Latency()
+        self._slot = 0
+        self._fresh_ns = 0  # observations from before this are not wanted
+        self.dt_s = contract.dt_s
+        self.horizon = contract.horizon
+        self.space = contract.action_space
+        self.queue = ChunkQueue(
+            settings.execution,
+            execute_steps=settings.execute_steps,
+            open_loop_steps=round(settings.chunk_open_loop_s / contract.dt_s),
+            blend_steps=settings.blend_steps,
+        )
+        self.drive = Drive(
+            robot,
+            player,
+            control_dt_s=contract.dt_s if settings.lockstep else settings.control_dt_s,
+            step_s=0.0 if settings.lockstep else contract.dt_s,
+        )
+
+    # ---- episodes --------------------------------------------------------------------------------------------------
+
+    def begin_episode(self, fresh_ns: int) -> None:
+        """Count slots from 0 and want observations from `fresh_ns` on (ROS time)."""
+        self._slot, self._fresh_ns = 0, fresh_ns
+        self.queue.new_episode()
+
+    def seed(self, motion: Motion, sample: JointSample) -> None:
+        """Start from a motion at rest."""
+        self.drive.start(motion)
+        self._player.refer_to_joints(sample.positions, self.space)
+
+    def restart(self, fresh_ns: int) -> None:
+        """Drop the chunk in hand and the one under way; the next step begins at once, from a fresh observation."""
+        self._fresh_ns = max(self._fresh_ns, fresh_ns)
+        self.queue.clear()
+        self.drive.cut()
+
+    # ---- chunks --------------------------------------------------------------------------------------------------
+
+    def judge(self, chunk: Chunk, next_slot_ns: int) -> Offer:
+        """What would become of a chunk."""
+        return self.queue.judge(chunk, slot=self._slot, age_s=self._age_s(chunk, next_slot_ns))
+
+    def take(self, chunk: Chunk, next_slot_ns: int, now_s: float) -> None:
+        """Take in a chunk that was judged TAKEN."""
+        self._latency.arrived(now_s)
+        self.queue.take(chunk, slot=self._slot, age_s=self._age_s(chunk, next_slot_ns))
+
+    @staticmethod
+    def _age_s(chunk: Chunk, next_slot_ns: int) -> float:
+        return (next_slot_ns - chunk.stamp.observation_ns) / _NS
+
+    @property
+    def ran_dry(self) -> bool:
+        """Whether the arm had to hold because the next chunk was asked for early and still came too late."""
+        return self._set.execution is Execution.ASYNC and not self._set.lockstep and self.queue.chunk is not None
+
+    # ---- steps -----------------------------------------------------------------------------------------------------
+
+    def next_step(self, now: Now, out: Outputs, person: TakeoverSample | None) -> tuple[Begun, str]:
+        """Begin the next step; the one before has been recorded.
+
+        Args:
+            now: The moment.
+            out: Receives requests.
+            person: What a person wants, None when nobody drives.
+
+        Returns:
+            What came of it; why, when it was refused.
+        """
+        if self._laps.over:
+            return Begun.OVER, ""
+        try:
+            planned = self._plan(now, out, person)
+        except UnreachableError as error:
+            return Begun.REFUSED, str(error)
+        if planned is None:
+            return Begun.WAITS, ""
+        if self.drive.too_far(planned):
+            return Begun.REFUSED, f"step {planned.step} leads further than one step can"
+        self.drive.begin(planned, now.steady_s, episode_step=self._laps.steps, time_ns=now.ros_ns)
+        self._look(planned, now, out)
+        self._slot += 1
+        self._laps.steps += 1
+        return Begun.STEP, ""
+
+    def _plan(self, now: Now, out: Outputs, person: TakeoverSample | None) -> Planned | None:
+        last = self.drive.last
+        if person is not None:
+            return self._plan_person(person, last)
+        self.ask(now, out)
+        step = self.queue.step(self._slot)
+        if step is None:
+            return None
+        self._player.refer_to_chunk(step.chunk)
+        return self._player.policy_step(step, last)
+
+    def _plan_person(self, person: TakeoverSample, last: Motion) -> Planned:
+        stamp = self._laps.newest
+        try:
+            return self._player.human_step(person, last, self.dt_s, stamp)
+        except UnreachableError:
+            # A person sees that the arm does not follow; they keep the wheel.
+            return Planned(Target(last.position, last.opening), Actor.HUMAN, stamp, -1)
+
+    def advance(self, now: Now, out: Outputs) -> Limited | None:
+        """The command of this period; None when it belongs to no step."""
+        command, limited = self.drive.advance(now.steady_s)
+        out.command = replace(command, tick_ns=now.ros_ns) if self._set.lockstep else command
+        return limited
+
+    def record(self, out: Outputs, sample: JointSample) -> ExecutedOut | None:
+        """End the step in progress and note what became of it."""
+        done = self.drive.finish(sample)
+        if done is not None:
+            out.executed.append(done)
+        return done
+
+    # ---- requests --------------------------------------------------------------------------------------------------
+
+    def ask(self, now: Now, out: Outputs) -> None:
+        """Ask for the next chunk, when it is time."""
+        delay = self._delay_steps()
+        if not self.queue.wants_request(self._slot, delay):
+            return
+        ahead = self.queue.chunk is not None and self._set.execution is Execution.ASYNC
+        delay = delay if ahead else 0
+        # Asking ahead takes the newest frame there is; after a hold only a frame of the hold will do.
+        not_before = max(self._fresh_ns, 0 if ahead and not self._set.lockstep else now.ros_ns)
+        adopt = self._slot + delay if ahead and self._set.lockstep else 0
+        request = self._request(RequestKind.ACT, now, not_before, delay)
+        out.requests.append(request)
+        self.queue.requested(request.stamp, not_before_ns=not_before, adopt_slot=adopt)
+        self._latency.asked(now.steady_s)
+
+    def _look(self, planned: Planned, now: Now, out: Outputs) -> None:
+        stride = self._set.look_stride
+        acts = any(request.kind is RequestKind.ACT for request in out.requests)
+        first = planned.actor is Actor.POLICY and planned.step == 0
+        if stride and not (first or acts or self._laps.steps % stride):
+            out.requests.append(self._request(RequestKind.LOOK, now, now.ros_ns, 0))
+
+    def _request(self, kind: RequestKind, now: Now, not_before_ns: int, delay: int) -> RequestOut:
+        actions, reference = self.queue.committed(self._slot, delay)
+        has_pose = self.space != JOINT and reference is not None and actions.size > 0
+        return RequestOut(
+            stamp=self._laps.act(now.ros_ns) if kind is RequestKind.ACT else self._laps.look(now.ros_ns),
+            kind=kind,
+            not_before_ns=not_before_ns,
+            deadline_s=self._set.chunk_timeout_s,
+            delay_steps=delay,
+            committed=actions,
+            committed_reference=np.asarray(reference) if has_pose else np.zeros(7),
+            seed=self._laps.seed,
+        )
+
+    def _delay_steps(self) -> int:
+        if self._set.execution is Execution.SYNC:
+            return 0
+        if self._set.lockstep:
+            return self._set.delay_steps
+        return self._latency.steps(self.dt_s, self.horizon - 1)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person tunes of the arm node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robot_bringup.core.chunk_queue import Execution
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Times and modes of the arm node.
+
+    Attributes:
+        lockstep: One command per joint state; else the control rate.
+        execution: How chunks follow each other.
+        control_dt_s: Seconds between two commands in real time.
+        execute_steps: Steps to play of a chunk, 0 leaves it to the chunk.
+        blend_steps: Steps over which an old chunk fades into the new one.
+        look_stride: Steps between two looks, 0 for none.
+        delay_steps: Simulated latency of asynchronous execution in lockstep.
+        chunk_timeout_s: Waiting for a chunk longer than this stops the arm.
+        chunk_open_loop_s: How long a chunk may play whose sender is silent.
+        joint_timeout_s: Silence of the joint states that stops the arm.
+        frozen_joints_s: Joints that stay exactly equal for this long under a moving command stop the arm.
+        takeover_timeout_s: Silence of an engaged person that stops the arm.
+        takeover_stuck_s: The same velocity for this long is a stuck axis.
+        max_strikes: Bad chunks or refused steps in a row before the arm stops.
+    """
+
+    lockstep: bool = False
+    execution: Execution = Execution.SYNC
+    control_dt_s: float = 0.01
+    execute_steps: int = 0
+    blend_steps: int = 2
+    look_stride: int = 0
+    delay_steps: int = 0
+    chunk_timeout_s: float = 5.0
+    chunk_open_loop_s: float = 0.6
+    joint_timeout_s: float = 0.2
+    frozen_joints_s: float = 0.5
+    takeover_timeout_s: float = 0.2
+    takeover_stuck_s: float = 3.0
+    max_strikes: int = 3

@@ -1,0 +1,522 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arm's core as a whole, driven event by event on a clock that is turned by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes.arm_world import DT_S, HORIZON, ArmWorld
+from robot_bringup.core.chunk_queue import Execution
+from robot_bringup.core.laps import LOOK_SEQUENCE
+from robot_bringup.core.outputs import Actor, RequestKind
+from robot_bringup.core.state_machine import Refused
+from robot_bringup.core.takeover import Drive
+from whetstone_common.core.reason import Reason
+
+
+def play(world: ArmWorld, chunks: int = 1, **chunk: object) -> None:
+    """Answer each request at once and play the executed part."""
+    for _ in range(chunks):
+        world.step()
+        world.answer(**chunk)
+        world.step(42)
+
+
+# ---- real time, synchronous ----------------------------------------------------------------------------------------
+
+
+def test_when_resumed_expect_one_request_and_holding_still_until_the_chunk():
+    world = ArmWorld().running()
+    world.step(20)
+    assert len(world.requests) == 1
+    request = world.asked()
+    assert (request.stamp.episode, request.stamp.sequence, request.seed) == (1, 0, 3)
+    assert all(command.actor is Actor.HOLD for _, command in world.commands)
+    np.testing.assert_array_equal(world.positions() - world.robot.home, 0.0)
+
+
+def test_when_a_chunk_comes_expect_its_steps_then_a_new_request():
+    world = ArmWorld().running()
+    start = world.kinematics.fk(world.joints).position
+    play(world)
+    assert [done.step for done in world.executed] == list(range(8))
+    assert all(done.actor is Actor.POLICY for done in world.executed)
+    moved = world.kinematics.fk(world.joints).position - start
+    np.testing.assert_allclose(moved, [0.0, 8 * 0.1 * DT_S, 0.0], atol=2e-3)
+    assert len(world.requests) == 2 and world.asked().stamp.sequence == 1
+    assert world.asked().not_before_ns >= world.requests[0].stamp.observation_ns + int(0.4e9)
+    world.assert_within_limits()
+
+
+def test_when_playing_expect_a_command_in_every_period():
+    world = ArmWorld().running()
+    play(world, 3)
+    times = np.array([time for time, _ in world.commands])
+    np.testing.assert_allclose(np.diff(times), 0.01, atol=1e-9)
+
+
+def test_when_a_step_ends_expect_the_executed_action_relative_to_the_chunks_reference():
+    world = ArmWorld().running()
+    world.step()
+    chunk = world.answer()
+    world.step(42)
+    for done in world.executed:
+        np.testing.assert_allclose(done.action[:3], chunk.actions[done.step, :3], atol=2e-3)
+        np.testing.assert_allclose(done.action[3:6], 0.0, atol=2e-3)
+        assert done.joint_command.shape == done.joint_positions.shape == (8,)
+
+
+def test_when_nobody_answers_expect_underrun_then_policy_lost_and_no_motion():
+    world = ArmWorld(chunk_timeout_s=2.0).running()
+    play(world)
+    world.step(100)
+    assert world.status == ("HOLDING", "UNDERRUN")
+    world.step(150)
+    assert world.status == ("STOPPED", "POLICY_LOST")
+    before = len(world.commands)
+    world.step(50)
+    assert len(world.commands) == before
+    world.assert_within_limits()
+
+
+def test_when_the_policy_comes_back_after_it_was_lost_expect_no_motion_until_reset_and_resume():
+    world = ArmWorld(chunk_timeout_s=1.0).running()
+    play(world)
+    world.step(150)
+    late = world.chunk()
+    count = len(world.commands)
+    world.keep(world.arm.on_chunk(late, world.now))
+    world.step(20)
+    assert len(world.commands) == count and world.counters["chunk_unwanted"] == 1
+    with pytest.raises(Refused, match="resume needs READY"):
+        world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0)
+    world.arm.reset()
+    world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
+    play(world)
+    assert world.status == ("RUNNING", "NONE")
+
+
+def test_when_a_reply_is_late_expect_it_never_applied_to_a_later_request():
+    world = ArmWorld().running()
+    world.step()
+    old = world.asked()
+    world.person()
+    world.step(10)
+    world.person(engaged=False)
+    world.step(2)
+    assert world.asked().stamp.request_id > old.stamp.request_id
+    world.keep(world.arm.on_chunk(world.chunk(old), world.now))
+    world.step(10)
+    assert world.counters["chunk_foreign"] == 1
+    assert all(done.actor is not Actor.POLICY for done in world.executed)
+
+
+def test_when_max_steps_are_played_expect_ready_with_the_count():
+    world = ArmWorld().running(max_steps=11)
+    play(world, 3)
+    assert world.status == ("READY", "EPISODE_END")
+    assert len(world.executed) == 11
+    assert world.arm.pause() == 11
+
+
+def test_when_paused_mid_motion_expect_a_ramp_without_a_backward_step():
+    world = ArmWorld(robot=None).running()
+    world.step()
+    world.answer(velocity_m_s=0.3)
+    world.step(15)
+    assert world.arm.pause() == 3
+    count = len(world.commands)
+    world.step(60)
+    after = world.positions()[count - 1 :, 0]
+    direction = np.sign(after[-1] - world.robot.home[0])
+    assert (np.diff(after) * direction >= -1e-12).all()
+    assert world.arm.at_rest
+    assert [command.actor for _, command in world.commands[count:]] == [Actor.HOLD] * len(world.commands[count:])
+    world.assert_within_limits()
+
+
+# ---- bad chunks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e38])
+def test_when_one_element_is_garbage_expect_the_whole_chunk_refused_and_hold(bad):
+    world = ArmWorld().running()
+    world.step()
+    chunk = world.chunk()
+    actions = chunk.actions.copy()
+    actions[7, 2] = bad
+    world.keep(world.arm.on_chunk(replace(chunk, actions=actions), world.now))
+    reason = "LIMIT_EXCEEDED" if bad == 1e38 else "NOT_FINITE"
+    assert world.status == ("HOLDING", reason)
+    world.step(10)
+    np.testing.assert_array_equal(world.positions() - world.robot.home, 0.0)
+    assert len(world.requests) == 2
+    play(world)
+    assert world.status == ("RUNNING", reason) or world.status == ("RUNNING", "NONE")
+
+
+def test_when_three_chunks_in_a_row_are_garbage_expect_stopped():
+    world = ArmWorld().running()
+    for _ in range(3):
+        world.step()
+        chunk = world.chunk()
+        world.keep(world.arm.on_chunk(replace(chunk, actions=chunk.actions * np.nan), world.now))
+    assert world.status == ("STOPPED", "NOT_FINITE")
+
+
+def test_when_a_subnormal_is_in_a_chunk_expect_it_played():
+    world = ArmWorld().running()
+    world.step()
+    chunk = world.chunk()
+    actions = chunk.actions.copy()
+    actions[:, 0] = 5e-324
+    world.keep(world.arm.on_chunk(replace(chunk, actions=actions), world.now))
+    world.step(20)
+    assert world.status == ("RUNNING", "NONE")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "field"),
+    [
+        ({"contract_hash": "other"}, Reason.CONTRACT_MISMATCH, "contract_hash"),
+        ({"action_names": ("a",) * 7}, Reason.CONTRACT_MISMATCH, "action_names"),
+        ({"space": "joint"}, Reason.CONTRACT_MISMATCH, "space"),
+        ({"dt_s": 0.1}, Reason.CONTRACT_MISMATCH, "dt_s"),
+        ({"actions": np.zeros((3, 7))}, Reason.CONTRACT_MISMATCH, "shape"),
+        ({"valid_for_s": 0.0}, Reason.STALE_OBSERVATION, "stale"),
+        ({"execute_steps": 0}, Reason.BAD_MESSAGE, "execute_steps"),
+        ({"reference": np.ones(7)}, Reason.BAD_MESSAGE, "reference"),
+        ({"reference": np.full(7, np.nan)}, Reason.NOT_FINITE, "reference"),
+    ],
+)
+def test_when_a_chunk_does_not_fit_expect_refusal_that_names_the_field(change, reason, field):
+    world = ArmWorld().running()
+    world.step()
+    world.answer(**change)
+    _, told, detail = world.arm.status
+    assert told is reason and field in detail
+    world.step(5)
+    np.testing.assert_array_equal(world.positions() - world.robot.home, 0.0)
+
+
+def test_when_a_step_leads_too_far_expect_it_refused_before_it_begins():
+    world = ArmWorld().running()
+    world.step()
+    world.answer(velocity_m_s=20.0)
+    world.step(5)
+    assert world.status[0] == "HOLDING" and world.counters["limit_refused"] == 1
+    np.testing.assert_array_equal(world.positions() - world.robot.home, 0.0)
+    assert world.requests[-1].stamp.sequence == 1
+
+
+def test_when_the_target_is_a_little_too_fast_expect_it_clamped_and_counted():
+    world = ArmWorld().running()
+    play(world, velocity_m_s=1.6)
+    assert world.counters["limit_clamped"] > 0
+    assert any(done.limited for done in world.executed)
+    world.assert_within_limits()
+
+
+def test_when_a_second_source_sends_valid_chunks_expect_refusal_by_name():
+    world = ArmWorld().running()
+    play(world)
+    world.answer(source="/rogue")
+    _, reason, detail = world.arm.status
+    assert reason is Reason.SECOND_SOURCE and "/rogue" in detail
+    assert world.counters["second_source"] == 1
+    play(world)
+    assert world.status[0] == "RUNNING"
+
+
+@pytest.mark.parametrize("age_s", [3600.0, -3600.0])
+def test_when_the_observation_is_from_another_hour_expect_it_refused(age_s):
+    world = ArmWorld().running()
+    world.step()
+    chunk = world.chunk()
+    stamp = replace(chunk.stamp, observation_ns=world.ros_ns - int(age_s * 1e9))
+    world.keep(world.arm.on_chunk(replace(chunk, stamp=stamp), world.now))
+    world.step(10)
+    assert world.arm.status[1] is Reason.STALE_OBSERVATION
+    np.testing.assert_array_equal(world.positions() - world.robot.home, 0.0)
+
+
+# ---- asynchronous ----------------------------------------------------------------------------------------------------
+
+
+def run_async(world: ArmWorld, latency_ticks: int, ticks: int) -> None:
+    """The policy sees at the moment of asking and answers later."""
+    due: list[tuple[int, object]] = []
+    seen = 0
+    for tick in range(ticks):
+        world.step()
+        acts = [request for request in world.requests if request.kind is RequestKind.ACT]
+        if len(acts) > seen:
+            seen = len(acts)
+            due.append((tick + latency_ticks, world.chunk(acts[-1], velocity_m_s=0.1)))
+        while due and due[0][0] <= tick:
+            world.keep(world.arm.on_chunk(due.pop(0)[1], world.now))
+
+
+def test_when_asynchronous_and_faster_than_the_chunk_expect_no_gap_and_no_underrun():
+    world = ArmWorld(execution=Execution.ASYNC).running()
+    run_async(world, latency_ticks=20, ticks=400)
+    y = [world.kinematics.fk(q).position[1] for q in world.positions()]
+    moving = np.diff(np.array(y)[30:]) / 0.01
+    assert (moving > 0.02).all()
+    assert world.counters["underruns"] == 0
+    assert max(request.delay_steps for request in world.requests) >= 4
+    committed = [request for request in world.requests if request.delay_steps]
+    assert all(request.committed.shape == (request.delay_steps, 7) for request in committed[1:])
+    world.assert_within_limits()
+
+
+def test_when_asynchronous_and_late_expect_skipped_steps():
+    world = ArmWorld(execution=Execution.ASYNC).running()
+    run_async(world, latency_ticks=20, ticks=200)
+    starts = [done.step for done, old in zip(world.executed[1:], world.executed, strict=False) if done.stamp != old.stamp]
+    assert starts and all(4 <= step <= 6 for step in starts)
+
+
+def test_when_asynchronous_and_slower_than_the_chunk_expect_underrun_and_a_fresh_request():
+    world = ArmWorld(execution=Execution.ASYNC).running()
+    run_async(world, latency_ticks=130, ticks=700)
+    assert world.counters["underruns"] >= 1
+    world.assert_within_limits()
+
+
+# ---- people ----------------------------------------------------------------------------------------------------------
+
+
+def test_when_a_person_takes_over_during_inference_expect_them_to_drive_within_one_period():
+    world = ArmWorld().running()
+    play(world)
+    request = world.asked()
+    world.person()
+    assert world.status == ("RUNNING", "TAKEOVER")
+    world.step()
+    assert world.commands[-1][1].actor is Actor.HUMAN
+    world.keep(world.arm.on_chunk(world.chunk(request), world.now))
+    for _ in range(30):
+        world.person()
+        world.step(2)
+    assert world.counters["chunk_foreign"] == 1
+    assert all(command.actor is Actor.HUMAN for _, command in world.commands[-50:])
+    actors = {done.actor for done in world.executed[9:]}
+    assert actors == {Actor.HUMAN}
+    world.assert_within_limits()
+
+
+def test_when_the_person_releases_expect_a_fresh_observation_asked():
+    world = ArmWorld().running()
+    play(world)
+    world.person()
+    world.step(10)
+    world.person(engaged=False)
+    released_ns = world.ros_ns
+    world.step(2)
+    assert world.asked().not_before_ns >= released_ns
+    old_eyes = world.chunk()
+    stale = replace(old_eyes, stamp=replace(old_eyes.stamp, observation_ns=released_ns - 1))
+    world.keep(world.arm.on_chunk(stale, world.now))
+    assert world.counters["chunk_stale"] == 1
+    play(world)
+    assert world.commands[-1][1].actor in (Actor.POLICY, Actor.HOLD)
+
+
+def test_when_the_person_vanishes_expect_hold_until_release_and_new_engage():
+    world = ArmWorld().running()
+    play(world)
+    world.person()
+    world.step(40)
+    assert world.status == ("STOPPED", "TAKEOVER_LOST")
+    count = len(world.commands)
+    world.person()
+    world.step(10)
+    assert world.status == ("STOPPED", "TAKEOVER_LOST")
+    assert all(command.actor is Actor.HOLD for _, command in world.commands[count:])
+    world.person(engaged=False)
+    world.person()
+    world.step(10)
+    assert world.status == ("RUNNING", "TAKEOVER")
+    world.assert_within_limits()
+
+
+def test_when_an_axis_sticks_with_fresh_stamps_expect_takeover_lost():
+    world = ArmWorld(takeover_stuck_s=1.0).running()
+    for _ in range(120):
+        world.person(twist=np.array([0.0, 0.01, 0, 0, 0, 0]))
+        world.step()
+    assert world.status == ("STOPPED", "TAKEOVER_LOST")
+
+
+def test_when_a_second_person_wants_the_wheel_expect_refusal_by_name():
+    world = ArmWorld().running()
+    world.person()
+    world.person(source="/rogue_teleop")
+    world.step()
+    _, reason, detail = world.arm.status
+    assert reason is Reason.TAKEOVER or "/rogue_teleop" in detail
+    assert world.counters["second_source"] == 1
+
+
+def test_when_a_person_wants_what_is_not_finite_expect_it_refused():
+    world = ArmWorld().running()
+    world.person(twist=np.full(6, np.nan))
+    world.person(drive=Drive.TCP_TARGET, tcp_target=np.full(7, np.nan))
+    world.step(5)
+    assert world.counters["takeover_refused"] == 2
+    np.testing.assert_array_equal(world.positions() - world.robot.home, 0.0)
+
+
+def test_when_a_person_wants_a_far_target_expect_a_slow_way_there():
+    world = ArmWorld().running()
+    target = world.kinematics.fk(world.joints)
+    seven = np.array([*(target.position + [0.0, 0.3, 0.0]), 1.0, 0.0, 0.0, 0.0])
+    for _ in range(60):
+        world.person(drive=Drive.TCP_TARGET, tcp_target=seven)
+        world.step(2)
+    np.testing.assert_allclose(world.kinematics.fk(world.joints).position, seven[:3], atol=5e-3)
+    world.assert_within_limits()
+
+
+# ---- stopping --------------------------------------------------------------------------------------------------------
+
+
+def test_when_the_estop_is_pressed_mid_chunk_expect_only_a_ramp_and_a_latch():
+    world = ArmWorld().running()
+    world.step()
+    world.answer(velocity_m_s=0.5)
+    world.step(12)
+    count = len(world.commands)
+    world.arm.on_estop(pressed=True)
+    world.step(60)
+    assert all(command.actor is Actor.HOLD for _, command in world.commands[count:])
+    assert len(world.commands) - count < 25
+    with pytest.raises(Refused, match="emergency stop"):
+        world.arm.reset()
+    world.arm.on_estop(pressed=False)
+    assert world.status == ("STOPPED", "ESTOP")
+    with pytest.raises(Refused, match="resume needs READY"):
+        world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
+    world.arm.reset()
+    assert world.status == ("READY", "NONE")
+    world.assert_within_limits()
+
+
+def test_when_the_arm_was_moved_while_stopped_expect_the_first_command_at_the_measured_pose():
+    world = ArmWorld().running()
+    play(world)
+    world.arm.on_estop(pressed=True)
+    world.step(30)
+    world.joints = world.joints + 0.3 * np.array([1, 0, 0, 0, 0, 0, 0])
+    world.arm.on_estop(pressed=False)
+    world.step()
+    world.arm.reset()
+    measured = world.joints.copy()
+    world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
+    count = len(world.commands)
+    world.step()
+    assert (np.abs(world.positions()[count] - measured) <= world.robot.limits.step).all()
+
+
+def test_when_paused_while_lagging_expect_the_next_episode_to_start_from_the_last_command():
+    world = ArmWorld().running()
+    world.follow = False
+    world.step()
+    world.answer(velocity_m_s=0.05)
+    world.step(20)
+    world.arm.pause()
+    world.step(20)
+    last = world.positions()[-1]
+    assert np.abs(last - world.joints).max() > 0.005
+    world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
+    world.step()
+    np.testing.assert_array_equal(world.positions()[-1], last)
+
+
+def test_when_joint_states_fall_silent_expect_stopped():
+    world = ArmWorld().running()
+    play(world)
+    world.joints_alive = False
+    world.step(30)
+    assert world.status == ("STOPPED", "JOINT_STATE_LOST")
+
+
+def test_when_joints_freeze_with_fresh_stamps_expect_frozen_source():
+    world = ArmWorld().running()
+    world.follow = False
+    for _ in range(3):
+        world.step()
+        world.answer(velocity_m_s=0.2)
+        world.step(42)
+    assert world.status == ("STOPPED", "FROZEN_SOURCE")
+
+
+def test_when_ros_time_jumps_back_expect_the_episode_to_end():
+    world = ArmWorld().running()
+    play(world)
+    world.ros_ns -= 500 * 10**9
+    world.step(2)
+    assert world.status == ("STOPPED", "CLOCK_JUMP")
+
+
+def test_when_ros_time_jumps_ahead_or_stops_expect_the_watchdogs_still_to_fire():
+    world = ArmWorld(chunk_timeout_s=1.0).running()
+    play(world)
+    world.ros_ns += 1000 * 10**9
+    frozen_ns = world.ros_ns
+    for _ in range(200):
+        world.step()
+        world.ros_ns = frozen_ns
+    assert world.status == ("STOPPED", "POLICY_LOST")
+
+
+def test_when_the_contract_changes_while_running_expect_stopped():
+    world = ArmWorld().running()
+    play(world)
+    world.arm.on_contract(replace(world.contract, horizon=HORIZON + 1))
+    assert world.status == ("STOPPED", "CONTRACT_MISMATCH")
+    assert "horizon" in world.arm.status[2]
+
+
+def test_when_the_contract_does_not_fit_the_robot_expect_arming_refused_by_field():
+    world = ArmWorld()
+    world.arm.on_contract(replace(world.contract, joint_names=("a", "b")))
+    world.show_joints()
+    with pytest.raises(Refused, match="joint_names"):
+        world.arm.arm("", world.now)
+
+
+def test_when_nothing_is_known_expect_arming_refused():
+    world = ArmWorld()
+    with pytest.raises(Refused, match="policy_contract"):
+        world.arm.arm("", world.now)
+    world.arm.on_contract(world.contract)
+    with pytest.raises(Refused, match="joint states"):
+        world.arm.arm("", world.now)
+    world.show_joints()
+    with pytest.raises(Refused, match="expected other"):
+        world.arm.arm("other", world.now)
+    world.arm.arm(world.contract.hash(), world.now)
+
+
+# ---- joint space and looks -------------------------------------------------------------------------------------------
+
+
+def test_when_the_policy_speaks_joints_expect_the_joints_it_wants():
+    world = ArmWorld(space="joint").running()
+    play(world, velocity_m_s=0.4)
+    np.testing.assert_allclose(world.joints[0] - world.robot.home[0], 8 * 0.4 * DT_S, atol=5e-3)
+    np.testing.assert_allclose(world.executed[-1].action[0], 8 * 0.4 * DT_S, atol=5e-3)
+
+
+def test_when_looks_are_wanted_expect_them_between_and_the_same_noise_for_acts():
+    plain, looking = ArmWorld().running(), ArmWorld(look_stride=2).running()
+    play(plain, 2)
+    play(looking, 2)
+    looks = [request for request in looking.requests if request.kind is RequestKind.LOOK]
+    assert [look.stamp.sequence for look in looks] == [LOOK_SEQUENCE + k for k in range(6)]
+    acts = [request.stamp.sequence for request in looking.requests if request.kind is RequestKind.ACT]
+    assert acts == [request.stamp.sequence for request in plain.requests] == [0, 1, 2]
