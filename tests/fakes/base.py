@@ -14,8 +14,8 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from vla_interfaces.msg import NodeStatus
-from whetstone_common.nodes import qos
 
+from whetstone_common.nodes import qos
 
 _STATUS_PERIOD_S = 0.2
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
-from whetstone_common.nodes import qos
 
 from fakes.base import FakeNode, run
+from whetstone_common.nodes import qos
 
 JOINTS = [*(f"panda_joint{number}" for number in range(1, 8)), "panda_gripper"]
 HOME = [0.0, -0.2608, 0.0, -2.4298, 0.0, 2.1690, 0.0008, 1.0]
@@ -93,9 +93,7 @@ class FakeArm(FakeNode):
         self._last_s = time.monotonic()
         self._log = os.open(self.told["log"] or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._publisher = self.create_publisher(JointState, "joint_states", qos.SENSOR_OUT)
-        self.create_subscription(
-            JointTrajectory, "arm_controller/joint_trajectory", self._on_trajectory, qos.COMMAND
-        )
+        self.create_subscription(JointTrajectory, "arm_controller/joint_trajectory", self._on_trajectory, qos.COMMAND)
         self.create_subscription(Float64MultiArray, "forward_controller/commands", self._on_forward, qos.COMMAND)
         self.every(1.0 / self.told["rate_hz"], self._cycle)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 from sensor_msgs.msg import Image
-from whetstone_common.nodes import qos
 
 from fakes.base import FakeNode, run
+from whetstone_common.nodes import qos
 
 
 def picture(number: int, size_px: int) -> np.ndarray:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import time
 
 from rosgraph_msgs.msg import Clock
-from whetstone_common.nodes import qos
 
 from fakes.base import FakeNode, run
+from whetstone_common.nodes import qos
 
 
 class FakeClock(FakeNode):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observation, VLA and steering in one small process: answers requests with chunks of a known motion.
 
-The motion is a sine of the first and the last arm joint about its place at the first request, absolute in time, so that successive chunks
-join without a step whatever the delay was.
+The motion is a sine of the first and the last arm joint about their places at the first request, absolute in time, so
+that successive chunks join without a step whatever the delay was.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import time
 
 from sensor_msgs.msg import JointState
 from vla_interfaces.msg import ActionChunk, PolicyContract, Request
-from whetstone_common.core.contract import Contract
-from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import from_contract, to_ns
 
 from fakes.base import FakeNode, run
 from fakes.fake_arm import JOINTS
+from whetstone_common.core.contract import Contract
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import from_contract, to_ns
 
 DT_S = 0.05
 # Longer than anything that may play open loop, so that only the arm's own bound can end a chunk.

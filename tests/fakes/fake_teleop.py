@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 
 from vla_interfaces.msg import Takeover
-from whetstone_common.nodes import qos
 
 from fakes.base import FakeNode, run
+from whetstone_common.nodes import qos
 
 
 class FakeTeleop(FakeNode):

@@ -176,9 +176,7 @@ def arm_cell(
     cell.parts["fake_arm"] = world.fake("fake_arm", parameters={"log": str(cell.drive_log), **(fake_arm or {})})
     robot = {"robot_file": write_robot(world.folder)}
     parameters = {**ARM_PARAMETERS, **robot, "command_log": str(cell.arm_log), **(arm or {})}
-    cell.parts["arm_node"] = world.node(
-        "robot_bringup", "arm_node", parameters=parameters, mutation=mutation, env=env
-    )
+    cell.parts["arm_node"] = world.node("robot_bringup", "arm_node", parameters=parameters, mutation=mutation, env=env)
     remap = {} if relay is None else {"action_chunk": "action_chunk_in"}
     cell.parts["fake_policy"] = world.fake("fake_policy", parameters=dict(policy or {}), remap=remap)
     if relay is not None:

@@ -14,10 +14,9 @@ import time
 from typing import Any
 
 from fakes.base import FakeNode, run
-from whetstone_common.nodes import qos
-
 from harness.harm import apply
 from harness.schedule import Schedule, parse_faults
+from whetstone_common.nodes import qos
 
 _FLUSH_S = 0.002
 

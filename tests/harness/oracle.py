@@ -89,7 +89,9 @@ def judge_stop(log: Sequence[Command], fault_ns: int, limits: StopLimits, until_
     last_motion = max((c.t_ns for c in moved(list(window[start:]))), default=fault_ns)
     numbers = {"standstill_s": max(last_motion - fault_ns, 0) / _NS}
     if numbers["standstill_s"] > limits.standstill_s:
-        problems.append(f"moved until {numbers['standstill_s']:.3f} s after the fault, allowed {limits.standstill_s:.3f}")
+        problems.append(
+            f"moved until {numbers['standstill_s']:.3f} s after the fault, allowed {limits.standstill_s:.3f}"
+        )
     if any(command.source for command in window):
         last = max((c.t_ns for c in late if c.source != HOLD), default=fault_ns)
         numbers["stop_s"] = (last - fault_ns) / _NS

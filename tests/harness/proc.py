@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -58,10 +59,8 @@ class Proc:
             CLOCK_MONOTONIC nanoseconds just before the signal.
         """
         now_ns = time.monotonic_ns()
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass
         return now_ns
 
     def kill9(self) -> int:

@@ -16,14 +16,12 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from vla_interfaces.msg import NodeStatus
-from whetstone_common.core.reason import Reason, State
 
 from harness.oracle import Status
 from harness.until import until
+from whetstone_common.core.reason import Reason, State
 
-LATCHED = QoSProfile(
-    depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
+LATCHED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RELIABLE = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 _STATES = {int(state): state.name for state in State}
 _REASONS = {int(reason): reason.name for reason in Reason}
@@ -97,9 +95,7 @@ class Watcher:
     def listen(self, msg_type: Any, topic: str, qos: QoSProfile = RELIABLE) -> list[tuple[int, Any]]:
         """Record a topic: a list that grows by (CLOCK_MONOTONIC of reception, message)."""
         heard: list[tuple[int, Any]] = []
-        self.node.create_subscription(
-            msg_type, topic, lambda msg: heard.append((time.monotonic_ns(), msg)), qos
-        )
+        self.node.create_subscription(msg_type, topic, lambda msg: heard.append((time.monotonic_ns(), msg)), qos)
         return heard
 
     def say(self, message: Any, topic: str, qos: QoSProfile = RELIABLE, *, readers: int = 1) -> int:

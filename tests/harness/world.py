@@ -86,7 +86,12 @@ class World:
         return self._start(name or executable, command, executable, parameters or {}, remap or {}, env or {})
 
     def fake(
-        self, module: str, *, parameters: Mapping[str, Any] | None = None, name: str = "", remap: Mapping[str, str] | None = None
+        self,
+        module: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        name: str = "",
+        remap: Mapping[str, str] | None = None,
     ) -> Proc:
         """Start a fake of tests/fakes, or the fault relay; `name` renames the node."""
         package = "harness" if module == "fault_relay" else "fakes"

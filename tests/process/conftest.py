@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 # For the watcher, which lives in this process; the children get the same from their world.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(
-    Path(__file__).resolve().parents[1] / "harness" / "fastdds_quick.xml"
-)
+os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(Path(__file__).resolve().parents[1] / "harness" / "fastdds_quick.xml")
 
 
 @pytest.hookimpl(wrapper=True)

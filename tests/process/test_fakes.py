@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from vla_interfaces.msg import ActionChunk, Request
+
 from fakes.fake_arm import HOME, JOINTS
 from harness.armlog import read_drive_log, read_lines
 from harness.schedule import Fault, dump_faults
 from harness.until import until
 from harness.world import World
-from sensor_msgs.msg import Image, JointState
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
-from vla_interfaces.msg import ActionChunk, Request
 
 
 def positions(message: JointState) -> dict[str, float]:
@@ -47,7 +48,9 @@ def test_when_relay_is_told_expect_harm_and_afterwards_none(world: World) -> Non
     until(lambda: len(seen) > 5, 10.0, "images pass")
     assert bytes(seen[-1][1].data) != bytes(seen[-2][1].data)
 
-    world.watcher.tell("fault_relay", faults=dump_faults([Fault("freeze"), Fault("set", field="encoding", value='"x"')]))
+    world.watcher.tell(
+        "fault_relay", faults=dump_faults([Fault("freeze"), Fault("set", field="encoding", value='"x"')])
+    )
     until(lambda: seen[-1][1].encoding == "x" and seen[-2][1].encoding == "x", 5.0, "harmed")
     assert bytes(seen[-1][1].data) == bytes(seen[-2][1].data)
     assert seen[-1][1].header.stamp != seen[-2][1].header.stamp

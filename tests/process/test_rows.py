@@ -8,6 +8,7 @@ each change the quick ones are tried; `--all-mutations` tries them all, `--repea
 from __future__ import annotations
 
 import pytest
+
 from harness.mutants.registry import MUTATIONS
 from harness.rows import CASES
 from harness.rows.case import Case

@@ -31,11 +31,7 @@ def any_chunk_is_welcome() -> None:
     """A chunk plays whoever sent it, whatever it answers and however old it is."""
     from robot_bringup.core.chunk_queue import Offer
 
-    def offer(self: Any, chunk: Any, *, slot: int, age_s: float) -> Offer:  # noqa: ARG001
-        self._take(chunk, slot, slot)
-        return Offer.TAKEN
-
-    replace(f"{_ARM}.chunk_queue:ChunkQueue.offer", offer)
+    replace(f"{_ARM}.chunk_queue:ChunkQueue.judge", lambda _self, _chunk, **_where: Offer.TAKEN)
 
 
 def second_source_is_welcome() -> None:
@@ -203,6 +199,7 @@ def images_are_believed() -> None:
 def joints_by_position() -> None:
     """Names are not read; the n-th number is the n-th joint."""
     import numpy as np
+
     from robot_bringup.core import joints
 
     def by_position(robot: Any, names: Any, positions: Any, stamp_ns: int) -> Any:  # noqa: ARG001

@@ -92,7 +92,9 @@ def too_far(world: World, seed: int, mutation: str) -> Verdict:
     cell.arm()
     verdicts = []
     for value, after in (("0.5", _HARMED_AT), ("-3.0", _HARMED_AT), ("1.0", 0)):
-        cell.world.watcher.tell(_RELAY, faults=dump_faults([Fault("set", field="actions", index=8, value=value, after=after)]))
+        cell.world.watcher.tell(
+            _RELAY, faults=dump_faults([Fault("set", field="actions", index=8, value=value, after=after)])
+        )
         cell.resume()
         started_ns = now_ns()
         watch_for(1.5)
@@ -125,9 +127,7 @@ def disorder(world: World, seed: int, mutation: str, execution: str = "sync") ->
         Fault("set", field="stamp.episode", value="0", probability=0.1),
         Fault("set", field="stamp.epoch", value="1", probability=0.1),
     ]
-    cell = arm_cell(
-        world, mutation=mutation, relay=[], seed=seed, arm={"execution": execution, "chunk_timeout_s": 0.6}
-    )
+    cell = arm_cell(world, mutation=mutation, relay=[], seed=seed, arm={"execution": execution, "chunk_timeout_s": 0.6})
     heard = world.watcher.listen(ActionChunk, "action_chunk", RELIABLE)
     cell.run()
     world.watcher.tell(_RELAY, faults=dump_faults(faults), seed=seed)
@@ -167,7 +167,11 @@ def underrun(world: World, seed: int, mutation: str) -> Verdict:
         judge_reason(statuses(cell), "arm_node", "UNDERRUN", started_ns, within_s=10.0, counter="underrun")
         + always(cell)
         + smooth(cell)
-        + check(longest_gap_s(cell) > 1.5, "the stall of 2 s left no gap: it was not held", longest_gap_s=longest_gap_s(cell))
+        + check(
+            longest_gap_s(cell) > 1.5,
+            "the stall of 2 s left no gap: it was not held",
+            longest_gap_s=longest_gap_s(cell),
+        )
     )
 
 
@@ -207,7 +211,13 @@ def second_policy(world: World, seed: int, mutation: str) -> Verdict:
     still = moved([c for c in cell.commands() if c.t_ns > started_ns])
     return (
         judge_reason(
-            statuses(cell), "arm_node", "SECOND_SOURCE", started_ns, within_s=5.0, counter="second_source", detail="rogue"
+            statuses(cell),
+            "arm_node",
+            "SECOND_SOURCE",
+            started_ns,
+            within_s=5.0,
+            counter="second_source",
+            detail="rogue",
         )
         + check(still, "the first policy no longer moves the arm")
         + always(cell)

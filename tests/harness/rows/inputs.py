@@ -63,7 +63,9 @@ def strike(
     verdict = cell.judge_stop(fault_ns, open_loop_s=allowed_s + OPEN_LOOP_S)
     verdict += judge_reason(statuses(cell), node, reasons, fault_ns, within_s=reason_s, detail=detail)
     verdict += always(cell)
-    named = Verdict(tuple(f"{fault.kind} {fault.shift_s or ''} on {detail}: {p}" for p in verdict.problems), verdict.numbers)
+    named = Verdict(
+        tuple(f"{fault.kind} {fault.shift_s or ''} on {detail}: {p}" for p in verdict.problems), verdict.numbers
+    )
     watcher.tell(relay, faults="[]")
     if not named.problems:
         stop_and_recover(cell)
@@ -108,7 +110,14 @@ def frozen_joints(world: World, seed: int, mutation: str) -> Verdict:
     cell.run()
     fault = Fault("freeze")
     return strike(
-        cell, relay_of(_JOINTS), fault, reasons=("FROZEN_SOURCE",), detail="", allowed_s=0.8, reason_s=1.5, node="arm_node"
+        cell,
+        relay_of(_JOINTS),
+        fault,
+        reasons=("FROZEN_SOURCE",),
+        detail="",
+        allowed_s=0.8,
+        reason_s=1.5,
+        node="arm_node",
     )
 
 
@@ -193,7 +202,9 @@ def wrong_joints(world: World, seed: int, mutation: str) -> Verdict:
     watcher = world.watcher
     watcher.tell("fake_arm", shuffle=True)
     started_ns = now_ns()
-    until(lambda: len([c for c in cell.policy_commands_after(started_ns) if c.source == POLICY]) > 50, 10.0, "still moves")
+    until(
+        lambda: len([c for c in cell.policy_commands_after(started_ns) if c.source == POLICY]) > 50, 10.0, "still moves"
+    )
     watcher.tell("fake_arm", shuffle=False)
     verdicts = [always(cell)]
     for told, healed in (({"nan_joint": 3}, {"nan_joint": -1}), ({"missing_joint": 2}, {"missing_joint": -1})):
@@ -201,9 +212,7 @@ def wrong_joints(world: World, seed: int, mutation: str) -> Verdict:
         fault_ns = now_ns()
         watch_for(1.5)
         verdict = cell.judge_stop(fault_ns, open_loop_s=0.2 + OPEN_LOOP_S) + always(cell)
-        verdict += judge_reason(
-            statuses(cell), "arm_node", ("JOINT_STATE_LOST", "NOT_FINITE", "BAD_MESSAGE"), fault_ns
-        )
+        verdict += judge_reason(statuses(cell), "arm_node", ("JOINT_STATE_LOST", "NOT_FINITE", "BAD_MESSAGE"), fault_ns)
         verdicts.append(Verdict(tuple(f"{told}: {problem}" for problem in verdict.problems), verdict.numbers))
         watcher.tell("fake_arm", **healed)
         if verdict.problems:

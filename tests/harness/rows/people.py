@@ -110,7 +110,9 @@ def _taken_over(cell: Cell, heard: list) -> Verdict:
     wins_s = (human[0] - taken_ns) / 1e9 if human else float("inf")
     allowed_s = CI_ALLOWANCE * (0.05 + 2 * PERIOD_S)
     policy = [c for c in held if c.source == POLICY and c.t_ns > taken_ns + int(allowed_s * 1e9)]
-    verdict = check(wins_s <= allowed_s, f"the person won after {wins_s:.3f} s, allowed {allowed_s:.3f}", takeover_s=wins_s)
+    verdict = check(
+        wins_s <= allowed_s, f"the person won after {wins_s:.3f} s, allowed {allowed_s:.3f}", takeover_s=wins_s
+    )
     verdict += check(not policy, f"{len(policy)} policy commands under the person's hand")
     if verdict.problems:
         return verdict
@@ -139,7 +141,7 @@ def teleop_is_lost(world: World, seed: int, mutation: str) -> Verdict:
         engaged_ns = now_ns()
         if how != "stuck":
             cell.wait_moving(HUMAN)
-        fault_ns = {"kill": teleop.kill9, "hang": teleop.stop, "stuck": lambda: engaged_ns}[how]()
+        fault_ns = engaged_ns if how == "stuck" else {"kill": teleop.kill9, "hang": teleop.stop}[how]()
         verdicts.append(_lost(cell, how, fault_ns, 1.0 if how == "stuck" else 0.2))
         if verdicts[-1].problems:
             return total(verdicts)
@@ -223,9 +225,23 @@ def backward_step_rad(log: list[Command], at_ns: int) -> float:
 
 
 CASES = (
-    Case("43", "pushed by 0.3 rad while stopped", pushed_while_stopped, ("last_command_is_trusted",), ("last_command_is_trusted",)),
+    Case(
+        "43",
+        "pushed by 0.3 rad while stopped",
+        pushed_while_stopped,
+        ("last_command_is_trusted",),
+        ("last_command_is_trusted",),
+    ),
     Case("43", "pause while lagging", paused_while_lagging, ("stop_steps_back",)),
     Case("44", "e-stop", estop, ("estop_is_ignored", "estop_is_not_latched"), ("estop_is_ignored",)),
-    Case("45", "takeover during inference", takeover_during_inference, ("policy_goes_on_under_the_person",), ("policy_goes_on_under_the_person",)),
-    Case("46", "teleoperation is lost", teleop_is_lost, ("lost_person_is_not_noticed",), ("lost_person_is_not_noticed",)),
+    Case(
+        "45",
+        "takeover during inference",
+        takeover_during_inference,
+        ("policy_goes_on_under_the_person",),
+        ("policy_goes_on_under_the_person",),
+    ),
+    Case(
+        "46", "teleoperation is lost", teleop_is_lost, ("lost_person_is_not_noticed",), ("lost_person_is_not_noticed",)
+    ),
 )

@@ -110,7 +110,9 @@ def drive_timeouts(cell: Cell, since_ns: int) -> list[int]:
 
 
 CASES = (
-    Case("1", "kill -9 policy", policy_is_killed, ("chunk_never_ends", "lost_policy_may_return"), ("chunk_never_ends",)),
+    Case(
+        "1", "kill -9 policy", policy_is_killed, ("chunk_never_ends", "lost_policy_may_return"), ("chunk_never_ends",)
+    ),
     Case("1", "kill -9 vla_node in the ring", vla_node_is_killed),
     Case("6", "kill -9 one of two cameras", camera_is_killed, ("age_is_ignored",), ("age_is_ignored",)),
     Case("8", "SIGSTOP policy", policy_hangs, ("chunk_never_ends",)),

@@ -93,6 +93,12 @@ def ramped(cell: Cell) -> Verdict:
 
 CASES = (
     Case("10", "SIGINT and SIGTERM at once", signals, ("signals_are_not_caught",), ("signals_are_not_caught",)),
-    Case("18", "clock stops, then policy is killed", clock_stops, ("watchdogs_follow_the_clock",), ("watchdogs_follow_the_clock",)),
+    Case(
+        "18",
+        "clock stops, then policy is killed",
+        clock_stops,
+        ("watchdogs_follow_the_clock",),
+        ("watchdogs_follow_the_clock",),
+    ),
     Case("18", "clock jumps", clock_jumps, ("clock_may_go_back",)),
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from harness.armlog import Command, after, moved, read_drive_log, read_lines, step_size
 
 

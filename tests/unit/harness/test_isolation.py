@@ -7,6 +7,7 @@ import mmap
 from pathlib import Path
 
 import pytest
+
 from harness import domains
 from harness.domains import DomainLock, NoDomainLeftError, ports_of, used_udp_ports
 from harness.sweep import in_use, segments, sweep

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from harness.armlog import HOLD, POLICY, Command
 from harness.oracle import (
     Status,
@@ -95,7 +96,9 @@ def test_when_time_goes_back_expect_problem() -> None:
 
 def step(at: int, request: int, index: int, **kwargs: int) -> Command:
     """One policy step."""
-    return Command(at, (0.0,), POLICY, epoch=kwargs.pop("epoch", 1), episode=1, request_id=request, step=index, **kwargs)
+    return Command(
+        at, (0.0,), POLICY, epoch=kwargs.pop("epoch", 1), episode=1, request_id=request, step=index, **kwargs
+    )
 
 
 def test_when_steps_and_chunks_only_advance_expect_no_problem() -> None:

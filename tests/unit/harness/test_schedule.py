@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from harness.harm import NoSuchFieldError, apply, edited, restamped
-from harness.schedule import Action, Fault, Schedule, dump_faults, parse_faults
 from hypothesis import given
 from hypothesis import strategies as st
+
+from harness.harm import NoSuchFieldError, apply, edited, restamped
+from harness.schedule import Action, Fault, Schedule, dump_faults, parse_faults
 
 
 @dataclass

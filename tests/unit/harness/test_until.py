@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from harness.until import NotReachedError, stays, until
 
 
