@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from sim_rollout import TASKS, Cell, Pose, rotation_matrix
+
 from vla_policy.core.training.dataset import Demo
 
 MAX_TICKS = 260
@@ -132,8 +133,11 @@ def main() -> int:
             demo.save(path)
             lengths.append(len(demo))
             if len(lengths) % 10 == 0:
-                print(f"{task}: {number + 1}/{args.first + args.episodes}, failed {failed}, "
-                      f"median {np.median(lengths):.0f} ticks", flush=True)
+                print(
+                    f"{task}: {number + 1}/{args.first + args.episodes}, failed {failed}, "
+                    f"median {np.median(lengths):.0f} ticks",
+                    flush=True,
+                )
     return 0
 
 

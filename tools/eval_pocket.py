@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sim_rollout import POLICY_TIMEOUT_TICKS, TASKS, Cell, apply_action
+
 from vla_policy.core.backends import load_backend
 from vla_policy.core.protocol import Backend, Observation
 

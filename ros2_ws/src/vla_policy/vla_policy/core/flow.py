@@ -48,11 +48,24 @@ def _repeat(x: Tensor, repeats: int) -> Tensor:
     return x[:, None].expand(-1, repeats, *x.shape[1:]).reshape(-1, *x.shape[1:])
 
 
+def embed_all_cameras(model: PI0ForConditionalGeneration, input_ids: Tensor, pixel_values: Tensor) -> Tensor:
+    """Prefix embeddings [B, S, D] when no camera is masked and the image tokens come first.
+
+    The same as transformers' `embed_prefix` in that case, without the index arithmetic that cannot be exported.
+    """
+    vlm = model.model.vlm
+    batch = pixel_values.shape[0]
+    images = vlm.get_image_features(pixel_values.flatten(0, 1)).pooler_output
+    images = images.reshape(batch, -1, images.shape[-1])
+    words = vlm.get_input_embeddings()(input_ids[:, images.shape[1] :])
+    return torch.cat([images.to(words.dtype), words], dim=1)
+
+
 def encode_prefix(
     model: PI0ForConditionalGeneration,
     input_ids: Tensor,
     pixel_values: Tensor,
-    camera_mask: Tensor,
+    camera_mask: Tensor | None,
     attention_mask: Tensor | None = None,
     *,
     keep_hidden: bool = False,
@@ -63,12 +76,15 @@ def encode_prefix(
         model: any PI0.
         input_ids: [B, S] image tokens first.
         pixel_values: [B, cameras, 3, height, width] in [-1, 1].
-        camera_mask: bool [B, cameras].
+        camera_mask: bool [B, cameras]; None when every camera is there.
         attention_mask: [B, S], 0 for padding.
         keep_hidden: keep every layer's output.
     """
     inner = model.model
-    embeds = inner.embed_prefix(input_ids, pixel_values, camera_mask)
+    if camera_mask is None:
+        embeds = embed_all_cameras(model, input_ids, pixel_values)
+    else:
+        embeds = inner.embed_prefix(input_ids, pixel_values, camera_mask)
     positions = None if attention_mask is None else attention_mask.cumsum(-1) - 1
     if positions is None:
         positions = torch.arange(embeds.shape[1], device=embeds.device)[None].expand(embeds.shape[0], -1)

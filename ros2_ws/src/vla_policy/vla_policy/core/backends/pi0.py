@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PI0Config, PI0ForConditionalGeneration
 
+from vla_policy.core.expert import ExpertStep, integrate
 from vla_policy.core.files import CheckpointError
-from vla_policy.core.flow import Prefix, encode_prefix, sample_chunks
+from vla_policy.core.flow import Prefix, encode_prefix
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.preprocess import pixels_from_uint8
 from vla_policy.core.protocol import BackendError, FloatArray, Observation, ObservationError, PolicySpec
@@ -113,6 +114,7 @@ class Pi0Backend:
         self._device, self._dtype = torch.device(device), DTYPES[dtype]
         self.model = parts.model.eval().to(device=self._device, dtype=self._dtype)
         self._parts = parts
+        self._expert = ExpertStep(self.model).to(device=self._device)
         config = parts.model.config
         self.num_steps = num_steps or int(config.num_inference_steps)
         self._spec = _spec_of(parts)
@@ -147,9 +149,8 @@ class Pi0Backend:
         images = np.stack([observation.images[name] for name in self._spec.cameras])
         pixels = pixels_from_uint8(torch.from_numpy(images)[None]).to(self._device, self._dtype)
         ids, mask = self._parts.prompter(observation.instruction)
-        seen = torch.ones(pixels.shape[:2], dtype=torch.bool, device=self._device)
         mask = None if mask is None else mask.to(self._device)
-        prefix = encode_prefix(self.model, ids.to(self._device), pixels, seen, mask)
+        prefix = encode_prefix(self.model, ids.to(self._device), pixels, None, mask)
         proprio = self._parts.stats.proprio.normalise(observation.proprio)
         state = torch.zeros(1, self.model.config.max_state_dim, device=self._device, dtype=self._dtype)
         state[0, : proprio.size] = torch.from_numpy(proprio)
@@ -166,7 +167,7 @@ class Pi0Backend:
         """N chunks as one batch."""
         self._spec.check_noise(noise)
         start = torch.from_numpy(np.ascontiguousarray(noise)).to(self._device, self._dtype)
-        chunks = sample_chunks(self.model, context.prefix, context.state, start, self.num_steps)
+        chunks = integrate(self._expert, context.prefix, context.state, start, self.num_steps)
         out: FloatArray = chunks[..., : self._spec.action_dim].float().cpu().numpy()
         if not np.isfinite(out).all():
             raise BackendError("the model produced numbers that are not finite")

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a training checkpoint to the sealed directory that the `pocket` backend loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vla_policy.core.architecture import PocketShape, pocket_config
+from vla_policy.core.backends.pocket import REQUIRED
+from vla_policy.core.files import read_manifest, read_tensors, write_manifest
+from vla_policy.core.rl_token import TokenEncoder, TokenShape
+from vla_policy.core.tokenizer import WordTokenizer
+
+
+def shape_of(checkpoint: Path) -> PocketShape:
+    """The model's shape as the checkpoint records it."""
+    state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    return PocketShape(**state["shape"])
+
+
+def token_shape_of(shape: PocketShape, cameras: int = 2) -> TokenShape:
+    """An RL token that fits a pocket VLA."""
+    images = (shape.image_size_px // shape.patch_size_px) ** 2 * cameras
+    return TokenShape(embedding_dim=shape.vlm_width, count=images + 2)
+
+
+def export(
+    checkpoint: Path,
+    out: Path,
+    *,
+    model_id: str,
+    encoder: TokenEncoder | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes the averaged weights in bfloat16 with everything the backend needs.
+
+    Args:
+        checkpoint: sealed training checkpoint.
+        out: directory to fill; an old manifest there is removed first.
+        model_id: name of these weights.
+        encoder: trained RL token; without it a random one is written, good for nothing but judging the policy.
+        extra: further entries of the manifest.
+    """
+    manifest = read_manifest(checkpoint)
+    shape = shape_of(checkpoint)
+    tokenizer = WordTokenizer.load(checkpoint / "vocab.json")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "manifest.json").unlink(missing_ok=True)
+    weights = read_tensors(checkpoint / "ema.safetensors")
+    model = {k.removeprefix("model."): v for k, v in weights.items() if k.startswith("model.")}
+    save_file({k: _half(v) for k, v in model.items()}, out / "model.safetensors")
+    config = pocket_config(shape, tokenizer.vocab_size).to_dict()
+    (out / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    token_shape = token_shape_of(shape) if encoder is None else encoder.shape
+    if encoder is None:
+        torch.manual_seed(0)
+        encoder = TokenEncoder(token_shape)
+    save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, out / "rl_token.safetensors")
+    for name in ("stats.json", "vocab.json"):
+        shutil.copyfile(checkpoint / name, out / name)
+    body = {"model_id": model_id, "step": manifest["step"], "rl_token": asdict(token_shape), **(extra or {})}
+    write_manifest(out, REQUIRED, body)
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.bfloat16).contiguous() if tensor.is_floating_point() else tensor.contiguous()
