@@ -136,3 +136,42 @@ def test_when_a_pose_goes_through_a_quaternion_expect_it_back() -> None:
     assert back.angle_rad(pose) < 1e-9
     with pytest.raises(ValueError, match="quaternion"):
         Pose.from_quaternion_xyzw([0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0])
+
+
+def test_when_the_ur5e_is_anywhere_expect_the_pose_of_its_published_dh_parameters() -> None:
+    joints, _ = ARMS["ur5e"]
+    xml = (DESCRIPTION / "ur5e.urdf").read_text(encoding="utf-8")
+    arm = Kinematics.from_urdf(xml, "tool0", joints)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        q = rng.uniform(-3.0, 3.0, 6)
+        pose, expected = arm.fk(q), ur5e_by_dh(q)
+        assert np.allclose(pose.position, expected[:3, 3], atol=1e-6)
+        assert np.allclose(pose.rotation, expected[:3, :3], atol=1e-6)
+
+
+def ur5e_by_dh(q: np.ndarray) -> np.ndarray:
+    """(4, 4) pose of tool0 by the manufacturer's DH parameters, whose base is base_link turned by half a turn."""
+    pose = np.diag([-1.0, -1.0, 1.0, 1.0])
+    quarter = np.pi / 2
+    table = [(0.1625, 0.0, quarter), (0.0, -0.425, 0.0), (0.0, -0.3922, 0.0)]
+    table += [(0.1333, 0.0, quarter), (0.0997, 0.0, -quarter), (0.0996, 0.0, 0.0)]
+    for angle, (d, a, alpha) in zip(q, table, strict=True):
+        c, s, ca, sa = np.cos(angle), np.sin(angle), np.cos(alpha), np.sin(alpha)
+        pose = pose @ np.array(
+            [[c, -s * ca, s * sa, a * c], [s, c * ca, -c * sa, a * s], [0.0, sa, ca, d], [0.0, 0.0, 0.0, 1.0]]
+        )
+    return pose
+
+
+def test_when_the_fr3_is_at_its_ready_pose_expect_the_hand_where_the_manufacturer_shows_it() -> None:
+    pose = load("fr3").fk([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4])
+    assert pose.position == pytest.approx([0.3069, 0.0, 0.4869], abs=1e-4)
+    assert pose.rotation == pytest.approx(np.diag([1.0, -1.0, -1.0]), abs=1e-9)
+
+
+def test_when_the_so101_is_in_the_middle_of_its_ranges_expect_the_jaws_straight_ahead() -> None:
+    # Position from the arm's published MJCF, site `gripperframe`.
+    pose = load("so101").fk(np.zeros(5))
+    assert pose.position == pytest.approx([0.391362, -1.1e-5, 0.226469], abs=1e-6)
+    assert pose.rotation[:, 2] == pytest.approx([1.0, 0.0, 0.0], abs=1e-6)

@@ -20,6 +20,8 @@ import pinocchio as pin
 Array = npt.NDArray[np.float64]
 
 DAMPING = 0.02  # of the least squares, against singular poses (weighted metres per radian)
+FULL_DAMPING_M = 0.05  # weighted error from which on damping is full; it shrinks with the error, to converge
+LEAST_DAMPING = 0.02  # share of DAMPING squared that always stays
 POSTURE_GAIN = 0.2  # share of the way to the posture that one solution goes in the null space
 MAX_ITERATIONS = 25
 MAX_STEP_RAD = 0.5  # per iteration: the linearisation holds no further than this
@@ -197,8 +199,10 @@ class Kinematics:
 
     def _step(self, q: Array, error: Array) -> Array:
         jacobian = self._weights[:, None] * self._jacobian(q)
-        square = jacobian @ jacobian.T + DAMPING**2 * np.eye(6)
-        step = jacobian.T @ np.linalg.solve(square, self._weights * error)
+        weighted = self._weights * error
+        share = min(1.0, max(LEAST_DAMPING, float(np.linalg.norm(weighted)) / FULL_DAMPING_M))
+        square = jacobian @ jacobian.T + share * DAMPING**2 * np.eye(6)
+        step = jacobian.T @ np.linalg.solve(square, weighted)
         longest = float(np.abs(step).max())
         return step * min(1.0, MAX_STEP_RAD / longest) if longest > 0.0 else step
 
