@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A rig per test, and messages of a robot that behaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from harness.rig import Rig
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    """A small graph of this test alone."""
+    made = Rig()
+    yield made
+    made.close()
