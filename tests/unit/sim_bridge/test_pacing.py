@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim_bridge.core.pacing import MAX_BACKLOG_S, DelayLine, Pacer
+from sim_bridge.core.pacing import MAX_BACKLOG_S, DelayLine, Every, Pacer
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
@@ -38,3 +38,13 @@ def test_when_items_wait_expect_them_in_order_and_not_before_their_time() -> Non
     line.put(0.0, "c")
     line.clear()
     assert line.take_due(9.0) == []
+
+
+def test_when_moments_are_missed_expect_the_row_to_go_on_without_a_rush() -> None:
+    every = Every(0.1)
+    assert every.is_due(5.0)
+    assert not every.is_due(5.05)
+    assert every.is_due(5.1)
+    assert every.is_due(7.0) and not every.is_due(7.05)
+    every.restart()
+    assert every.is_due(7.06)

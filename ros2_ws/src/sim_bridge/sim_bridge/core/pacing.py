@@ -39,6 +39,30 @@ class Pacer:
         return steps
 
 
+class Every:
+    """Tells when the next of a row of evenly spaced moments has come.
+
+    Args:
+        period_s: Time between moments.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._due_s = 0.0
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether a moment has come; a missed one is not made up for."""
+        if now_s < self._due_s:
+            return False
+        on_time = self._due_s + self._period_s > now_s
+        self._due_s = (self._due_s if on_time else now_s) + self._period_s
+        return True
+
+    def restart(self) -> None:
+        """Let the next moment be now."""
+        self._due_s = 0.0
+
+
 class DelayLine(Generic[Item]):
     """Gives items back in order, `delay_s` after they were put in."""
 

@@ -87,7 +87,9 @@ class Lockstep:
         self._look()
 
     def _look(self) -> None:
+        started_ns = self._node.steady_clock.now().nanoseconds
         images = {name: self._cell.world.render(name) for name in self._cameras}
+        self._node.counters["render_us"] += (self._node.steady_clock.now().nanoseconds - started_ns) // 1000
         self._present = (self._cell.clock_ns, self._cell.joints(), images, self._cell.insight())
         self._publish()
         self._window.show(self._cell.world)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sim_bridge.core.cell import Cell, Joints
 from sim_bridge.core.commands import Trajectory
-from sim_bridge.core.pacing import DelayLine, Pacer
+from sim_bridge.core.pacing import DelayLine, Every, Pacer
 from sim_bridge.core.scene import TIMESTEP_S
 from sim_bridge.core.world import Snapshot, World
 from sim_bridge.nodes.outlet import Images, Outlet
@@ -58,7 +58,8 @@ class Realtime:
         self._frames: DelayLine[tuple[Images, int, dict[str, float]]] = DelayLine(node.param("image_latency_s"))
         self._capture: _Capture | None = None
         self._captured = threading.Condition()
-        self._truth_due_s = self._image_due_s = 0.0
+        self._truth_due = Every(cell.tick_ns * 1e-9 / self._factor)
+        self._image_due = Every(1.0 / float(node.param("camera_rate_hz")))
         self._threads: list[threading.Thread] = []
 
     # -- from the node's thread -------------------------------------------------------------------------------
@@ -99,7 +100,8 @@ class Realtime:
         with self._lock:
             self._commands.clear()
             self._cell.reset(task, seed)
-            self._truth_due_s = self._image_due_s = 0.0
+            self._truth_due.restart()
+            self._image_due.restart()
             return self._stamp_ns()
 
     def hold(self) -> None:
@@ -143,8 +145,8 @@ class Realtime:
                 self._cell.advance(steps)
             stamp_ns = self._stamp_ns()
             self._states.put(now_s, (self._cell.joints(), stamp_ns))
-            insight = self._cell.insight() if self._is_due("_truth_due_s", now_s, self._tick_s()) else None
-            if self._cameras and self._is_due("_image_due_s", now_s, 1.0 / self._node.param("camera_rate_hz")):
+            insight = self._cell.insight() if self._truth_due.is_due(now_s) else None
+            if self._cameras and self._image_due.is_due(now_s):
                 self._hand_over(_Capture(stamp_ns, self._cell.world, self._cell.world.state()))
         if self._simulated_stamps:
             self._outlet.clock(stamp_ns)
@@ -152,16 +154,6 @@ class Realtime:
             self._outlet.joints(joints, taken_ns)
         if insight is not None:
             self._outlet.insight(insight, stamp_ns)
-
-    def _tick_s(self) -> float:
-        return self._cell.tick_ns * 1e-9 / self._factor
-
-    def _is_due(self, name: str, now_s: float, period_s: float) -> bool:
-        due_s: float = getattr(self, name)
-        if now_s < due_s:
-            return False
-        setattr(self, name, max(due_s + period_s, now_s))
-        return True
 
     def _hand_over(self, capture: _Capture) -> None:
         with self._captured:
@@ -199,8 +191,10 @@ class Realtime:
             return capture
 
     def _draw(self, snapshot: Snapshot, capture: _Capture) -> None:
+        started_ns = self._node.steady_clock.now().nanoseconds
         snapshot.take(capture.state)
         images: dict[str, Any] = {name: snapshot.render(name) for name in self._cameras}
+        self._node.counters["render_us"] += (self._node.steady_clock.now().nanoseconds - started_ns) // 1000
         focal_px = {name: capture.world.cameras.focal_px(name) for name in images}
         self._frames.put(self._now_s(), (images, capture.stamp_ns, focal_px))
         self._window.show(capture.world)
