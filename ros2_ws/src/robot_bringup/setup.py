@@ -20,6 +20,8 @@ def tree(source: Path, target: str) -> list[tuple[str, list[str]]]:
 data_files = [
     ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
     (f"share/{PACKAGE}", ["package.xml"]),
+    # colcon puts a package's bin folder on the PATH
+    ("bin", ["scripts/whetstone"]),
 ]
 for name in ("config", "description", "launch", "models"):
     data_files += tree(Path(name), name)

@@ -11,7 +11,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.duration import Duration
 from std_msgs.msg import Float32, String
 from vla_interfaces.action import RunEpisodes
-from vla_interfaces.msg import EpisodeEvent, Executed, NodeStatus, Reward, TaskTruth
+from vla_interfaces.msg import EpisodeEvent, Executed, NodeStatus, PolicyContract, Reward, TaskTruth
 from vla_interfaces.srv import Arm, Pause, Reset, Resume, SetInstruction, SimReset
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
@@ -70,6 +70,7 @@ class EpisodeNode(WhetstoneNode):
         self._goal: Any = None
         self._run: Run | None = None
         self._truth: Truth | None = None
+        self._contract: PolicyContract | None = None
         self._ready_marked = False
         self._heard_all = False
         self._feedback_s = 0.0
@@ -94,6 +95,7 @@ class EpisodeNode(WhetstoneNode):
             self.create_subscription(TaskTruth, "/sim/truth", self._on_truth, qos.RECORD),
             self.create_subscription(Executed, "executed", self._on_executed, qos.RECORD),
             self.create_subscription(NodeStatus, "node_status", self._on_status, qos.RECORD),
+            self.create_subscription(PolicyContract, "policy_contract", self._on_contract, qos.LATCHED),
             self.create_subscription(String, "mark", self._on_mark, qos.RING),
             self.create_subscription(Float32, "success_score", self._on_score, qos.RING),
         ]
@@ -170,6 +172,9 @@ class EpisodeNode(WhetstoneNode):
             return
         self._health.update(msg.node, report)
 
+    def _on_contract(self, msg: PolicyContract) -> None:
+        self._contract = msg
+
     def _on_mark(self, msg: String) -> None:
         mark: Mark = convert.mark_of(msg, self._now_ns())
         self._ready_marked = self._ready_marked or mark.word in _READY_WORDS
@@ -214,6 +219,7 @@ class EpisodeNode(WhetstoneNode):
                 first_seed=request.first_seed,
                 max_steps=request.max_steps or self.param("max_steps"),
                 instruction=request.instruction,
+                other_words=request.other_words,
                 manual_reset=request.manual_reset or not self.param("sim_reset"),
             ),
             self.param("max_consecutive_aborts"),
@@ -269,8 +275,19 @@ class EpisodeNode(WhetstoneNode):
             lambda: self._health.missing(time.monotonic()),
         )
         self._heard_all = True
+        await self._check_policy(timeout_s)
         self._health.begin_episode()
         await self._ready_the_arm(live)
+
+    async def _check_policy(self, timeout_s: float) -> None:
+        """Refuse a policy that was not made for the task."""
+        wanted = {name: self.param(name) for name in ("action_space", "horizon") if self.param(name)}
+        if not wanted:
+            return
+        await self._waiter.until(lambda: self._contract is not None, timeout_s, "no policy_contract yet")
+        served = {name: getattr(self._contract, name) for name in wanted}
+        if served != wanted:
+            raise Aborted(f"the task wants {wanted}, the served policy has {served}")
 
     async def _ready_the_arm(self, live: _Live) -> None:
         """Reset a stopped arm where that is ours to do; arm it."""
@@ -299,7 +316,8 @@ class EpisodeNode(WhetstoneNode):
             return
         request = SimReset.Request(task=plan.task, seed=plan.seed)
         response = await self._waiter.call(self._sim_reset, request, self.param("service_timeout_s"))
-        live.instruction = plan.instruction or response.instruction
+        own = response.other_instruction if plan.other_words else response.instruction
+        live.instruction = plan.instruction or own
         live.reset_id = int(response.reset_id)
         live.start_ns = to_ns(response.stamp)
     def _say(self, instruction: str) -> None:

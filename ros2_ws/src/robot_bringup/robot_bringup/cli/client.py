@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our side of the graph while a command runs: waits for nodes, runs episodes, keeps pictures."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from std_msgs.msg import Bool, String
+from vla_interfaces.action import RunEpisodes
+from vla_interfaces.msg import EpisodeEvent, NodeStatus
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes import qos
+
+from robot_bringup.cli.errors import UserError
+from robot_bringup.core.film import Clip
+from robot_bringup.core.lerobot_export.frames import image_of
+
+_WORKING = {State.READY, State.RUNNING, State.HOLDING, State.STOPPED}
+_CANCEL_TIMEOUT_S = 10.0
+# Every second tick: pictures of 20 Hz control make a film of 10 Hz.
+_STRIDE = 2
+FILM_FPS = 10
+
+
+@dataclass
+class Take:
+    """Pictures of the running episode, still serialised."""
+
+    instruction: str
+    task: str
+    views: dict[str, list[bytes]] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+    outcome: str = ""
+
+
+class Client:
+    """Context manager around a ROS node of the command line."""
+
+    def __init__(self, check: Callable[[], None], cameras: Sequence[tuple[str, str]] = (), takes: int = 0) -> None:
+        """Prepare.
+
+        Args:
+            check: Called again and again; raises when the stack is gone.
+            cameras: Name and topic of the cameras to film.
+            takes: How many episodes to keep pictures of, the last ones.
+        """
+        self._check = check
+        self._cameras = cameras
+        self._statuses: dict[str, NodeStatus] = {}
+        self._take: Take | None = None
+        self._takes: deque[Take] = deque(maxlen=max(takes, 1))
+        self._films = takes > 0
+        self.events: list[EpisodeEvent] = []
+
+    def __enter__(self) -> Client:
+        """Join the graph of the present environment."""
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node("whetstone_cli")
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._action = ActionClient(self._node, RunEpisodes, "run_episodes")
+        self._node.create_subscription(NodeStatus, "node_status", self._on_status, qos.RECORD)
+        self._node.create_subscription(EpisodeEvent, "episode", self._on_event, qos.RECORD)
+        self._marks = self._node.create_publisher(String, "mark", qos.RING)
+        self._engage = self._node.create_publisher(Bool, "operator/engage", qos.LATCHED)
+        if self._films:
+            for name, topic in self._cameras:
+                self._film(name, topic)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self._action.destroy()
+        self._node.destroy_node()
+        rclpy.shutdown()
+
+    def _film(self, name: str, topic: str) -> None:
+        def keep(data: bytes) -> None:
+            take = self._take
+            if take is None:
+                return
+            count = take.seen[name] = take.seen.get(name, 0) + 1
+            if count % _STRIDE == 1:
+                take.views.setdefault(name, []).append(bytes(data))
+
+        # Still serialised: turning every picture into a message would cost more than the rest of the command.
+        self._node.create_subscription(Image, topic, keep, qos.SENSOR_IN, raw=True)
+
+    def _on_status(self, msg: NodeStatus) -> None:
+        self._statuses[msg.node.rsplit("/", 1)[-1]] = msg
+
+    def _on_event(self, msg: EpisodeEvent) -> None:
+        self.events.append(msg)
+        if msg.event == EpisodeEvent.STARTED:
+            self._take = Take(msg.instruction, msg.task)
+        elif self._take is not None:
+            self._take.outcome = {
+                EpisodeEvent.SUCCEEDED: "success",
+                EpisodeEvent.FAILED: "failure",
+                EpisodeEvent.TIMED_OUT: "timed out",
+            }.get(msg.event, "aborted")
+            self._takes.append(self._take)
+            self._take = None
+
+    # ---- waiting ---------------------------------------------------------------------------------------------------
+
+    def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Spin until a condition holds; false when it did not in time."""
+        end_s = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > end_s:
+                return False
+            self._executor.spin_once(timeout_sec=0.05)
+            self._check()
+        return True
+
+    def wait_ready(self, nodes: Sequence[str], timeout_s: float, on_wait: Callable[[str], None]) -> None:
+        """Wait until the nodes work and episodes can be run.
+
+        Raises:
+            UserError: They do not in time; the text says which, in what state.
+        """
+
+        def ready() -> bool:
+            waiting = [self._state_of(name) for name in nodes if not self._works(name)]
+            on_wait(", ".join(waiting) or "episode_node's action")
+            return not waiting and self._action.server_is_ready()
+
+        if not self.spin_until(ready, timeout_s):
+            missing = [self._state_of(name) for name in nodes if not self._works(name)]
+            raise UserError(f"not ready after {timeout_s:g} s: {', '.join(missing) or 'episode_node has no action'}")
+
+    def _works(self, name: str) -> bool:
+        status = self._statuses.get(name)
+        if status is not None and status.state == State.ERROR:
+            raise UserError(f"{self._state_of(name)}: {status.detail}")
+        return status is not None and status.state in _WORKING
+
+    def _state_of(self, name: str) -> str:
+        status = self._statuses.get(name)
+        if status is None:
+            return f"{name} (not heard of)"
+        return f"{name} ({State(status.state).name} {Reason(status.reason).name})"
+
+    # ---- doing -----------------------------------------------------------------------------------------------------
+
+    def run_episodes(
+        self, goal: RunEpisodes.Goal, on_feedback: Callable[[RunEpisodes.Feedback], None]
+    ) -> RunEpisodes.Result:
+        """Run a goal to its end; Ctrl-C cancels it and waits until the arm holds.
+
+        Raises:
+            UserError: The goal was refused.
+        """
+        sent = self._action.send_goal_async(goal, feedback_callback=lambda msg: on_feedback(msg.feedback))
+        if not self.spin_until(sent.done, _CANCEL_TIMEOUT_S) or not sent.result().accepted:
+            raise UserError("episode_node refused the goal\n\nAnother goal may be running; wait for it or stop it.")
+        handle = sent.result()
+        result = handle.get_result_async()
+        try:
+            self.spin_until(result.done, float("inf"))
+        except KeyboardInterrupt:
+            handle.cancel_goal_async()
+            self.spin_until(result.done, _CANCEL_TIMEOUT_S)
+            raise
+        outcome: RunEpisodes.Result = result.result().result
+        return outcome
+
+    def mark(self, word: str) -> None:
+        """Send an operator's mark."""
+        self._marks.publish(String(data=word))
+
+    def engage(self, *, engaged: bool) -> None:
+        """Tell the scripted operator to take over, or to let go."""
+        self._engage.publish(Bool(data=engaged))
+
+    def clips(self) -> list[Clip]:
+        """Pictures of the last episodes, decoded."""
+        return [self._clip(take) for take in self._takes if take.views]
+
+    def first_clip(self, wanted: Callable[[Take], bool]) -> Clip | None:
+        """Pictures of the first kept episode that is wanted."""
+        return next((self._clip(take) for take in self._takes if take.views and wanted(take)), None)
+
+    def _clip(self, take: Take) -> Clip:
+        views = tuple(
+            tuple(_decode(data) for data in take.views[name]) for name, _ in self._cameras if name in take.views
+        )
+        return Clip(views, f"{take.instruction}: {take.outcome}", take.outcome == "success")
+
+
+def _decode(data: bytes) -> np.ndarray:
+    message: Any = deserialize_message(data, Image)
+    return image_of(message)

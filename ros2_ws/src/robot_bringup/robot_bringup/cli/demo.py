@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`whetstone demo`: the pocket VLA through the whole graph, on three tasks, with a control run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from robot_bringup.cli import screen
+from robot_bringup.cli.client import FILM_FPS
+from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
+from robot_bringup.cli.options import StackOptions
+from robot_bringup.core import film, report
+from robot_bringup.core.report import Evaluation
+from robot_bringup.core.statistics import wilson
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Size of the demonstration.
+
+    Attributes:
+        tasks: Task names.
+        episodes: Per task with the true instruction.
+        control_episodes: Per task with other words of the same scene.
+        seed: Of the first episode.
+        backend: Kind of model.
+        out: Folder for demo.json, demo.gif and the logs.
+        budget_s: Wall time after which control runs are left out.
+    """
+
+    tasks: tuple[str, ...]
+    episodes: int
+    control_episodes: int
+    seed: int
+    backend: str
+    out: Path
+    budget_s: float
+
+
+@dataclass(frozen=True)
+class _TaskResult:
+    true: Evaluation
+    control: Evaluation | None
+    clip: film.Clip | None
+    ready_s: float
+
+
+def run(options: DemoOptions) -> dict[str, Any]:
+    """The whole command; returns the figures that it also writes."""
+    began_s = time.monotonic()
+    results = []
+    with screen.progress() as bars:
+        for task in options.tasks:
+            over = time.monotonic() - began_s > options.budget_s
+            results.append(_run_task(bars, task, options, with_control=not over))
+    controls = [result.control for result in results if result.control is not None]
+    trues = [result.true for result in results]
+    wall_s = time.monotonic() - began_s
+    figures = _figures(trues, controls, [result.ready_s for result in results], wall_s)
+    report.write_json(options.out / "demo.json", figures)
+    clips = [result.clip for result in results if result.clip is not None]
+    if clips:
+        film.write_gif(options.out / "demo.gif", clips, FILM_FPS)
+    _show(trues, controls, wall_s, options.out)
+    return figures
+
+
+def _run_task(bars: Any, task: str, options: DemoOptions, *, with_control: bool) -> _TaskResult:
+    stack = StackOptions(task=task, backend=options.backend)
+    bar = screen.EpisodeBar(bars, task, options.episodes)
+    began_s = time.monotonic()
+    log = options.out / f"demo_{task}.log"
+    with running_client(stack, log, attach=False, takes=options.episodes, note=bar.note) as client:
+        ready_s = time.monotonic() - began_s
+        goal = EvalOptions(options.episodes, options.seed)
+        true = evaluate(client, task, goal, bar.feedback)
+        bar.finish(true)
+        # The first success shows what the policy can do; the table says how often.
+        clip = client.first_clip(lambda take: take.outcome == "success") or client.first_clip(lambda _take: True)
+        control = None
+        if with_control and options.control_episodes > 0:
+            second = screen.EpisodeBar(bars, f"{task}, other words", options.control_episodes)
+            other = replace(goal, episodes=options.control_episodes, other_words=True)
+            control = evaluate(client, task, other, second.feedback)
+            second.finish(control)
+    return _TaskResult(true, control, clip, ready_s)
+
+
+def _total(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    judged = [row for evaluation in evaluations for row in evaluation.judged]
+    return asdict(wilson(sum(row.success for row in judged), len(judged)))
+
+
+def _figures(
+    trues: Sequence[Evaluation], controls: Sequence[Evaluation], ready_s: Sequence[float], wall_s: float
+) -> dict[str, Any]:
+    return {
+        "success_rate": _total(trues),
+        "success_rate_with_other_words": _total(controls) if controls else None,
+        "tasks": [evaluation.figures() for evaluation in trues],
+        "other_words": [evaluation.figures() for evaluation in controls],
+        "ready_s": list(ready_s),
+        "wall_s": wall_s,
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def _show(trues: Sequence[Evaluation], controls: Sequence[Evaluation], wall_s: float, out: Path) -> None:
+    console = screen.console
+    console.print(screen.results_table(trues, controls))
+    judged = [row for evaluation in trues for row in evaluation.judged]
+    console.print(f"all tasks: [bold]{wilson(sum(row.success for row in judged), len(judged))}[/] in {wall_s:.0f} s")
+    if controls:
+        wrong = [row for control in controls for row in control.judged]
+        rate = wilson(sum(row.success for row in wrong), len(wrong))
+        console.print(f"told to do something else in the same scenes: {rate} (success would be disobedience)")
+    console.print(f"wrote {out / 'demo.json'} and {out / 'demo.gif'}")

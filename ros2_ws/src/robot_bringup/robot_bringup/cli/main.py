@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry point of `whetstone`: parses, calls, turns errors of people into one clear text."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from robot_bringup.cli import demo as demo_command
+from robot_bringup.cli import demos as demos_command
+from robot_bringup.cli import evaluate as eval_command
+from robot_bringup.cli.doctor import CHECKS
+from robot_bringup.cli.errors import UserError
+from robot_bringup.cli.options import Backend, Pace, StackOptions, task_names
+from robot_bringup.cli.screen import console
+from robot_bringup.cli.stack import launch_command, own_environment
+from robot_bringup.core import report
+
+app = typer.Typer(
+    help="A vision-language-action policy on a robot arm, through ROS 2.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_INTERRUPTED = 130
+
+Task = Annotated[str, typer.Option(help="Task file, by name.")]
+Episodes = Annotated[int, typer.Option(min=1, max=100000, help="Number of episodes.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first episode.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+ModelDir = Annotated[str, typer.Option(help="Directory of the model; empty for the shipped one.")]
+Log = Annotated[Path, typer.Option(help="Output of all nodes.")]
+
+
+@app.command()
+def up(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Launch arguments, name:=value.")] = None,
+) -> None:
+    """Start the stack in this terminal and this ROS domain, until Ctrl-C."""
+    given = dict(_split(argument) for argument in arguments or [])
+    command = launch_command("whetstone.launch.xml", given)
+    # Replaces this process: signals go straight to the runner.
+    os.execve(command[0], command, own_environment(None))  # noqa: S606
+
+
+def _split(argument: str) -> tuple[str, str]:
+    name, separator, value = argument.partition(":=")
+    if not separator or not name:
+        raise UserError(f"{argument!r} is no launch argument\n\nWrite name:=value, for example sim:=true.")
+    return name, value
+
+
+@app.command("eval")
+def evaluate(  # noqa: PLR0913 - one argument per option is how typer reads a command line
+    task: Task = "pick_place",
+    episodes: Episodes = 50,
+    seed: Seed = 0,
+    instruction: Annotated[str, typer.Option(help="Say this instead of the task's own words.")] = "",
+    other_words: Annotated[bool, typer.Option("--other-words", help="Control run: say wrong words of the scene.")] = False,  # noqa: FBT002
+    pace: Annotated[Pace, typer.Option(help="How time passes.")] = Pace.LOCKSTEP,
+    backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.POCKET,
+    model_dir: ModelDir = "",
+    method: Annotated[str, typer.Option(help="How steering_node chooses.")] = "none",
+    n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = 1,
+    execution: Annotated[str, typer.Option(help="sync or async.")] = "sync",
+    max_steps: Annotated[int, typer.Option(min=0, help="Ticks of an episode, 0 for the task's.")] = 0,
+    sim: Annotated[bool, typer.Option(help="Simulator, or a real arm.")] = True,  # noqa: FBT002
+    robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
+    attach: Annotated[bool, typer.Option("--attach", help="Use the stack that runs in this ROS domain.")] = False,  # noqa: FBT002
+    json: JsonFile = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one line per episode.")] = None,
+    gif: Annotated[Path | None, typer.Option(help="Write a film of the last episodes.")] = None,
+    video: Annotated[Path | None, typer.Option(help="The same as MP4.")] = None,
+    films: Annotated[int, typer.Option(min=1, max=50, help="Episodes in the film.")] = 3,
+    log: Log = Path("out/eval.log"),
+) -> None:
+    """Run episodes and count: success rate with a Wilson interval, mean time to success."""
+    stack = StackOptions(
+        task=task,
+        sim=sim,
+        robot=robot,
+        pace=pace.value,
+        backend=backend.value,
+        model_dir=model_dir,
+        method=method,
+        n_candidates=n_candidates,
+        execution=execution,
+    )
+    options = eval_command.EvalOptions(episodes, seed, instruction, other_words, max_steps)
+    outputs = eval_command.Outputs(json, csv, gif, video, films)
+    eval_command.run(stack, options, outputs, attach=attach, log=log)
+
+
+@app.command()
+def demo(
+    episodes: Episodes = 12,
+    control_episodes: Annotated[int, typer.Option(min=0, help="Control episodes per task.")] = 6,
+    seed: Seed = 1000,
+    tasks: Annotated[str, typer.Option(help="Tasks, separated by commas; empty for all.")] = "",
+    backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.POCKET,
+    out: Annotated[Path, typer.Option(help="Folder for demo.json, demo.gif and logs.")] = Path("out"),
+    budget_s: Annotated[float, typer.Option(help="Leave out control runs after this long [s].")] = 300.0,
+) -> None:
+    """Show it all: the pocket VLA on every task, then the same scenes with other words."""
+    names = tuple(filter(None, tasks.split(","))) or tuple(task_names())
+    demo_command.run(
+        demo_command.DemoOptions(names, episodes, control_episodes, seed, backend.value, out, budget_s)
+    )
+
+
+@app.command()
+def demos(
+    task: Task = "pick_place",
+    episodes: Episodes = 10,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder for recordings and dataset.")] = Path("out/demos"),
+    robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
+    json: JsonFile = None,
+) -> None:
+    """Record demonstrations of the scripted expert through the graph; export them as a LeRobotDataset."""
+    figures = demos_command.run(demos_command.DemosOptions(task, episodes, seed, out, robot))
+    if json is not None:
+        report.write_json(json, figures)
+
+
+@app.command()
+def export(
+    recordings: Annotated[Path, typer.Argument(help="Folder of MCAP recordings.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the new dataset.")],
+    robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
+) -> None:
+    """Export recordings as a LeRobotDataset of format v3.0."""
+    files = sorted(recordings.glob("*.mcap"))
+    if not files:
+        raise UserError(f"no .mcap file in {recordings}")
+    frames = demos_command.export(files, out, robot)
+    console.print(f"{len(files)} episodes, {frames} frames: {out}")
+
+
+@app.command()
+def doctor(json: JsonFile = None) -> None:
+    """Check this machine and say how to put right what is wrong."""
+    findings = [check() for check in CHECKS]
+    table = Table()
+    for name in ("", "what", "found", "how to fix"):
+        table.add_column(name)
+    for finding in findings:
+        sign = "[green]ok[/]" if finding.ok else "[red]no[/]"
+        table.add_row(sign, finding.name, escape(finding.detail), escape(finding.fix))
+    console.print(table)
+    if json is not None:
+        report.write_json(json, {"findings": [asdict(finding) for finding in findings]})
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; what a person can put right ends without a traceback."""
+    try:
+        app()
+    except UserError as error:
+        headline, _, rest = str(error).partition("\n\n")
+        console.print(f"[bold red]error:[/] {escape(headline)}")
+        if rest:
+            console.print(escape(rest), highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("stopped")
+        sys.exit(_INTERRUPTED)
+    except subprocess.SubprocessError as error:
+        console.print(f"[bold red]error:[/] {escape(str(error))}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands have in common: which stack, which task, where results go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import yaml
+
+from robot_bringup.cli.errors import UserError
+from robot_bringup.cli.stack import share
+
+POLICY_NODES = ("observation_node", "vla_node", "steering_node")
+CAMERAS = (("front", "/camera/front/image_raw"), ("wrist", "/camera/wrist/image_raw"))
+
+
+class Pace(str, Enum):
+    """How time passes."""
+
+    REALTIME = "realtime"
+    LOCKSTEP = "lockstep"
+
+
+class Backend(str, Enum):
+    """Kind of model."""
+
+    POCKET = "pocket"
+    PI0 = "pi0"
+    ONNX = "onnx"
+    FAKE = "fake"
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """Which stack to start.
+
+    Attributes:
+        task: Stem of a task file.
+        sim: Simulator or real arm.
+        robot: Robot file.
+        pace: realtime or lockstep.
+        backend: Kind of model.
+        model_dir: Directory of the model, empty for the shipped one.
+        method: How steering_node chooses.
+        n_candidates: Chunks per request.
+        execution: sync or async.
+        extra: Further launch arguments.
+    """
+
+    task: str
+    sim: bool = True
+    robot: str = "sim_panda"
+    pace: str = "lockstep"
+    backend: str = "pocket"
+    model_dir: str = ""
+    method: str = "none"
+    n_candidates: int = 1
+    execution: str = "sync"
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """Arguments of whetstone.launch.xml."""
+        arguments = {
+            "task": self.task,
+            "sim": str(self.sim).lower(),
+            "robot": self.robot,
+            "pace": self.pace,
+            "backend": self.backend,
+            "method": self.method,
+            "n_candidates": str(self.n_candidates),
+            "execution": self.execution,
+        }
+        if self.model_dir:
+            arguments["model_dir"] = str(Path(self.model_dir).resolve())
+        return {**arguments, **dict(self.extra)}
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Nodes that must work before an episode can run."""
+        own = ("arm_node", "episode_node", *POLICY_NODES)
+        return ("sim_node", *own) if self.sim else own
+
+    def check(self) -> StackOptions:
+        """Refuse what cannot work before anything is started.
+
+        Raises:
+            UserError: With the choices.
+        """
+        if self.task not in task_names():
+            raise UserError(f"there is no task {self.task!r}\n\nChoose from: {', '.join(task_names())}")
+        if not self.sim and self.pace == Pace.LOCKSTEP.value:
+            raise UserError("a real arm does not wait: lockstep is for the simulator\n\nUse --pace realtime.")
+        return self
+
+
+def task_names() -> list[str]:
+    """Stems of the installed task files."""
+    return sorted(path.stem for path in (share() / "config" / "tasks").glob("*.yaml"))
+
+
+def task_max_steps(task: str) -> int:
+    """Ticks of an episode by the task file."""
+    path = share() / "config" / "tasks" / f"{task}.yaml"
+    parameters = yaml.safe_load(path.read_text(encoding="utf-8"))["/**/episode_node"]["ros__parameters"]
+    return int(parameters["max_steps"])

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables and progress bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from vla_interfaces.action import RunEpisodes
+
+from robot_bringup.core.report import Evaluation
+
+console = Console()
+
+
+class EpisodeBar:
+    """Progress bar over episodes, fed with an action's feedback."""
+
+    def __init__(self, progress: Progress, label: str, total: int) -> None:
+        """Add a bar of `total` episodes."""
+        self._progress = progress
+        self._task = progress.add_task(label, total=total, note="")
+
+    def note(self, text: str) -> None:
+        """Say what is waited for."""
+        self._progress.update(self._task, note=text)
+
+    def feedback(self, feedback: RunEpisodes.Feedback) -> None:
+        """Show an action's feedback."""
+        done = feedback.episode if feedback.phase == "judging" else feedback.episode - 1
+        note = f"{feedback.successes} succeeded · {feedback.phase} · step {feedback.step}"
+        self._progress.update(self._task, completed=done, note=note)
+
+    def finish(self, evaluation: Evaluation) -> None:
+        """Show the end."""
+        self._progress.update(self._task, completed=len(evaluation.rows), note=str(evaluation.rate))
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Progress bars of one command."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        yield bars
+
+
+def results_table(evaluations: Sequence[Evaluation], controls: Sequence[Evaluation] = ()) -> Table:
+    """One line per task, with the control run beside it where there is one."""
+    table = Table(title="Success with the true instruction" if controls else None)
+    table.add_column("task")
+    for name in ("success", "rate", "95 % interval", "mean time to success", "× real time"):
+        table.add_column(name, justify="right")
+    by_task = {control.task: control for control in controls}
+    if controls:
+        table.add_column("success with other words", justify="right")
+    for evaluation in evaluations:
+        rate, time_s = evaluation.rate, evaluation.mean_time_to_success_s
+        cells = [
+            evaluation.task,
+            f"{rate.successes}/{rate.episodes}",
+            f"{100 * rate.rate:.0f} %",
+            f"{100 * rate.low:.0f} to {100 * rate.high:.0f} %",
+            "-" if time_s is None else f"{time_s:.1f} s",
+            f"{evaluation.times_real_time:.1f}",
+        ]
+        if controls:
+            control = by_task.get(evaluation.task)
+            cells.append("-" if control is None else f"{control.rate.successes}/{control.rate.episodes}")
+        table.add_row(*cells)
+    return table

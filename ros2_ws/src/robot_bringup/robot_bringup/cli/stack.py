@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stack as a child process: started through the launch runner, stopped in order, never orphaned."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from ament_index_python.packages import get_package_share_directory
+
+from robot_bringup.cli.domain import DomainLock
+from robot_bringup.cli.errors import UserError
+
+# SIGINT lets every node hold and flush; the runner escalates by itself before this.
+_GRACE_S = 20.0
+_TAIL_LINES = 25
+_PR_SET_PDEATHSIG = 1
+
+
+def share() -> Path:
+    """Share directory of this package."""
+    return Path(get_package_share_directory("robot_bringup"))
+
+
+def own_environment(domain_id: int | None) -> dict[str, str]:
+    """Environment of the stack and of ourselves; what the user has set stays."""
+    env = dict(os.environ)
+    if domain_id is not None:
+        env["ROS_DOMAIN_ID"] = str(domain_id)
+    env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    env.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(share() / "config" / "fastdds.xml"))
+    env.setdefault("OMP_NUM_THREADS", "1")
+    # Output of the children goes to a file; without this it comes in blocks, too late to explain a failure.
+    env["PYTHONUNBUFFERED"] = "1"
+    return env
+
+
+def launch_command(launch_file: str, arguments: Mapping[str, str]) -> list[str]:
+    """Command line that runs a launch file of ours."""
+    path = share() / "launch" / launch_file
+    if not path.is_file():
+        raise UserError(f"no launch file {path}\n\nBuild the workspace first: make setup")
+    words = [f"{name}:={value}" for name, value in arguments.items()]
+    return [sys.executable, "-m", "robot_bringup.launch_runner", str(path), *words]
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with_parent() -> None:
+    # Runs in the child before exec: when we are killed, the runner is told to stop everything.
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Stack:
+    """Context manager around one run of a launch file in a ROS domain of its own."""
+
+    def __init__(self, arguments: Mapping[str, str], log: Path, launch_file: str = "whetstone.launch.xml") -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            arguments: Of the launch file.
+            log: File for the output of all nodes.
+            launch_file: Name of the launch file.
+        """
+        self.log = log
+        self._command = launch_command(launch_file, arguments)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._domain: DomainLock | None = None
+
+    def __enter__(self) -> Stack:
+        """Start it, and move this process into its domain."""
+        self._domain = DomainLock()
+        env = own_environment(self._domain.domain_id)
+        os.environ.update(env)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as sink:
+            self._process = subprocess.Popen(  # noqa: S603 - our own launch runner
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it and wait until nothing of it is left."""
+        if self._process is not None:
+            self._stop(self._process)
+        if self._domain is not None:
+            self._domain.release()
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        # A second Ctrl-C must not leave orphans behind.
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+            signal.signal(signal.SIGINT, previous)
+
+    def check(self) -> None:
+        """Complain when the stack has ended by itself.
+
+        Raises:
+            UserError: It has; the text ends with its last words.
+        """
+        code = self._process.poll() if self._process is not None else None
+        if code is not None:
+            raise UserError(f"the stack ended with exit code {code}; its last words ({self.log}):\n\n{self.tail()}")
+
+    def tail(self) -> str:
+        """Last lines of the output."""
+        if not self.log.exists():
+            return ""
+        with self.log.open(encoding="utf-8", errors="replace") as file:
+            return "".join(deque(file, _TAIL_LINES))
