@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From launch file to processes: what is understood, and what is refused by name and line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robot_bringup.launch_runner.document import LaunchError
+from robot_bringup.launch_runner.plan import Planner, Process
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package `demo` with one executable and one parameter file."""
+    prefix = tmp_path / "prefix"
+    executable = prefix / "lib" / "demo" / "talker"
+    executable.parent.mkdir(parents=True)
+    executable.write_text("#!/bin/sh\n")
+    executable.chmod(0o755)
+    (prefix / "share" / "demo").mkdir(parents=True)
+    (prefix / "share" / "demo" / "some.yaml").write_text("/**: {ros__parameters: {rate: 5}}\n")
+    marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / "demo"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(prefix))
+    return prefix
+
+
+def plan(tmp_path: Path, body: str, environment=None, **arguments: str) -> list[Process]:
+    file = tmp_path / "test.launch.xml"
+    file.write_text(f"<launch>\n{body}\n</launch>\n")
+    return Planner(tmp_path, environment or {}).plan(file, arguments)
+
+
+def commands(processes: list[Process]) -> list[str]:
+    return [" ".join(process.argv) for process in processes]
+
+
+def test_when_an_argument_is_given_expect_it_in_place_of_its_default(tmp_path):
+    body = '<arg name="word" default="hello"/><executable cmd="echo $(var word) world"/>'
+    assert commands(plan(tmp_path, body)) == ["echo hello world"]
+    assert commands(plan(tmp_path, body, word="bye")) == ["echo bye world"]
+
+
+def test_when_an_argument_without_default_is_missing_expect_its_name_and_line(tmp_path):
+    with pytest.raises(LaunchError, match=r"test.launch.xml:2: <arg> 'word' needs a value"):
+        plan(tmp_path, '<arg name="word"/>')
+
+
+def test_when_an_unknown_argument_is_given_expect_the_known_ones_named(tmp_path):
+    with pytest.raises(LaunchError, match="no argument 'wrod'; it has word"):
+        plan(tmp_path, '<arg name="word" default=""/>', wrod="x")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("<executable cmd='a'/>\n<timer period='1'/>", r":3: <timer> inside <launch> is not known"),
+        ("<node pkg='demo' exec='talker' machine='x'/>", r":2: <node> has the attribute 'machine'"),
+        ("<group>\n<arg name='x' default='1'/></group>", r":3: <arg> inside <group>"),
+        ("<executable cmd='$(anon x)'/>", r":2: <executable> uses \$\(anon ...\)"),
+        ("<executable cmd='$(var nothing)'/>", "which is not set"),
+        ("<executable cmd='$(var open'/>", "never closed"),
+        ("<executable cmd='a' if='maybe'/>", "neither true nor false"),
+        ("<executable cmd='a' on_exit='restart'/>", "only 'shutdown' is known"),
+        ("<node pkg='nowhere' exec='talker'/>", "'nowhere', which is not installed"),
+        ("<node pkg='demo' exec='listener'/>", "'listener', which package 'demo' does not have"),
+        ("<node pkg='demo' exec='talker'><param from='/none.yaml'/></node>", "/none.yaml, which is not a file"),
+        ("<executable cmd='a' if='$(eval \"open(1)\")'/>", "only literals, comparisons"),
+        ("<include file='/none.launch.xml'/>", "/none.launch.xml"),
+        ("<executable", "not well-formed"),
+    ],
+)
+def test_when_the_file_has_something_else_expect_it_refused_by_name_and_line(tmp_path, package, body, words):
+    with pytest.raises(LaunchError, match=words):
+        plan(tmp_path, body)
+
+
+def test_when_a_condition_is_false_expect_the_action_and_its_children_left_out(tmp_path):
+    body = """<arg name="sim" default="true"/>
+    <executable cmd="sim" if="$(var sim)"/> <executable cmd="real" unless="$(var sim)"/>
+    <group if="$(eval '\\'$(var sim)\\' == \\'false\\'')"><executable cmd="never"/></group>"""
+    body = body.replace("\\'", "&quot;")
+    assert commands(plan(tmp_path, body)) == ["sim"]
+    assert commands(plan(tmp_path, body, sim="false")) == ["real", "never"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("&quot;a&quot; == &quot;a&quot;", True),
+        ("1 &lt; 2 and not 3 &lt; 2", True),
+        ("False or &quot;a&quot; != &quot;a&quot;", False),
+    ],
+)
+def test_when_eval_is_boolean_expect_its_value(tmp_path, expression, expected):
+    processes = plan(tmp_path, f'<executable cmd="x" if="$(eval \'{expression}\')"/>')
+    assert bool(processes) is expected
+
+
+def test_when_a_group_is_scoped_expect_its_variables_and_environment_to_end_with_it(tmp_path):
+    body = """<let name="a" value="1"/><set_env name="E" value="out"/>
+    <group><let name="a" value="2"/><set_env name="E" value="in"/><executable cmd="x $(var a) $(env E)"/></group>
+    <executable cmd="x $(var a) $(env E)"/>"""
+    processes = plan(tmp_path, body)
+    assert commands(processes) == ["x 2 in", "x 1 out"]
+    assert [p.environment["E"] for p in processes] == ["in", "out"]
+
+
+def test_when_an_environment_variable_is_missing_expect_the_default(tmp_path):
+    body = '<executable cmd="x $(env THREADS 1) $(env HOME)"/>'
+    assert commands(plan(tmp_path, body, environment={"HOME": "/h"})) == ["x 1 /h"]
+
+
+def test_when_a_file_is_included_expect_its_processes_with_the_arguments_given(tmp_path):
+    (tmp_path / "part.launch.xml").write_text(
+        '<launch><arg name="word" default="x"/><executable cmd="echo $(var word) $(dirname)"/></launch>'
+    )
+    body = '<include file="$(dirname)/part.launch.xml"><arg name="word" value="y"/></include>'
+    assert commands(plan(tmp_path, body)) == [f"echo y {tmp_path}"]
+
+
+def test_when_a_node_has_parameters_and_remaps_expect_ros_arguments(tmp_path, package):
+    body = """<node pkg="demo" exec="talker" name="t" namespace="left" args="--loud">
+      <param from="$(find-pkg-share demo)/some.yaml"/><param name="rate" value="7"/>
+      <param name="path" value=""/><param name="code" value="007" type="str"/>
+      <remap from="chatter" to="talk"/><env name="X" value="1"/></node>"""
+    (process,) = plan(tmp_path, body)
+    assert process.argv[:7] == (
+        str(package / "lib/demo/talker"), "--loud", "--ros-args", "-r", "__node:=t", "-r", "__ns:=/left",
+    )  # fmt: skip
+    assert process.argv[-2:] == ("-r", "chatter:=talk")
+    files = [Path(word) for word in process.argv if word.endswith(".yaml")]
+    values = [yaml.safe_load(file.read_text())["/**"]["ros__parameters"] for file in files]
+    assert values == [{"rate": 5}, {"rate": 7}, {"path": ""}, {"code": "007"}]
+    assert process.environment["X"] == "1"
+    assert process.name == "t-1"
+
+
+def test_when_a_process_respawns_or_ends_all_expect_it_planned_so(tmp_path):
+    body = """<executable cmd="x" respawn="true" respawn_delay="0.5" output="screen"/>
+    <executable cmd="y" on_exit="shutdown"/>"""
+    first, second = plan(tmp_path, body)
+    assert (first.respawn, first.respawn_delay_s, first.output, first.ends_all) == (True, 0.5, "screen", False)
+    assert (second.respawn, second.ends_all) == (False, True)
+
+
+def test_when_our_own_launch_files_are_planned_expect_the_whole_ring():
+    launch = Path(__file__).resolve().parents[3] / "launch"
+    pytest.importorskip("rclpy")
+    from ament_index_python.packages import PackageNotFoundError
+
+    for file in sorted(launch.glob("*.launch.xml")):
+        try:
+            planned = Planner(Path("/tmp"), {}).plan(file, {})
+        except PackageNotFoundError:
+            pytest.skip("the workspace is not built")
+        assert planned, file

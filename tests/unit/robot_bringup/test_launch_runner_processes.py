@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real small processes: their lines, their respawn, and that none of them outlives the launch."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DEADLINE_S = 30.0
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); {} print('up', flush=True); time.sleep(99)"
+)
+
+
+class Runner:
+    """The launch runner on a file, with its lines collected."""
+
+    def __init__(self, folder: Path, body: str):
+        file = folder / "test.launch.xml"
+        file.write_text(f"<launch>{body}</launch>")
+        environment = {**os.environ, "ROS_LOG_DIR": str(folder / "log"), "PYTHONUNBUFFERED": "1"}
+        argv = [sys.executable, "-m", "robot_bringup.launch_runner", str(file)]
+        self.process = subprocess.Popen(
+            argv, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        self.lines: list[str] = []
+        self.log = folder / "log"
+
+    def read_until(self, text: str) -> str:
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            line = self.process.stdout.readline()
+            if not line:
+                break
+            self.lines.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"no {text!r} in:\n{''.join(self.lines)}")
+
+    def end(self) -> int:
+        rest, _ = self.process.communicate(timeout=DEADLINE_S)
+        self.lines += rest.splitlines(keepends=True)
+        return self.process.returncode
+
+    @property
+    def text(self) -> str:
+        return "".join(self.lines)
+
+
+@pytest.fixture
+def launch(tmp_path):
+    runners = []
+
+    def start(body: str) -> Runner:
+        runners.append(Runner(tmp_path, body))
+        return runners[-1]
+
+    yield start
+    for runner in runners:
+        if runner.process.poll() is None:
+            runner.process.send_signal(signal.SIGTERM)
+            runner.process.communicate(timeout=DEADLINE_S)
+
+
+def python(code: str, attributes: str = 'output="screen"') -> str:
+    return f'<executable cmd="{sys.executable} -c &quot;{code}&quot;" name="p" {attributes}/>'
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_when_all_processes_end_expect_exit_0_and_their_lines_with_their_names(launch):
+    runner = launch(python("print(40 + 2)"))
+    assert runner.end() == 0
+    assert "[p-1] 42\n" in runner.text
+    assert "[p-1] process has finished cleanly" in runner.text
+
+
+def test_when_a_process_dies_expect_its_exit_code_said_and_the_others_left_alone(launch):
+    runner = launch(python("raise SystemExit(3)") + python("import time; time.sleep(1); print('still here')"))
+    assert runner.end() == 0
+    assert "[p-1] process has died, exit code 3" in runner.text
+    assert "[p-2] still here" in runner.text
+
+
+def test_when_output_is_log_expect_the_lines_in_a_file_only(launch):
+    runner = launch(python("print('quiet')", ""))
+    assert runner.end() == 0
+    assert "quiet" not in runner.text
+    assert [f.read_text() for f in runner.log.rglob("p-1.log")] == ["quiet\n"]
+
+
+def test_when_interrupted_expect_every_process_interrupted_and_exit_0(launch):
+    loop = "import time; print('up', flush=True); time.sleep(99)"
+    runner = launch(python(loop) + python(loop))
+    runner.read_until("] up")
+    runner.read_until("] up")
+    runner.process.send_signal(signal.SIGINT)
+    assert runner.end() == 0
+    assert runner.text.count("sending SIGINT") == 2
+    assert "SIGTERM" not in runner.text
+
+
+@pytest.mark.parametrize(
+    ("also_deaf", "last"),
+    [("", "SIGTERM"), ("signal.signal(signal.SIGTERM, signal.SIG_IGN);", "SIGKILL")],
+)
+def test_when_a_process_is_deaf_expect_the_next_signal(launch, also_deaf, last):
+    timeouts = 'output="screen" sigterm_timeout="0.3" sigkill_timeout="0.3"'
+    runner = launch(python(STUBBORN.format(also_deaf), timeouts))
+    runner.read_until("] up")
+    runner.process.send_signal(signal.SIGINT)
+    assert runner.end() == 0
+    assert f"sending {last}" in runner.text
+
+
+def test_when_interrupted_twice_expect_the_order_kept(launch):
+    code = (
+        "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: "
+        "(time.sleep(1), print('tidied', flush=True), sys.exit(0))); print('up', flush=True); time.sleep(99)"
+    )
+    runner = launch(python(code))
+    runner.read_until("] up")
+    runner.process.send_signal(signal.SIGINT)
+    runner.read_until("sending SIGINT")
+    runner.process.send_signal(signal.SIGINT)
+    assert runner.end() == 0
+    assert "already ending" in runner.text
+    assert "[p-1] tidied" in runner.text
+
+
+def test_when_a_respawning_process_is_killed_expect_a_new_one(launch):
+    code = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(99)"
+    runner = launch(python(code, 'output="screen" respawn="true" respawn_delay="0.1"'))
+    first = int(runner.read_until("] pid").split()[-1])
+    os.kill(first, signal.SIGKILL)
+    second = int(runner.read_until("] pid").split()[-1])
+    assert second != first
+    runner.process.send_signal(signal.SIGINT)
+    assert runner.end() == 0
+    assert is_gone(second)
+
+
+def test_when_a_process_ends_all_expect_the_others_ended(launch):
+    waits = python("import time; print('up', flush=True); time.sleep(99)")
+    runner = launch(waits + python("import time; time.sleep(1)", 'on_exit="shutdown"'))
+    assert runner.end() == 0
+    assert "so everything ends" in runner.text
+
+
+def test_when_a_process_leaves_a_child_behind_expect_it_gone_too(launch):
+    code = (
+        "import subprocess, sys; c = subprocess.Popen(['sleep', '99']); print('child', c.pid, flush=True); sys.exit(0)"
+    )
+    runner = launch(python(code))
+    child = int(runner.read_until("] child").split()[-1])
+    assert runner.end() == 0
+    deadline = time.monotonic() + DEADLINE_S
+    while not is_gone(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert is_gone(child)
+
+
+def test_when_a_command_does_not_exist_expect_it_said(launch):
+    runner = launch('<executable cmd="/nowhere/at/all"/>')
+    assert runner.end() == 0
+    assert "could not be started" in runner.text
+
+
+def test_when_the_file_is_refused_expect_exit_1_and_nothing_started(tmp_path):
+    file = tmp_path / "bad.launch.xml"
+    file.write_text("<launch>\n<timer/></launch>")
+    argv = [sys.executable, "-m", "robot_bringup.launch_runner", str(file)]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert result.returncode == 1
+    assert f"{file}:2: <timer>" in result.stderr
