@@ -30,7 +30,7 @@ class FakePolicy(FakeNode):
 
     Parameters: `delays_s` table of delays, used in turn; `amplitude_rad`, `period_s` of the motion; `silent`;
     `execute_steps`; `valid_for_s`; `claim` name under which the chunks are published;
-    `joint_names` of the contract.
+    `joint_names` and `horizon` of the contract.
     """
 
     def __init__(self) -> None:
@@ -46,13 +46,14 @@ class FakePolicy(FakeNode):
                 "valid_for_s": 1.0,
                 "claim": "",
                 "joint_names": JOINTS,
+                "horizon": HORIZON,
             },
         )
         self._positions: dict[str, float] = {}
         self._home: list[float] = []
         self._answers = 0
         self._pending: list[tuple[float, ActionChunk]] = []
-        self._contract = make_contract(list(self.told["joint_names"]))
+        self._contract = make_contract(list(self.told["joint_names"]), self.told["horizon"])
         self._hash = self._contract.hash()
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", qos.RING)
         self._contracts = self.create_publisher(PolicyContract, "policy_contract", qos.LATCHED)
@@ -84,6 +85,7 @@ class FakePolicy(FakeNode):
         reference = [self._positions[name] for name in JOINTS[:-1]]
         self._home = self._home or list(reference)
         start_s = to_ns(self._stamp) / 1e9
+        horizon = self.told["horizon"]
         chunk = ActionChunk(
             source=self.told["claim"] or self.get_fully_qualified_name(),
             source_epoch=self.epoch_ns,
@@ -92,10 +94,10 @@ class FakePolicy(FakeNode):
             action_names=list(self._contract.action_names),
             reference=reference,
             dt_s=DT_S,
-            horizon=HORIZON,
+            horizon=horizon,
             action_dim=len(JOINTS),
-            actions=[value for step in range(HORIZON) for value in self._row(start_s + step * DT_S, reference)],
-            execute_steps=int(self.told["execute_steps"]),
+            actions=[value for step in range(horizon) for value in self._row(start_s + step * DT_S, reference)],
+            execute_steps=min(int(self.told["execute_steps"]), horizon),
             valid_for_s=float(self.told["valid_for_s"]),
             candidate=0,
             value=math.nan,
@@ -110,7 +112,7 @@ class FakePolicy(FakeNode):
         return [home + wave - now for home, wave, now in zip(self._home, waves, reference, strict=True)] + [1.0]
 
 
-def make_contract(joint_names: list[str]) -> Contract:
+def make_contract(joint_names: list[str], horizon: int) -> Contract:
     """Joint targets for a policy that looks at nothing."""
     return Contract(
         action_space="joint",
@@ -121,7 +123,7 @@ def make_contract(joint_names: list[str]) -> Contract:
         cameras=("none",),
         image_height=1,
         image_width=1,
-        horizon=HORIZON,
+        horizon=horizon,
         feature_dim=1,
         dt_s=DT_S,
         joint_names=tuple(joint_names),

@@ -44,6 +44,7 @@ def write_robot(folder: Path) -> str:
     """Robot file of the tests; returns its path."""
     share = Path(get_package_share_directory("robot_bringup"))
     robot = yaml.safe_load((share / "config" / "robots" / "sim_panda.yaml").read_text(encoding="utf-8"))
+    robot["urdf"] = str(share / "description" / robot["urdf"])
     robot["limits"] |= {
         "velocity_rad_s": [_VELOCITY_RAD_S] * 7,
         "acceleration_rad_s2": [ACCELERATION_RAD_S2] * 7,

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.armlog import HOLD, Command, after, moved, step_size
+from harness.armlog import HOLD, POLICY, Command, after, moved, step_size
 
 _NS = 1e9
 # Continuous integration shares its cores; the promise itself is judged without the allowance in the nightly figures.
@@ -125,7 +125,7 @@ def judge_identity(log: Sequence[Command]) -> Verdict:
     problems = []
     newest: tuple[int, int, int, int] | None = None
     for command in log:
-        if command.source == HOLD or command.request_id < 0:
+        if command.source != POLICY or command.request_id < 0:
             continue
         key = (command.epoch, command.episode, command.request_id, command.step)
         if newest is not None and key < newest:

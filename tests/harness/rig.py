@@ -13,11 +13,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from vla_interfaces.msg import NodeStatus
-from whetstone_common.core.reason import Reason, State
-from whetstone_common.nodes import qos
 
 from harness.domains import DomainLock
 from harness.until import NotReachedError
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes import qos
 
 # Discovery must not leave the machine; read when the first context starts.
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

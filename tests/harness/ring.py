@@ -8,10 +8,11 @@ from array import array
 from typing import Any
 
 import numpy as np
-from harness.rig import Rig
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from vla_interfaces.msg import Observation, PolicyContract, Request, Stamp
+
+from harness.rig import Rig
 from vla_policy.core.backends.fake import fake_spec
 from vla_policy.core.serving import contract_of
 from whetstone_common.core.contract import Contract

@@ -11,7 +11,7 @@ from typing import Any
 import rclpy
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -41,21 +41,21 @@ class Watcher:
         self._clients: dict[str, Any] = {}
         self._publishers: dict[str, Any] = {}
         self.node.create_subscription(NodeStatus, "node_status", self._on_status, LATCHED)
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="watcher", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Leave the domain."""
-        self._context.try_shutdown()
+        self._closing.set()
         self._thread.join(timeout=5.0)
         self._executor.shutdown()
         self.node.destroy_node()
+        self._context.try_shutdown()
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
+        while not self._closing.is_set():
+            self._executor.spin_once(timeout_sec=0.1)
 
     def _on_status(self, msg: NodeStatus) -> None:
         self.statuses.append(to_status(msg, time.monotonic_ns()))

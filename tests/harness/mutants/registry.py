@@ -121,7 +121,11 @@ def stamps_are_believed() -> None:
 
 def age_is_ignored() -> None:
     """The last part of a silent stream is used for ever."""
-    replace(f"{_VLA}.synchroniser:Synchroniser._judge", lambda *_args: None)
+
+    def judge(self: Any, name: str, part: Any, *rest: Any) -> Any:
+        return original(self, name, part, *rest) if part is None else None
+
+    original = replace(f"{_VLA}.synchroniser:Synchroniser._judge", judge)
     replace(f"{_VLA}.synchroniser:Synchroniser._aged", lambda *_args: None)
 
 

@@ -26,9 +26,9 @@ _HARMED_AT = 2
 def not_finite(world: World, seed: int, mutation: str) -> Verdict:
     """Row 19: one bad element anywhere refuses the whole chunk; nothing of it is played."""
     faults = {
-        "NaN": Fault("nan", field="actions", after=_HARMED_AT, count=1),
-        "infinite": Fault("inf", field="actions", after=_HARMED_AT, count=1),
-        "1e38": Fault("set", field="actions", index=3 + seed % 50, value="1e38", after=_HARMED_AT, count=1),
+        "NaN": Fault("nan", field="actions", after=_HARMED_AT),
+        "infinite": Fault("inf", field="actions", after=_HARMED_AT),
+        "1e38": Fault("set", field="actions", index=3 + seed % 50, value="1e38", after=_HARMED_AT),
     }
     cell = arm_cell(world, mutation=mutation, relay=[], seed=seed)
     cell.arm()
@@ -91,9 +91,9 @@ def too_far(world: World, seed: int, mutation: str) -> Verdict:
     cell = arm_cell(world, mutation=mutation, relay=[], seed=seed)
     cell.arm()
     verdicts = []
-    for value, after in (("0.5", _HARMED_AT), ("-3.0", _HARMED_AT), ("1.0", 0)):
+    for value, index, after in (("0.5", 8, _HARMED_AT), ("-3.0", 8, _HARMED_AT), ("1.0", 0, 0)):
         cell.world.watcher.tell(
-            _RELAY, faults=dump_faults([Fault("set", field="actions", index=8, value=value, after=after)])
+            _RELAY, faults=dump_faults([Fault("set", field="actions", index=index, value=value, after=after)])
         )
         cell.resume()
         started_ns = now_ns()
@@ -156,15 +156,16 @@ def disorder_async(world: World, seed: int, mutation: str) -> Verdict:
 
 def underrun(world: World, seed: int, mutation: str) -> Verdict:
     """Row 23: inference of half a chunk, one, three, and a stall of 2 s; every gap is a ramp that says UNDERRUN."""
-    delays = [0.05, 0.05, 0.15, 0.3, 0.9, 0.05, 2.0, 0.05]
+    delays = [0.05, 0.05, 0.2, 0.4, 1.2, 0.05, 2.0, 0.05]
     rotated = delays[seed % 4 :] + delays[: seed % 4]
-    cell = arm_cell(world, mutation=mutation, policy={"delays_s": rotated}, arm={"chunk_timeout_s": 4.0})
+    policy = {"delays_s": rotated, "horizon": 8, "valid_for_s": 5.0}
+    cell = arm_cell(world, mutation=mutation, policy=policy, arm={"chunk_timeout_s": 4.0})
     cell.arm()
     cell.resume()
     started_ns = now_ns()
     until(lambda: chunks_played(cell) > len(delays), 25.0, "all chunks of the table play")
     return (
-        judge_reason(statuses(cell), "arm_node", "UNDERRUN", started_ns, within_s=10.0, counter="underrun")
+        judge_reason(statuses(cell), "arm_node", "UNDERRUN", started_ns, within_s=10.0, counter="underruns")
         + always(cell)
         + smooth(cell)
         + check(

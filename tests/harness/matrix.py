@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows in words, and which tests stand for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_PROCESS = "tests/process/test_rows.py"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault.
+
+    Attributes:
+        number: As everywhere in this project.
+        fault: What happens.
+        promise: What the stack does then.
+        tests: Files that try it.
+    """
+
+    number: str
+    fault: str
+    promise: str
+    tests: tuple[str, ...] = (_PROCESS,)
+
+
+ROWS = (
+    Row(
+        "1",
+        "`kill -9` of the policy mid-chunk",
+        "the chunk in hand plays for at most `chunk_open_loop_s`, then a hold ramp; after `chunk_timeout_s` STOPPED with POLICY_LOST; a restart moves nothing",
+    ),
+    Row(
+        "5",
+        "`kill -9` of the simulator",
+        "the arm stops for want of joint states, the episode is aborted with a reason, nothing half is recorded",
+    ),
+    Row(
+        "6",
+        "`kill -9` of one of two cameras, later a restart",
+        "hold within `obs_max_age_s` and the chunk in hand; the reason names the stream; back to READY only",
+    ),
+    Row(
+        "8",
+        "SIGSTOP of policy, arm node, drives in turn, then SIGCONT",
+        "as a kill, within the same time; what is stale on waking is discarded",
+    ),
+    Row(
+        "9",
+        "an exception in any callback or thread",
+        "caught at the border of the node: safe action, ERROR, a counter, one traceback",
+    ),
+    Row(
+        "10",
+        "SIGINT or SIGTERM, and a second signal at once",
+        "held by a ramp first, everything flushed, exit code 0 within 10 s; the second signal does not cut it short",
+    ),
+    Row(
+        "13",
+        "stamps 1 s old, 1 h ahead, zero",
+        "refused, counted, no inference; hold after the chunk in hand",
+    ),
+    Row(
+        "14",
+        "a source that repeats itself under fresh stamps",
+        "noticed after 5 images, or 0.5 s of joints under a moving command; hold",
+    ),
+    Row(
+        "15",
+        "30, 70, 100 % of the frames lost, a burst, one camera 200 ms behind",
+        "judged by age and skew, never by count; parts of two moments are never put together",
+    ),
+    Row(
+        "16",
+        "images of wrong encoding, size, step or length",
+        "refused by their header before a pixel is touched; no crash, no leap of memory",
+    ),
+    Row(
+        "17",
+        "joint states with NaN, holes, extra joints, another order",
+        "mapped by name; incomplete or not finite is refused",
+    ),
+    Row(
+        "18",
+        "simulated clock stops, jumps ahead, jumps back, runs fast and slow",
+        "watchdogs run on the steady clock; a jump back ends the episode with CLOCK_JUMP",
+        (_PROCESS, "tests/unit/harness/test_static_time.py"),
+    ),
+    Row(
+        "19",
+        "NaN, Inf, 1e38 in one element of a chunk",
+        "the whole chunk is refused; nothing is clamped to something from NaN",
+    ),
+    Row(
+        "20",
+        "steps that are too big, out of range, or first after a reset",
+        "a small excess is clamped and counted, a large one refused; limits hold for what is sent",
+    ),
+    Row(
+        "21",
+        "a policy with other joints, dimensions or normalisation",
+        "refused before arming, and per message; the refusal names the field",
+    ),
+    Row(
+        "22",
+        "chunks doubled, late, swapped, of an older episode or epoch",
+        "only the answer to the last request plays, once; late steps are skipped, never squeezed",
+    ),
+    Row(
+        "23",
+        "inference of 0.5, 1 and 3 chunks, and a stall of 2 s",
+        "no gap below one chunk; above it a ramp and UNDERRUN, and a fresh start afterwards",
+    ),
+    Row("25", "a second node that sends valid chunks", "refused and reported by name; the first goes on"),
+    Row(
+        "43",
+        "moved by 0.3 rad while stopped; paused while lagging",
+        "after a reset the target is where the arm is now; a pause never steps back",
+    ),
+    Row(
+        "44",
+        "emergency stop: idle, mid-chunk, during inference, under a flood of chunks, twice",
+        "latched; at most 50 ms to the last motion command; only release and reset lead back",
+    ),
+    Row(
+        "45",
+        "a person takes over during an inference",
+        "wins within a period; the chunk under way is dropped; on release the policy starts from a fresh observation",
+    ),
+    Row(
+        "46",
+        "teleoperation killed, hung, or with a stuck axis while engaged",
+        "hold with TAKEOVER_LOST; the policy does not take over",
+    ),
+    Row(
+        "47",
+        "parameters out of range, NaN, of another type, unknown, or changed while armed",
+        "refused with name, value and range; as a set or not at all",
+    ),
+)
