@@ -41,6 +41,18 @@ def test_when_an_episode_is_drawn_expect_words_that_name_one_object_and_one_goal
         assert layout.instruction == task.phrase.format(object=object_colour, goal=goal_colour)
 
 
+def test_when_other_words_are_drawn_expect_them_to_name_another_pair_of_the_same_scene(task: Task) -> None:
+    for seed in range(50):
+        layout = task.draw(np.random.default_rng(seed))
+        pairs = {
+            task.phrase.format(object=layout.colours[thing], goal=layout.colours[goal])
+            for thing in task.objects
+            for goal in task.goals
+            if thing != layout.object_name and goal not in (layout.goal_name, thing)
+        }
+        assert layout.other_instruction in pairs - {layout.instruction}
+
+
 def state(error: tuple[float, float, float], **changes: float | bool) -> PairState:
     """A pair at rest with this error."""
     values = {"tilt_rad": 0.0, "speed_m_s": 0.0, "touched": False} | changes
