@@ -91,15 +91,16 @@ class EpisodeNode(WhetstoneNode):
         self._instruction = self.create_publisher(String, "instruction", qos.LATCHED)
         self._events = self.create_publisher(EpisodeEvent, "episode", qos.RECORD)
         self._rewards = self.create_publisher(Reward, "reward", qos.RECORD)
-        self._inputs = [
-            self.create_subscription(TaskTruth, "/sim/truth", self._on_truth, qos.RECORD),
-            self.create_subscription(Executed, "executed", self._on_executed, qos.RECORD),
-            self.create_subscription(NodeStatus, "node_status", self._on_status, qos.RECORD),
-            self.create_subscription(PolicyContract, "policy_contract", self._on_contract, qos.LATCHED),
-            self.create_subscription(String, "mark", self._on_mark, qos.RING),
-            self.create_subscription(Float32, "success_score", self._on_score, qos.RING),
-        ]
-        self._wake = self.create_steady_timer(_WAKE_PERIOD_S, self._on_wake)
+        for kind, topic, callback, profile in (
+            (TaskTruth, "/sim/truth", self._on_truth, qos.RECORD),
+            (Executed, "executed", self._on_executed, qos.RECORD),
+            (NodeStatus, "node_status", self._on_status, qos.RECORD),
+            (PolicyContract, "policy_contract", self._on_contract, qos.LATCHED),
+            (String, "mark", self._on_mark, qos.RING),
+            (Float32, "success_score", self._on_score, qos.RING),
+        ):
+            self.create_subscription(kind, topic, callback, profile)
+        self.create_steady_timer(_WAKE_PERIOD_S, self._on_wake)
 
     def on_start(self) -> None:
         """Offer the action and the service."""
@@ -122,18 +123,11 @@ class EpisodeNode(WhetstoneNode):
             self.destroy_service(self._service)
 
     def on_teardown(self) -> None:
-        """Drop what `on_setup` made."""
-        for subscription in self.__dict__.pop("_inputs", []):
-            self.destroy_subscription(subscription)
+        """Drop the clients; everything else that was set up goes by itself."""
         for name in ("_arm", "_reset", "_resume", "_pause", "_sim_reset"):
             client = self.__dict__.pop(name, None)
             if client is not None:
                 self.destroy_client(client)
-        for name in ("_instruction", "_events", "_rewards"):
-            if (publisher := self.__dict__.pop(name, None)) is not None:
-                self.destroy_publisher(publisher)
-        if (timer := self.__dict__.pop("_wake", None)) is not None:
-            self.destroy_timer(timer)
 
     def safe_action(self, reason: Reason) -> None:
         """Ask the arm to hold; whoever drives it may not be there any more."""

@@ -97,12 +97,10 @@ class RecorderNode(WhetstoneNode):
                 c.topic for c, topic in zip(self._channels, topics, strict=True) if topic.reading == "latched"
             ),
         )
-        self._inputs = [
+        for topic, channel in zip(topics, self._channels, strict=True):
             self._subscribe(topic, channel.topic, profiles[topic.reading])
-            for topic, channel in zip(topics, self._channels, strict=True)
-        ]
-        self._inputs.append(self.create_subscription(EpisodeEvent, "episode", self._on_episode, qos.RECORD))
-        self._timer = self.create_steady_timer(_CLOSE_PERIOD_S, self._on_tick)
+        self.create_subscription(EpisodeEvent, "episode", self._on_episode, qos.RECORD)
+        self.create_steady_timer(_CLOSE_PERIOD_S, self._on_tick)
 
     def on_start(self) -> None:
         """Ready: episodes begin by themselves."""
@@ -114,11 +112,7 @@ class RecorderNode(WhetstoneNode):
             self._written(self._recorder.close())
 
     def on_teardown(self) -> None:
-        """Drop what `on_setup` made."""
-        for subscription in self.__dict__.pop("_inputs", []):
-            self.destroy_subscription(subscription)
-        if (timer := self.__dict__.pop("_timer", None)) is not None:
-            self.destroy_timer(timer)
+        """Forget the recorder; everything else that was set up goes by itself."""
         self._recorder = None
 
     def safe_action(self, reason: Reason) -> None:
@@ -128,9 +122,9 @@ class RecorderNode(WhetstoneNode):
         definition = complete(topic.type_name, lambda package: Path(get_package_share_directory(package)))
         return Channel(self.resolve_topic_name(topic.name), topic.type_name, definition, _qos_yaml(profile))
 
-    def _subscribe(self, topic: _Topic, name: str, profile: QoSProfile) -> Any:
+    def _subscribe(self, topic: _Topic, name: str, profile: QoSProfile) -> None:
         callback = functools.partial(self._on_message, name)
-        return self.create_subscription(topic.message_class, topic.name, callback, profile, raw=True)
+        self.create_subscription(topic.message_class, topic.name, callback, profile, raw=True)
 
     def _on_message(self, topic: str, data: bytes) -> None:
         if self._recorder is not None:
