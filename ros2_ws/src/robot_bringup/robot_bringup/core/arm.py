@@ -87,9 +87,14 @@ class Arm:
         return state.status, state.reason, state.detail
 
     @property
-    def epoch_episode(self) -> int:
+    def episode(self) -> int:
         """Number of the newest episode."""
         return self._laps.episode
+
+    @property
+    def steps(self) -> int:
+        """Policy steps since the resume."""
+        return self._laps.steps
 
     @property
     def at_rest(self) -> bool:
@@ -110,7 +115,7 @@ class Arm:
         if self._sample is None:
             return f"no joint states on {self._robot.joint_states_topic}"
         if self._joints_silent.expired(now.steady_s):
-            return f"joint states are {self._joints_silent.age_s(now.steady_s):.2f} s old"
+            return f"joint states on {self._robot.joint_states_topic} have ceased"
         return ""
 
     # ---- services ------------------------------------------------------------------------------------------------
@@ -131,6 +136,11 @@ class Arm:
         last = None if self._playback is None else self._playback.drive.motion
         self._playback = Playback(self._robot, self._player, self._contract, self._set, self._laps)
         self._playback.drive.motion = last
+
+    def autoarm(self, now: Now) -> None:
+        """Arm when disarmed and nothing speaks against it."""
+        if self.state.mode is Mode.DISARMED and not self.ready_to_arm(now):
+            self.arm("", now)
 
     def disarm(self, detail: str) -> None:
         """Hold by ramp and refuse motion until armed."""
@@ -176,18 +186,14 @@ class Arm:
         known = self._sample is not None and 0 < not_before_ns <= self._sample.stamp_ns
         return self._lockstep(now) if self._set.lockstep and known else Outputs()
 
-    def pause(self, reason: Reason = Reason.NONE, detail: str = "") -> int:
+    def pause(self, reason: Reason = Reason.NONE, detail: str = "") -> None:
         """Hold by ramp, empty the queue, READY.
-
-        Returns:
-            Policy steps since the resume.
 
         Raises:
             Refused: STOPPED or DISARMED.
         """
         self.state = self.state.pause(reason, detail)
         self._drop()
-        return self._laps.steps
 
     # ---- events ----------------------------------------------------------------------------------------------------
 
@@ -232,9 +238,9 @@ class Arm:
         if self._frozen.update(clock_s, motion.position, sample.positions):
             self.stop(Reason.FROZEN_SOURCE, f"{self._robot.joint_states_topic} does not change under motion")
 
-    def on_bad_joints(self, error: ReasonedError) -> None:
-        """A joint state that was refused; silence of good ones is what stops the arm."""
-        self._counters["joint_state_refused"] += 1
+    def refuse_message(self, counter: str, error: ReasonedError) -> None:
+        """Count and show a message that could not be used; the silence of good ones is what stops the arm."""
+        self._counters[counter] += 1
         self._notice.give(error.reason, error.detail)
 
     def on_chunk(self, chunk: Chunk, now: Now) -> Outputs:
@@ -293,6 +299,8 @@ class Arm:
         if not self.state.moving:
             if lost:
                 self._takeover.let_go()
+            if self.state.mode is Mode.DISARMED:
+                self.state = self.state.disarm(self.ready_to_arm(now))
             return
         if back_s and not self._set.lockstep:
             self.stop(Reason.CLOCK_JUMP, f"ROS time went back by {back_s:.3f} s")

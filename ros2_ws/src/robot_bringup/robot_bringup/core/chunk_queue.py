@@ -20,6 +20,9 @@ from whetstone_common.core.stamp import Stamp
 
 Array = npt.NDArray[np.float64]
 
+# Joint states of 50 Hz and more count as fresh although they were measured just before they were asked for.
+_FRESH_TOLERANCE_NS = 25_000_000
+
 
 class Execution(Enum):
     """How chunks follow each other."""
@@ -183,8 +186,9 @@ class ChunkQueue:
             return Offer.FOREIGN
         if age_s < -FUTURE_TOLERANCE_S:
             return Offer.FUTURE
-        late = slot - self._first_slot(chunk, slot, age_s) >= chunk.horizon
-        if late or not age_s <= chunk.valid_for_s or chunk.stamp.observation_ns < self._not_before_ns:
+        late = slot - self._first_slot(chunk, slot, age_s) >= max(1, chunk.horizon)
+        unasked = chunk.stamp.observation_ns < self._not_before_ns - _FRESH_TOLERANCE_NS
+        if late or unasked or not age_s <= chunk.valid_for_s:
             return Offer.STALE
         return Offer.TAKEN
 

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node that moves the arm, and the only one."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+from vla_interfaces.msg import ActionChunk, Executed, PolicyContract, Request, Takeover
+from vla_interfaces.srv import Arm as ArmService
+from vla_interfaces.srv import Disarm, Pause, Reset, Resume
+
+from robot_bringup.core.arm import Arm
+from robot_bringup.core.chunk_queue import Execution
+from robot_bringup.core.outputs import Command, Now, Outputs
+from robot_bringup.core.robot import GripperOutput, Output, Robot, RobotError
+from robot_bringup.core.settings import Settings
+from robot_bringup.core.state_machine import Refused
+from robot_bringup.nodes import convert
+from robot_bringup.nodes.command_log import CommandLog
+from robot_bringup.nodes.control_loop import ControlLoop
+from robot_bringup.nodes.robot_files import find_kinematics, find_robot
+from whetstone_common.core.parameters import ParameterError
+from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import to_contract, to_ns
+from whetstone_common.nodes.main import run
+from whetstone_common.nodes.node import WhetstoneNode
+
+_HOUSEKEEPING_S = 0.05
+_RAMP_DEADLINE_S = 1.0
+# The interpreter hands the lock over this often; its default of 5 ms would be half a control period.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+class ArmNode(WhetstoneNode):
+    """Converts messages, asks the core, publishes what comes out."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """See `WhetstoneNode`."""
+        self._core: Arm | None = None
+        self._robot: Robot | None = None
+        self._loop: ControlLoop | None = None
+        self._log: CommandLog | None = None
+        self._lock = threading.RLock()
+        self._autoarm = False
+        self._sending = False  # outlives `active` by the hold ramp
+        super().__init__("arm_node", package="robot_bringup", **kwargs)
+
+    # ---- lifecycle -------------------------------------------------------------------------------------------------
+
+    def check_parameters(self, values: dict[str, Any]) -> None:
+        """Refuse a robot file with a hole in it, and modes that contradict each other.
+
+        Raises:
+            ParameterError: The set as a whole makes no sense.
+        """
+        try:
+            find_robot(values["robot_file"])
+        except RobotError as error:
+            raise ParameterError(f"robot_file: {error}") from error
+        if values["lockstep_delay_steps"] and (values["pace"], values["execution"]) != ("lockstep", "async"):
+            raise ParameterError("lockstep_delay_steps has a meaning only with pace lockstep and execution async")
+
+    def is_armed(self) -> bool:
+        """Whether the arm may move: then limits and times stay as they are."""
+        return self._core is not None and self._core.state.armed
+
+    def on_setup(self) -> None:
+        """Build the core and the topics."""
+        self._robot = find_robot(self.param("robot_file"))
+        kinematics = find_kinematics(self._robot)
+        self._core = Arm(self._robot, kinematics, self._settings(), self.epoch_ns, self.counters)
+        self._autoarm = self.param("autoarm")
+        if self.param("command_log"):
+            self._log = CommandLog(Path(self.param("command_log")))
+        self._make_publishers(self._robot)
+        self._make_subscriptions(self._robot)
+        self._make_services()
+        self.create_steady_timer(_HOUSEKEEPING_S, self._on_housekeeping)
+
+    def _settings(self) -> Settings:
+        lockstep = self.param("pace") == "lockstep"
+        slow = "lockstep_timeout_s"
+        return Settings(
+            lockstep=lockstep,
+            execution=Execution(self.param("execution")),
+            control_dt_s=1.0 / self.param("command_rate_hz"),
+            execute_steps=self.param("execute_steps"),
+            blend_steps=self.param("blend_steps"),
+            look_stride=self.param("look_stride"),
+            delay_steps=self.param("lockstep_delay_steps"),
+            chunk_timeout_s=self.param("chunk_timeout_s"),
+            chunk_open_loop_s=self.param("chunk_open_loop_s"),
+            joint_timeout_s=self.param(slow if lockstep else "joint_timeout_s"),
+            frozen_joints_s=self.param("frozen_joints_s"),
+            takeover_timeout_s=self.param(slow if lockstep else "takeover_timeout_s"),
+            takeover_stuck_s=self.param("takeover_stuck_s"),
+        )
+
+    def _make_publishers(self, robot: Robot) -> None:
+        forward = robot.output is Output.FORWARD_COMMAND
+        kind = Float64MultiArray if forward else JointTrajectory
+        self._make_command = convert.forward if forward else convert.trajectory
+        topic = "~/dry_run" if self.param("dry_run") else robot.command_topic
+        self._command_publisher = self.create_publisher(kind, topic, qos.COMMAND)
+        own = robot.gripper.output is GripperOutput.OWN_TOPIC
+        topic = "~/dry_run_gripper" if self.param("dry_run") else robot.gripper.topic
+        self._gripper_publisher = self.create_publisher(Float64MultiArray, topic, qos.COMMAND) if own else None
+        self._request_publisher = self.create_publisher(Request, "request", qos.RING)
+        self._executed_publisher = self.create_publisher(Executed, "executed", qos.RECORD)
+
+    def _make_subscriptions(self, robot: Robot) -> None:
+        sensor = qos.SENSOR_IN_RELIABLE if self.param("pace") == "lockstep" else qos.SENSOR_IN
+        self.create_subscription(JointState, robot.joint_states_topic, self._on_joint_state, sensor)
+        self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, qos.RING)
+        self.create_subscription(Takeover, "takeover", self._on_takeover, qos.RING)
+        self.create_subscription(Bool, "estop", self._on_estop, qos.LATCHED)
+        self.create_subscription(PolicyContract, "policy_contract", self._on_contract, qos.LATCHED)
+
+    def _make_services(self) -> None:
+        self.create_service(ArmService, "~/arm", self._on_arm)
+        self.create_service(Disarm, "~/disarm", self._on_disarm)
+        self.create_service(Reset, "~/reset", self._on_reset)
+        self.create_service(Resume, "~/resume", self._on_resume)
+        self.create_service(Pause, "~/pause", self._on_pause)
+
+    def on_start(self) -> None:
+        """Begin to send, once armed and resumed."""
+        self._sending = True
+        if self.param("pace") == "realtime":
+            sys.setswitchinterval(_SWITCH_INTERVAL_S)
+            gc.collect()
+            gc.freeze()  # what lives by now lives on: full collections get short
+            period_s = 1.0 / self.param("command_rate_hz")
+            self._loop = ControlLoop(period_s, self.guarded(self._control), self.param("realtime_priority"))
+            self._loop.start()
+        self._show_status()
+
+    def on_stop(self) -> None:
+        """Let the hold ramp end, then cease to send."""
+        if self._loop is None:
+            self._sending = False
+            return
+        deadline_s = time.monotonic() + _RAMP_DEADLINE_S
+        while self._loop.is_alive and not self._at_rest() and time.monotonic() < deadline_s:
+            self._loop.wait(_HOUSEKEEPING_S / 10.0)
+        self._loop.stop()
+        self._loop, self._sending = None, False
+
+    def on_teardown(self) -> None:
+        """Close the log and forget the arm."""
+        if self._log is not None:
+            self._log.close()
+        self._log = self._core = None
+
+    def safe_action(self, reason: Reason) -> None:
+        """Hold by ramp, and stay until a reset."""
+        with self._lock:
+            if self._core is not None:
+                self._core.stop(reason)
+
+    def _at_rest(self) -> bool:
+        return self._core is None or self._core.at_rest
+
+    # ---- the way through the core ------------------------------------------------------------------------------------
+
+    def _now(self, steady_s: float | None = None) -> Now:
+        return Now(time.monotonic() if steady_s is None else steady_s, self.get_clock().now().nanoseconds)
+
+    def _do(self, event: Callable[[Arm, Now], Outputs | None], steady_s: float | None = None) -> None:
+        """Give the core an event, send what comes out, show the state."""
+        with self._lock:
+            if self._core is None or not self._sending:
+                return
+            out = event(self._core, self._now(steady_s)) or Outputs()
+            if self.param("pace") == "realtime":
+                self._send(out.command)
+            # A record must be out before the command that lets a lockstep world go on.
+            for done in out.executed:
+                self._executed_publisher.publish(convert.from_executed(done))
+            for request in out.requests:
+                self._request_publisher.publish(convert.from_request(request))
+            if self.param("pace") == "lockstep":
+                self._send(out.command)
+        self._show_status()
+
+    def _send(self, command: Command | None) -> None:
+        if command is None or self._robot is None:
+            return
+        self._command_publisher.publish(self._make_command(self._robot, command))
+        if self._gripper_publisher is not None:
+            self._gripper_publisher.publish(convert.gripper(self._robot, command))
+        if self._log is not None:
+            self._log.add(command)
+
+    def _show_status(self) -> None:
+        if self._core is None:
+            return
+        state, reason, detail = self._core.status
+        told = state is State.ERROR and self.status[:2] == (state, reason)
+        if not told:  # the report of an exception says more than the core knows
+            self.set_state(state, reason, detail)
+
+    # ---- events ------------------------------------------------------------------------------------------------------
+
+    def _control(self, scheduled_s: float) -> None:
+        self._do(lambda core, now: core.tick(now), scheduled_s)
+
+    def _on_housekeeping(self) -> None:
+        self._do(lambda core, now: core.watch(now))
+        if self._loop is not None:
+            self.counters["late_periods"] = self._loop.late
+            self.counters["skipped_periods"] = self._loop.skipped
+        if self._autoarm:
+            self._do(lambda core, now: core.autoarm(now))
+
+    def _on_joint_state(self, msg: JointState) -> None:
+        try:
+            sample = convert.to_joints(self._robot, msg) if self._robot is not None else None
+        except ReasonedError as error:
+            self._refuse("joint_state_refused", error)
+            return
+        if sample is not None:
+            self._do(lambda core, now: core.on_joints(sample, now))
+
+    def _on_chunk(self, msg: ActionChunk) -> None:
+        chunk = convert.to_chunk(msg)
+        self._do(lambda core, now: core.on_chunk(chunk, now))
+
+    def _on_takeover(self, msg: Takeover) -> None:
+        try:
+            sample = convert.to_takeover(msg)
+        except ReasonedError as error:
+            self._refuse("takeover_refused", error)
+            return
+        self._do(lambda core, now: core.on_takeover(sample, now))
+
+    def _on_estop(self, msg: Bool) -> None:
+        self._do(lambda core, _now: core.on_estop(pressed=msg.data))
+
+    def _on_contract(self, msg: PolicyContract) -> None:
+        try:
+            contract = to_contract(msg)
+        except ValueError as error:
+            self._refuse("contract_refused", ReasonedError(Reason.CONTRACT_MISMATCH, f"policy_contract: {error}"))
+            return
+        self._do(lambda core, _now: core.on_contract(contract))
+
+    def _refuse(self, counter: str, error: ReasonedError) -> None:
+        self._do(lambda core, _now: core.refuse_message(counter, error))
+
+    # ---- services ----------------------------------------------------------------------------------------------------
+
+    def _answer(self, response: Any, action: Callable[[Arm, Now], Outputs | None]) -> Any:
+        """Try an action; a refusal is an answer."""
+        if self._core is None or not self.active:
+            response.message = "the node is not active"
+            return response
+        try:
+            self._do(action)
+        except Refused as refused:
+            response.message = str(refused)
+            return response
+        response.success = True
+        return response
+
+    def _on_arm(self, request: ArmService.Request, response: ArmService.Response) -> ArmService.Response:
+        response.epoch = self.epoch_ns
+        return self._answer(response, lambda core, now: core.arm(request.expected_contract, now))
+
+    def _on_disarm(self, request: Disarm.Request, response: Disarm.Response) -> Disarm.Response:
+        self._autoarm = False
+        return self._answer(response, lambda core, _now: core.disarm(request.reason))
+
+    def _on_reset(self, _request: Reset.Request, response: Reset.Response) -> Reset.Response:
+        return self._answer(response, lambda core, _now: core.reset())
+
+    def _on_resume(self, request: Resume.Request, response: Resume.Response) -> Resume.Response:
+        if self._command_publisher.get_subscription_count() == 0 and not self.param("dry_run"):
+            response.message = f"nobody listens on {self._command_publisher.topic_name}"
+            return response
+        self._answer(
+            response,
+            lambda core, now: core.resume(
+                now,
+                episode=request.episode,
+                seed=request.seed,
+                max_steps=request.max_steps,
+                not_before_ns=to_ns(request.not_before),
+            ),
+        )
+        response.epoch = self.epoch_ns
+        response.episode = self._core.episode if self._core is not None else 0
+        return response
+
+    def _on_pause(self, request: Pause.Request, response: Pause.Response) -> Pause.Response:
+        self._answer(response, lambda core, _now: core.pause(detail=request.reason))
+        response.steps = self._core.steps if self._core is not None else 0
+        return response
+
+
+def main() -> None:
+    """Run the node."""
+    run(ArmNode)
