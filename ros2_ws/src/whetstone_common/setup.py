@@ -37,7 +37,6 @@ setup(
     description="What every Whetstone node needs: QoS profiles, stamps, parameter schema, node base, kinematics.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [
-        ],
+        "console_scripts": [],
     },
 )

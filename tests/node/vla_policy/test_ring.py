@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import numpy as np
-from harness.rig import Rig
+from rclpy.parameter import Parameter
 from vla_interfaces.msg import ActionChunk, Decision, Request
+
+from harness.rig import Rig
+from harness.ring import HOME, JOINTS, Surroundings, contract, joint_state, request
 from vla_policy.nodes.observation_node import ObservationNode
 from vla_policy.nodes.steering_node import SteeringNode
 from vla_policy.nodes.vla_node import VlaNode
 from whetstone_common.core.reason import State
-
-from harness.ring import JOINTS, Surroundings, contract, request
 
 
 def start(rig: Rig, **vla: object) -> Surroundings:
@@ -58,13 +59,13 @@ def test_when_the_same_seed_and_sequence_come_again_expect_the_same_chunk_to_the
 
 
 def test_when_more_candidates_are_wanted_expect_them_and_the_same_first_one(rig: Rig) -> None:
-    chunks, decisions = rig.hear("action_chunk", ActionChunk), rig.hear("decision", Decision)
+    decisions = rig.hear("decision", Decision)
     around = start(rig)
     steering = rig.nodes[2]
     for number, wanted in ((1, 1), (2, 8)):
         asked = request(number)
         asked.stamp.sequence = 3
-        result = steering.set_parameters([_parameter("n_candidates", wanted)])
+        result = steering.set_parameters([Parameter("n_candidates", value=wanted)])
         assert result[0].successful, result[0].reason
         rig.until(lambda w=wanted: rig.nodes[1]._wanted == w, what="the wish arrives")
         around.tick()
@@ -85,8 +86,6 @@ def test_when_the_request_is_a_look_expect_a_decision_and_no_chunk(rig: Rig) -> 
 
 
 def test_when_joints_are_named_in_another_order_expect_the_same_proprioception(rig: Rig) -> None:
-    from harness.ring import HOME, joint_state
-
     decisions = rig.hear("decision", Decision)
     around = start(rig)
     for number, order in ((1, range(8)), (2, reversed(range(8)))):
@@ -97,9 +96,3 @@ def test_when_joints_are_named_in_another_order_expect_the_same_proprioception(r
         around.ask(request(number))
         rig.until(lambda n=number: len(decisions) == n, what="a decision")
     assert decisions[0].proprio == decisions[1].proprio
-
-
-def _parameter(name: str, value: object) -> object:
-    from rclpy.parameter import Parameter
-
-    return Parameter(name, value=value)

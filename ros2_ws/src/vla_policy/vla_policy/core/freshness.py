@@ -77,7 +77,7 @@ class FreezeDetector:
         """Take the next payload.
 
         Args:
-            payload: Anything with `==`; bytes and arrays of bytes compare in one sweep and stop at the first difference.
+            payload: Anything with `==`; arrays of bytes compare in one sweep and stop at the first difference.
             joints: [J] newest joint positions (rad), None when unknown.
         """
         if self._count > 0 and payload == self._last:

@@ -80,7 +80,7 @@ class Observer:
         """
         self.settings = settings
         self._counters = counters
-        streams = {name: _FRAMES_KEPT for name in cameras} | {JOINTS: _JOINT_STATES_KEPT}
+        streams = dict.fromkeys(cameras, _FRAMES_KEPT) | {JOINTS: _JOINT_STATES_KEPT}
         self._synchroniser = Synchroniser(streams)
         self._stamps = {name: StampGuard(settings.future_tolerance_ns) for name in streams}
         self._freeze = {

@@ -99,7 +99,7 @@ def contract_of(spec: PolicySpec, joint_names: tuple[str, ...], weights_sha256: 
 
 
 def weights_sha256(directory: Path) -> str:
-    """SHA-256 (hex) over the weight files of a model directory in the order of their names; empty when there are none."""
+    """SHA-256 (hex) over the weight files of a model directory, ordered by name; empty when there are none."""
     files = sorted({file for pattern in _WEIGHT_FILES for file in directory.glob(pattern)})
     digest = hashlib.sha256()
     for file in files:

@@ -140,7 +140,9 @@ class Synchroniser:
             return Refusal("missing", name, f"{name} has not been received")
         age_ns, silence_ns = now_ns - part.stamp_ns, steady_ns - part.arrival_ns
         if limits.max_age_ns and age_ns > limits.max_age_ns:
-            return Refusal("stale", name, f"{name} is {age_ns * 1e-9:.3f} s old, limit {limits.max_age_ns * 1e-9:.3f} s")
+            return Refusal(
+                "stale", name, f"{name} is {age_ns * 1e-9:.3f} s old, limit {limits.max_age_ns * 1e-9:.3f} s"
+            )
         if limits.max_silence_ns and silence_ns > limits.max_silence_ns:
             return Refusal("stale", name, f"{name} has been silent for {silence_ns * 1e-9:.3f} s")
         return None

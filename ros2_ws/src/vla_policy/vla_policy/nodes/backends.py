@@ -24,8 +24,9 @@ def build_backend(param: Read) -> Backend:
         shape = {"image_size_px": param("fake_image_size_px"), "cameras": tuple(param("fake_cameras"))}
         return load_backend("fake", **shape, **_script(param))
     options: dict[str, Any] = {"num_threads": param("torch_threads")}
-    if param("dtype") != "auto":
-        options["dtype"] = param("dtype")
+    if kind != "onnx":
+        # ONNX Runtime finds its device by its providers, and its number format is in the graph.
+        options |= {"dtype": param("dtype"), "device": param("device")}
     if param("num_steps") > 0:
         options["num_steps"] = param("num_steps")
     return load_backend(kind, str(find(param("model_dir"))), **options)

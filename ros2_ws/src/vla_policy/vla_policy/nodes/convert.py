@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, Proposal, Request
 from vla_interfaces.msg import Observation as ObservationMsg
-from whetstone_common.core.contract import Contract
-from whetstone_common.core.kinematics import Pose
-from whetstone_common.nodes.convert import bytes_field, float32_field, shaped, to_ns
 
 from vla_policy.core.images import ImageRules, check_compressed, compressed_to_rgb, raw_to_rgb
 from vla_policy.core.observing import Frame
 from vla_policy.core.protocol import Observation
 from vla_policy.core.serving import version_of
 from vla_policy.core.steering import Choice, Situation
+from whetstone_common.core.contract import Contract
+from whetstone_common.core.kinematics import Pose
+from whetstone_common.nodes.convert import bytes_field, float32_field, shaped, to_ns
 
 _RGB = "rgb8"
 MAX_INSTRUCTION = 1000
@@ -88,7 +88,9 @@ def to_request_times(msg: Request) -> tuple[int, float]:
     return to_ns(msg.not_before), float(deadline_s)
 
 
-def from_features(msg: ObservationMsg, features: NDArray[np.float32], contract_hash: str, expected: bool) -> Features:
+def from_features(
+    msg: ObservationMsg, features: NDArray[np.float32], contract_hash: str, *, expected: bool
+) -> Features:
     """Message of the features [F] of an observation."""
     return Features(
         stamp=msg.stamp,
@@ -202,5 +204,3 @@ def from_noise(msg: Features, noise: NDArray[np.float32], version: int) -> Noise
         noise=float32_field(noise),
         weight_version=version,
     )
-
-

@@ -11,13 +11,6 @@ from rclpy.duration import Duration
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from vla_interfaces.msg import Observation, PolicyContract, Request
-from whetstone_common.core.contract import Contract
-from whetstone_common.core.kinematics import Kinematics
-from whetstone_common.core.reason import Reason, ReasonedError, State
-from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to_contract, to_ns, to_stamp
-from whetstone_common.nodes.main import run
-from whetstone_common.nodes.node import WhetstoneNode
 
 from vla_policy.core.freshness import StampError
 from vla_policy.core.images import ImageError, ImageRules, fit
@@ -27,6 +20,13 @@ from vla_policy.core.robot_view import RobotView
 from vla_policy.core.synchroniser import Limits, Refusal, Snapshot
 from vla_policy.nodes.convert import MAX_INSTRUCTION, from_image, from_pose, to_frame, to_request_times
 from vla_policy.nodes.resources import find_robot
+from whetstone_common.core.contract import Contract
+from whetstone_common.core.kinematics import Kinematics
+from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to_contract, to_ns, to_stamp
+from whetstone_common.nodes.main import run
+from whetstone_common.nodes.node import WhetstoneNode
 
 _NS_PER_S = 1_000_000_000
 _CHECK_PERIOD_S = 0.05
@@ -123,7 +123,7 @@ class ObservationNode(WhetstoneNode):
         profile = qos.SENSOR_IN_RELIABLE if is_reliable else qos.SENSOR_IN
         kind, suffix = (CompressedImage, "/compressed") if self.param("compressed") else (Image, "")
         for name, topic in self._robot.camera_topics.items():
-            callback = functools.partial(self.on_image, name)
+            callback: Any = functools.partial(self.on_image, name)
             callback.__name__ = self.on_image.__name__
             self.create_subscription(kind, topic + suffix, callback, profile)
         self.create_subscription(JointState, self._robot.joint_states_topic, self.on_joints, profile)

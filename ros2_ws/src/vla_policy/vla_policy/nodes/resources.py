@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from whetstone_common.core.reason import Reason, ReasonedError
 
 from vla_policy.core.robot_view import RobotFileError, RobotView, load_robot_view
+from whetstone_common.core.reason import Reason, ReasonedError
 
 _PACKAGE = "package://"
 

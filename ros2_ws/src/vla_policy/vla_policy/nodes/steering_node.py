@@ -7,6 +7,9 @@ from typing import Any
 
 from std_msgs.msg import UInt32
 from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, PolicyContract, Proposal, Request
+
+from vla_policy.core.steering import METHODS, Method, NoiseSteerer, ProposalError, Tuning, decide, make_method, steer
+from vla_policy.nodes.convert import from_choice, from_decision, from_noise, to_situation
 from whetstone_common.core.contract import ContractBook
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
@@ -16,9 +19,7 @@ from whetstone_common.nodes.convert import shaped, to_contract, to_stamp
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
 
-from vla_policy.core.steering import METHODS, Method, NoiseSteerer, ProposalError, Tuning, decide, make_method, steer
-from vla_policy.nodes.convert import from_choice, from_decision, from_noise, to_situation
-
+_WISH_PERIOD_S = 1.0
 _PROPOSAL_REASONS = {"not_finite": Reason.NOT_FINITE, "shape": Reason.BAD_MESSAGE}
 
 
@@ -30,6 +31,7 @@ class SteeringNode(WhetstoneNode):
         super().__init__("steering_node", package="vla_policy", **kwargs)
         self._contracts = ContractBook()
         self._newest: Stamp | None = None
+        self._seed = 0
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
@@ -51,13 +53,16 @@ class SteeringNode(WhetstoneNode):
         self._wishes = self.create_publisher(UInt32, "n_candidates", qos.LATCHED)
         self.create_subscription(PolicyContract, "policy_contract", self.on_contract, qos.LATCHED)
         if isinstance(self._method, NoiseSteerer):
+            self._steerer: NoiseSteerer = self._method
+            self.create_subscription(Request, "request", self.on_request, qos.RING)
             self._noises = self.create_publisher(Noise, "noise", qos.RING)
             self.create_subscription(Features, "features", self.on_features, qos.RING)
         self.create_subscription(Proposal, "proposal", self.on_proposal, qos.RING)
+        self.create_steady_timer(_WISH_PERIOD_S, self.wish)
 
     def on_start(self) -> None:
         """Say how many candidates are wanted."""
-        self._wish()
+        self.wish()
         self.set_state(State.READY)
 
     def on_teardown(self) -> None:
@@ -68,9 +73,10 @@ class SteeringNode(WhetstoneNode):
     def parameters_changed(self, names: set[str]) -> None:
         """A new number of candidates goes to the VLA at once."""
         if self.active and "n_candidates" in names:
-            self._wish()
+            self.wish()
 
-    def _wish(self) -> None:
+    def wish(self) -> None:
+        """Say how many candidates are wanted; repeated, as a latched sample can reach a late reader after seconds."""
         self._wishes.publish(UInt32(data=self.param("n_candidates")))
 
     def _tuning(self) -> Tuning:
@@ -94,6 +100,10 @@ class SteeringNode(WhetstoneNode):
         elif self.status[1] == Reason.CONTRACT_MISMATCH:
             self.set_state(State.READY)
 
+    def on_request(self, msg: Request) -> None:
+        """Remember the episode's seed, which the features do not carry."""
+        self._seed = msg.seed
+
     def on_features(self, msg: Features) -> None:
         """Choose the noise that the VLA starts from."""
         if not (self.active and msg.noise_expected and self._agrees(msg.contract_hash)):
@@ -101,7 +111,7 @@ class SteeringNode(WhetstoneNode):
         contract = self._contracts.bound
         shape = (self.param("n_candidates"), contract.horizon, contract.action_dim)
         features = shaped(msg.features, contract.feature_dim)
-        noise = steer(self._method, features, shape, msg.stamp.episode, msg.stamp.sequence)
+        noise = steer(self._steerer, features, shape, self._seed, msg.stamp.sequence)
         self._noises.publish(from_noise(msg, noise, 0))
 
     def on_proposal(self, msg: Proposal) -> None:

@@ -13,12 +13,6 @@ import numpy as np
 from std_msgs.msg import UInt32
 from vla_interfaces.msg import Features, Noise, PolicyContract, Proposal, Request
 from vla_interfaces.msg import Observation as ObservationMsg
-from whetstone_common.core.reason import Reason, ReasonedError, State
-from whetstone_common.core.stamp import Stamp
-from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import float32_field, from_contract, to_stamp
-from whetstone_common.nodes.main import run
-from whetstone_common.nodes.node import WhetstoneNode
 
 from vla_policy.core.inbox import NewestInbox, Slot
 from vla_policy.core.protocol import Backend, FloatArray, Observation, ObservationError
@@ -33,8 +27,15 @@ from vla_policy.core.serving import (
 from vla_policy.nodes.backends import build_backend, retell
 from vla_policy.nodes.convert import from_features, to_noise, to_observation
 from vla_policy.nodes.resources import find, find_robot
+from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.core.stamp import Stamp
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import float32_field, from_contract, to_stamp
+from whetstone_common.nodes.main import run
+from whetstone_common.nodes.node import WhetstoneNode
 
 _JOIN_TIMEOUT_S = 2.0
+_ANNOUNCE_PERIOD_S = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,8 @@ class VlaNode(WhetstoneNode):
         self.create_subscription(UInt32, "n_candidates", self.on_wanted, qos.LATCHED)
         self.create_subscription(Noise, "noise", self.on_noise, qos.RING)
         self.create_subscription(ObservationMsg, "observation", self.on_observation, qos.RING)
-        self._contracts.publish(from_contract(self._contract))
+        self.create_steady_timer(_ANNOUNCE_PERIOD_S, self.announce)
+        self.announce()
 
     def on_start(self) -> None:
         """Start the thread that works."""
@@ -134,6 +136,10 @@ class VlaNode(WhetstoneNode):
         """A fake model can be told to fail while it runs."""
         if hasattr(self, "_backend") and any(name.startswith("fake_") for name in names):
             retell(self._backend, self.param)
+
+    def announce(self) -> None:
+        """Publish the contract; again and again, as a latched sample can reach a late reader after seconds."""
+        self._contracts.publish(from_contract(self._contract))
 
     # ---- callbacks: short, the work is done elsewhere ----------------------------------------------------------------
 
@@ -211,7 +217,7 @@ class VlaNode(WhetstoneNode):
         is_steered = self.param("steer_noise")
         if is_steered:
             self._noise.expect(job.stamp)
-        self._features.publish(from_features(job.msg, features, self._hash, is_steered))
+        self._features.publish(from_features(job.msg, features, self._hash, expected=is_steered))
         draw = self._draw(job)
         if self._is_displaced(job):
             self.counters["observation_superseded"] += 1

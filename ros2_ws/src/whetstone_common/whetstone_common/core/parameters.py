@@ -67,7 +67,7 @@ class ParameterSpec:
         return [self._check_element(element) for element in value]
 
     def _check_element(self, value: Any) -> Any:
-        kind = _SCALARS[self.type.removesuffix("_array")]
+        kind: Any = _SCALARS[self.type.removesuffix("_array")]
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not kind:

@@ -39,7 +39,7 @@ def run(factory: Callable[[], WhetstoneNode]) -> None:
     try:
         node = factory()
     except ParameterError as error:
-        print(f"refused to start: {error}", file=sys.stderr)
+        sys.stderr.write(f"refused to start: {error}\n")
         rclpy.shutdown()
         sys.exit(_BAD_PARAMETERS)
     executor = SingleThreadedExecutor()

@@ -37,8 +37,9 @@ class WhetstoneNode(LifecycleNode):
     """Lifecycle node with one set-up hook, one tear-down hook and one safe-action hook.
 
     Derived classes override `on_setup`, `on_start`, `on_stop`, `on_teardown`, `safe_action`, `check_parameters`.
-    Every callback handed to `create_subscription`, `create_timer` and `create_service` is guarded: an exception leads to
-    `safe_action`, state ERROR with a reason, a counter and one traceback in the log; it never leaves the executor.
+    Every callback handed to `create_subscription`, `create_steady_timer` and `create_service` is guarded: an exception
+    leads to `safe_action`, state ERROR with a reason, a counter and one traceback in the log; it never leaves the
+    executor.
     """
 
     def __init__(self, name: str, *, package: str, **kwargs: Any) -> None:
@@ -52,7 +53,7 @@ class WhetstoneNode(LifecycleNode):
         Raises:
             ParameterError: A given value is unknown, of the wrong type, not finite or out of range.
         """
-        super().__init__(name, **kwargs)
+        # Before the ROS node: with use_sim_time it subscribes to /clock while it is being made.
         self.epoch_ns = time.time_ns()
         self.counters: Counter[str] = Counter()
         self.guarded_names: list[str] = []
@@ -60,6 +61,7 @@ class WhetstoneNode(LifecycleNode):
         self._tracebacks: set[str] = set()
         self._failing = os.environ.get(_FAIL_ENV, "")
         self._set_up: list[tuple[Callable[[Any], bool], Any]] | None = None
+        super().__init__(name, **kwargs)
         self.status = (State.UNCONFIGURED, Reason.NONE, "")
         self.active = False
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -318,9 +320,7 @@ class WhetstoneNode(LifecycleNode):
                 self.get_logger().error(traceback.format_exc())
         self.set_state(State.FINALIZED, Reason.SHUTDOWN)
 
-    def _transition(
-        self, hook: Callable[[], None], undo: Callable[[], None] | None = None
-    ) -> TransitionCallbackReturn:
+    def _transition(self, hook: Callable[[], None], undo: Callable[[], None] | None = None) -> TransitionCallbackReturn:
         try:
             hook()
         except Exception as error:  # noqa: BLE001 - reported in full, never swallowed

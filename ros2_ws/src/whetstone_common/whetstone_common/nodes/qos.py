@@ -15,11 +15,7 @@ SENSOR_IN_RELIABLE = QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE)
 # Records that someone joins or stores: decisions, executed steps, rewards, episodes.
 RECORD = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 # State that a late joiner must see: contract, instruction, status, e-stop.
-LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Weights come in pieces; a late joiner needs all of the newest set.
-WEIGHTS = QoSProfile(
-    depth=64, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
+WEIGHTS = QoSProfile(depth=64, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CLOCK = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

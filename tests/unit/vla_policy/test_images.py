@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Row 16: wrong images are refused on their header, and never decoded."""
+
+from __future__ import annotations
+
+import resource
+import struct
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vla_policy.core.images import ImageError, ImageRules, check_compressed, compressed_to_rgb, fit, raw_to_rgb
+
+RULES = ImageRules()
+PIXELS = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+DATA = array("B", PIXELS.tobytes())
+JPEG = cv2.imencode(".jpg", PIXELS)[1].tobytes()
+PNG = cv2.imencode(".png", np.ascontiguousarray(PIXELS[:, :, ::-1]))[1].tobytes()
+
+
+def png_header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
+    """A PNG whose header promises anything, with nothing behind it."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + b"\0\0\0\0" + b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def jpeg_of_size(width: int, height: int, depth: int = 8, components: int = 3) -> bytes:
+    """The small JPEG with another frame header."""
+    at = JPEG.index(b"\xff\xc0")
+    frame = struct.pack(">BHHB", depth, height, width, components)
+    return JPEG[: at + 4] + frame + JPEG[at + 10 :]
+
+
+BAD_RAW = {
+    "mono8": (48, 64, "mono8", 64, DATA),
+    "bgr8": (48, 64, "bgr8", 192, DATA),
+    "rgba8": (48, 64, "rgba8", 256, DATA),
+    "16UC1": (48, 64, "16UC1", 128, DATA),
+    "bayer": (48, 64, "bayer_rggb8", 64, DATA),
+    "no encoding": (48, 64, "", 192, DATA),
+    "long encoding": (48, 64, "x" * 10_000, 192, DATA),
+    "upper case": (48, 64, "RGB8", 192, DATA),
+    "step too small": (48, 64, "rgb8", 191, DATA),
+    "step zero": (48, 64, "rgb8", 0, DATA),
+    "step of another width": (48, 64, "rgb8", 200, DATA),
+    "step huge": (48, 64, "rgb8", 2**32 - 1, DATA),
+    "height zero": (0, 64, "rgb8", 192, DATA),
+    "width zero": (48, 0, "rgb8", 192, DATA),
+    "too small": (2, 2, "rgb8", 6, DATA[:12]),
+    "too high": (100_000, 64, "rgb8", 192, DATA),
+    "too wide": (48, 100_000, "rgb8", 300_000, DATA),
+    "bomb": (30_000, 30_000, "rgb8", 90_000, DATA),
+    "empty": (48, 64, "rgb8", 192, array("B")),
+    "one byte short": (48, 64, "rgb8", 192, DATA[:-1]),
+    "one byte long": (48, 64, "rgb8", 192, DATA + array("B", [0])),
+    "half": (48, 64, "rgb8", 192, DATA[: len(DATA) // 2]),
+    "swapped sides": (64, 48, "rgb8", 192, DATA),
+}
+BAD_COMPRESSED = {
+    "empty": b"",
+    "one byte": b"\xff",
+    "text": b"not an image at all",
+    "gif": b"GIF89a" + bytes(100),
+    "JPEG cut in half": JPEG[: len(JPEG) // 2],
+    "JPEG without its end": JPEG[:-2],
+    "JPEG start only": JPEG[:2] + JPEG[-2:],
+    "JPEG of 30000 x 30000": jpeg_of_size(30_000, 30_000),
+    "JPEG of no size": jpeg_of_size(0, 0),
+    "grey JPEG": cv2.imencode(".jpg", PIXELS[:, :, 0])[1].tobytes(),
+    "12-bit JPEG": jpeg_of_size(64, 48, depth=12),
+    "4-component JPEG": jpeg_of_size(64, 48, components=4),
+    "JPEG with a segment beyond its end": JPEG[:4] + b"\xff\xff" + JPEG[6:],
+    "PNG of 30000 x 30000": png_header(30_000, 30_000),
+    "PNG with nothing in it": png_header(64, 48),
+    "16-bit PNG": cv2.imencode(".png", PIXELS.astype(np.uint16))[1].tobytes(),
+    "grey PNG": cv2.imencode(".png", PIXELS[:, :, 0])[1].tobytes(),
+    "PNG cut in half": PNG[: len(PNG) // 2],
+    "PNG header only": PNG[:20],
+}
+
+
+@pytest.mark.parametrize("case", BAD_RAW)
+def test_when_a_raw_image_is_wrong_expect_refusal(case: str) -> None:
+    height, width, encoding, step, data = BAD_RAW[case]
+    with pytest.raises(ImageError):
+        raw_to_rgb(height, width, encoding, step, data, RULES)
+
+
+@pytest.mark.parametrize("case", BAD_COMPRESSED)
+def test_when_a_compressed_image_is_wrong_expect_refusal(case: str) -> None:
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageError):
+        compressed_to_rgb(array("B", BAD_COMPRESSED[case]), RULES)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 50 * 1024
+
+
+def test_when_there_are_more_bytes_than_allowed_expect_refusal_before_a_copy() -> None:
+    with pytest.raises(ImageError, match="at most"):
+        check_compressed(JPEG, ImageRules(max_bytes=len(JPEG) - 1))
+
+
+def test_when_bgr8_is_allowed_expect_colours_swapped() -> None:
+    rgb = raw_to_rgb(48, 64, "bgr8", 192, DATA, ImageRules(accept_bgr=True))
+    assert (rgb == PIXELS[:, :, ::-1]).all()
+    assert (fit(rgb, 48, 64) == PIXELS[:, :, ::-1]).all() and fit(rgb, 48, 64).flags.c_contiguous
+
+
+def test_when_rows_are_padded_expect_the_padding_gone() -> None:
+    padded = np.zeros((48, 200), np.uint8)
+    padded[:, :192] = PIXELS.reshape(48, 192)
+    assert (raw_to_rgb(48, 64, "rgb8", 200, array("B", padded.tobytes()), RULES) == PIXELS).all()
+
+
+def test_when_a_png_is_whole_expect_its_pixels_to_the_bit() -> None:
+    assert (compressed_to_rgb(array("B", PNG), RULES) == PIXELS).all()
+
+
+def test_when_a_jpeg_is_padded_with_zeros_expect_it_decoded_in_rgb() -> None:
+    flat = np.zeros((48, 64, 3), np.uint8)
+    flat[:, :] = (200, 30, 30)
+    encoded = cv2.imencode(".jpg", flat[:, :, ::-1])[1].tobytes()
+    decoded = compressed_to_rgb(encoded + bytes(16), RULES)
+    assert np.abs(decoded.astype(int) - flat).max() < 12
+
+
+def test_when_the_size_is_right_expect_no_change_of_pixels() -> None:
+    assert (fit(PIXELS, 48, 64) == PIXELS).all()
+
+
+def test_when_the_aspect_differs_expect_the_centre_kept() -> None:
+    wide = np.zeros((40, 80, 3), np.uint8)
+    wide[:, 20:60] = 255
+    assert (fit(wide, 20, 20) == 255).all()
+    assert fit(wide, 20, 20, crop="none").min() == 0
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_when_bytes_of_a_jpeg_or_png_are_mutated_expect_pixels_of_the_right_shape_or_refusal(
+    data: st.DataObject,
+) -> None:
+    content = bytearray(data.draw(st.sampled_from([JPEG, PNG])))
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        image = compressed_to_rgb(bytes(content), RULES)
+    except ImageError:
+        return
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["rgb8", "bgr8", "mono8"]),
+    st.integers(0, 2**32 - 1),
+    st.binary(max_size=300),
+)
+@settings(max_examples=500, deadline=None)
+def test_when_a_raw_header_is_arbitrary_expect_an_image_of_that_header_or_refusal(
+    height: int, width: int, encoding: str, step: int, data: bytes
+) -> None:
+    try:
+        image = raw_to_rgb(height, width, encoding, step, data, RULES)
+    except ImageError:
+        return
+    assert image.shape == (height, width, 3)

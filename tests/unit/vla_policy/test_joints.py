@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Row 17: joints by name, never by place."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vla_policy.core.joints import JointError, JointLayout, proprioception
+from whetstone_common.core.kinematics import Pose, rotation_matrix
+
+ARM = tuple(f"joint{i}" for i in range(1, 8))
+LAYOUT = JointLayout(arm=ARM, gripper="fingers", gripper_closed=0.0, gripper_open=0.04)
+NAMES = (*ARM, "fingers")
+VALUES = (*(0.1 * i for i in range(7)), 0.02)
+
+
+@given(st.permutations(list(zip((*NAMES, "extra1", "extra2"), (*VALUES, math.nan, math.inf), strict=True))))
+def test_when_order_and_company_change_expect_the_same_positions(pairs: list[tuple[str, float]]) -> None:
+    found = LAYOUT.read([name for name, _ in pairs], [value for _, value in pairs])
+    assert np.allclose(found, (*VALUES[:-1], 0.5))
+
+
+@given(st.sets(st.sampled_from(NAMES), min_size=1))
+def test_when_joints_are_missing_expect_refusal_that_names_one(holes: set[str]) -> None:
+    kept = [(name, value) for name, value in zip(NAMES, VALUES, strict=True) if name not in holes]
+    with pytest.raises(JointError) as refused:
+        LAYOUT.read([name for name, _ in kept], [value for _, value in kept])
+    assert refused.value.kind == "missing" and any(name in str(refused.value) for name in holes)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", range(8))
+def test_when_a_position_is_not_finite_expect_refusal_that_names_it(place: int, value: float) -> None:
+    values = [*VALUES]
+    values[place] = value
+    with pytest.raises(JointError, match=NAMES[place]) as refused:
+        LAYOUT.read(NAMES, values)
+    assert refused.value.kind == "not_finite"
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "kind"),
+    [
+        (NAMES, VALUES[:-1], "length"),
+        (NAMES[:-1], VALUES, "length"),
+        (NAMES, (), "length"),
+        ((), (), "missing"),
+        ((*NAMES, ARM[0]), (*VALUES, 9.0), "repeated"),
+        (NAMES * 100, VALUES * 100, "length"),
+    ],
+)
+def test_when_lengths_or_names_do_not_fit_expect_refusal(names: tuple, values: tuple, kind: str) -> None:
+    with pytest.raises(JointError) as refused:
+        LAYOUT.read(names, values)
+    assert refused.value.kind == kind
+
+
+@pytest.mark.parametrize(("position", "opening"), [(-0.01, 0.0), (0.0, 0.0), (0.04, 1.0), (0.05, 1.0)])
+def test_when_the_gripper_is_beyond_its_travel_expect_the_opening_clamped(position: float, opening: float) -> None:
+    assert LAYOUT.read(NAMES, (*VALUES[:-1], position))[-1] == opening
+
+
+def test_when_a_gripper_has_no_travel_expect_refusal() -> None:
+    with pytest.raises(ValueError, match="no travel"):
+        JointLayout(arm=ARM, gripper="fingers", gripper_closed=1.0, gripper_open=1.0)
+
+
+def test_when_cartesian_expect_position_two_columns_and_opening() -> None:
+    turn = rotation_matrix(np.array([0.3, -0.2, 0.5]))
+    joints = np.array([*VALUES[:-1], 0.5])
+    out = proprioception("cartesian", joints, Pose(np.array([0.4, 0.1, 0.3]), turn))
+    wanted = [0.4, 0.1, 0.3, *turn[:, 0], *turn[:, 1], 0.5]
+    assert out.dtype == np.float32 and np.allclose(out, wanted)
+
+
+def test_when_joint_space_expect_the_joints() -> None:
+    joints = np.array([*VALUES[:-1], 0.5])
+    assert np.allclose(proprioception("joint", joints, Pose(np.zeros(3), np.eye(3))), joints)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The seam for methods: nothing that cannot be played goes in or out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vla_policy.core.steering import (
+    METHODS,
+    Choice,
+    Kind,
+    NoiseSteerer,
+    ProposalError,
+    Situation,
+    Tuning,
+    decide,
+    make_method,
+    steer,
+)  # fmt: skip
+
+
+def situation(n: int = 4) -> Situation:
+    chance = np.random.default_rng(0)
+    return Situation(
+        features=np.zeros(74, np.float32),
+        proprio=np.zeros(10, np.float32),
+        candidates=chance.standard_normal((n, 16, 7), dtype=np.float32),
+        noise=chance.standard_normal((n, 16, 7), dtype=np.float32),
+        noise_steered=False,
+        seed=3,
+        sequence=4,
+    )
+
+
+class Returns:
+    """A method that returns what it was given."""
+
+    def __init__(self, chunk: np.ndarray) -> None:
+        self.chunk = chunk
+
+    def choose(self, _situation: Situation, _tuning: Tuning) -> Choice:
+        return Choice(chunk=self.chunk, candidate=-1, kind=Kind.ACTOR)
+
+    def noise(self, _features: np.ndarray, _shape: tuple, _seed: int, _sequence: int) -> np.ndarray:
+        return self.chunk
+
+
+@pytest.mark.parametrize("n", [1, 8])
+def test_when_the_method_is_none_expect_the_first_candidate(n: int) -> None:
+    given = situation(n)
+    choice = decide(make_method("none"), given, Tuning())
+    assert (choice.chunk == given.candidates[0]).all() and choice.candidate == 0 and choice.kind == Kind.BASE
+    assert not isinstance(make_method("none"), NoiseSteerer)
+
+
+def test_when_a_method_is_unknown_expect_its_name_and_those_that_are_known() -> None:
+    with pytest.raises(ValueError, match=r"'expert'.*none"):
+        make_method("expert")
+
+
+@pytest.mark.parametrize("field", ["candidates", "noise", "features", "proprio"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_when_a_proposal_is_not_finite_expect_refusal_that_names_the_field(field: str, value: float) -> None:
+    given = situation()
+    spoiled = getattr(given, field).copy()
+    spoiled.flat[-1] = value
+    with pytest.raises(ProposalError, match=field) as refused:
+        decide(make_method("none"), replace(given, **{field: spoiled}), Tuning())
+    assert refused.value.kind == "not_finite"
+
+
+@pytest.mark.parametrize("shape", [(0, 16, 7), (3, 16, 7), (16, 7)])
+def test_when_candidates_and_noises_do_not_pair_up_expect_refusal(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ProposalError):
+        decide(make_method("none"), replace(situation(), candidates=np.zeros(shape, np.float32)), Tuning())
+
+
+@pytest.mark.parametrize("chunk", [np.zeros((16, 6)), np.zeros((8, 7)), np.full((16, 7), np.nan)])
+def test_when_a_method_returns_what_cannot_be_played_expect_an_error(chunk: np.ndarray) -> None:
+    with pytest.raises(RuntimeError, match="method returned"):
+        decide(Returns(chunk), situation(), Tuning())
+
+
+@pytest.mark.parametrize("noise", [np.zeros((4, 16, 6)), np.full((4, 16, 7), np.inf)])
+def test_when_a_method_steers_with_what_cannot_be_denoised_expect_an_error(noise: np.ndarray) -> None:
+    with pytest.raises(RuntimeError, match="method returned"):
+        steer(Returns(noise), np.zeros(74, np.float32), (4, 16, 7), 0, 0)
+
+
+def test_when_an_episode_is_repeated_expect_the_same_random_numbers() -> None:
+    assert situation().generator().random() == situation().generator().random()
+    assert situation().generator().random() != replace(situation(), sequence=5).generator().random()
+
+
+def test_when_a_method_is_registered_expect_it_to_be_built_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "still", lambda: Returns(np.zeros((16, 7), np.float32)))
+    assert decide(make_method("still"), situation(), Tuning()).kind == Kind.ACTOR
