@@ -49,8 +49,8 @@ def test_when_an_argument_without_default_is_missing_expect_its_name_and_line(tm
 
 
 def test_when_an_unknown_argument_is_given_expect_the_known_ones_named(tmp_path):
-    with pytest.raises(LaunchError, match="no argument 'wrod'; it has word"):
-        plan(tmp_path, '<arg name="word" default=""/>', wrod="x")
+    with pytest.raises(LaunchError, match="no argument 'work'; it has word"):
+        plan(tmp_path, '<arg name="word" default=""/>', work="x")
 
 
 @pytest.mark.parametrize(
