@@ -26,7 +26,7 @@ from robot_bringup.core.settings import Settings
 from robot_bringup.core.state_machine import Refused
 from robot_bringup.nodes import convert
 from robot_bringup.nodes.command_log import CommandLog
-from robot_bringup.nodes.control_loop import ControlLoop
+from robot_bringup.nodes.control_loop import ControlLoop, raise_priority
 from robot_bringup.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
@@ -141,9 +141,16 @@ class ArmNode(WhetstoneNode):
             gc.collect()
             gc.freeze()  # what lives by now lives on: full collections get short
             period_s = 1.0 / self.param("command_rate_hz")
-            self._loop = ControlLoop(period_s, self.guarded(self._control), self.param("realtime_priority"))
+            self._raise_priority()
+            self._loop = ControlLoop(period_s, self.guarded(self._control))
             self._loop.start()
         self._show_status()
+
+    def _raise_priority(self) -> None:
+        priority = self.param("realtime_priority")
+        if priority and not raise_priority(priority):
+            self.counters["realtime_priority_refused"] += 1
+            self.get_logger().warning("no privilege for real-time scheduling: expect jitter on a busy machine")
 
     def on_stop(self) -> None:
         """Let the hold ramp end, then cease to send."""

@@ -20,16 +20,13 @@ class ControlLoop:
     Args:
         period_s: Between two calls.
         tick: Gets the scheduled time (steady clock, s), which is free of the jitter of waking up; must not raise.
-        priority: SCHED_FIFO priority of the thread, 0 for none.
     """
 
-    def __init__(self, period_s: float, tick: Callable[[float], None], priority: int = 0) -> None:
+    def __init__(self, period_s: float, tick: Callable[[float], None]) -> None:
         self._period_s = period_s
         self._tick = tick
-        self._priority = priority
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
-        self.priority_refused = False
         self.late = 0
         self.skipped = 0
 
@@ -53,7 +50,6 @@ class ControlLoop:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        self._raise_priority()
         scheduled_s = time.monotonic()
         while not self._stop.is_set():
             scheduled_s += self._period_s
@@ -66,10 +62,15 @@ class ControlLoop:
             scheduled_s += missed * self._period_s
             self._tick(scheduled_s)
 
-    def _raise_priority(self) -> None:
-        if self._priority == 0:
-            return
-        try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self._priority))
-        except OSError:
-            self.priority_refused = True
+
+def raise_priority(priority: int) -> bool:
+    """Schedule the calling thread, and those that it starts, by SCHED_FIFO; False without the privilege.
+
+    All threads of the node need it: the control thread waits for the interpreter's lock, and who holds it must not
+    wait for a processor.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except OSError:
+        return False
+    return True
