@@ -137,6 +137,11 @@ def to_situation(msg: Proposal, contract: Contract) -> Situation:
     )
 
 
+def _reference(msg: Proposal, contract: Contract) -> list[float]:
+    """What the chunks of a proposal are relative to: measured TCP pose or arm joints."""
+    return list(msg.tcp_pose) if contract.action_space == "cartesian" else list(msg.joint_positions)[:-1]
+
+
 def from_choice(msg: Proposal, choice: Choice, contract: Contract, identity: Mapping[str, object]) -> ActionChunk:
     """What the arm shall play, in physical units.
 
@@ -148,14 +153,12 @@ def from_choice(msg: Proposal, choice: Choice, contract: Contract, identity: Map
     """
     scale = np.asarray(contract.action_scale, dtype=np.float32)
     physical = choice.chunk * scale + np.asarray(contract.action_offset, dtype=np.float32)
-    is_cartesian = contract.action_space == "cartesian"
-    reference = list(msg.tcp_pose) if is_cartesian else list(msg.joint_positions)[:-1]
     return ActionChunk(
         stamp=msg.stamp,
         contract_hash=msg.contract_hash,
-        space=ActionChunk.CARTESIAN if is_cartesian else ActionChunk.JOINT,
+        space=ActionChunk.CARTESIAN if contract.action_space == "cartesian" else ActionChunk.JOINT,
         action_names=list(contract.action_names),
-        reference=reference,
+        reference=_reference(msg, contract),
         dt_s=contract.dt_s,
         horizon=contract.horizon,
         action_dim=contract.action_dim,
@@ -182,6 +185,7 @@ def from_decision(msg: Proposal, choice: Choice, contract: Contract, method: str
         n=msg.n,
         horizon=msg.horizon,
         action_dim=msg.action_dim,
+        reference=_reference(msg, contract),
         features=msg.features,
         proprio=msg.proprio,
         candidates=msg.chunks,

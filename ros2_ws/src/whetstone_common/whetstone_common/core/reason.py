@@ -45,6 +45,8 @@ class Reason(IntEnum):
     BAD_PARAMETER = 20
     JOINT_STATE_LOST = 21
     DEADLINE_MISSED = 22
+    DISK_FULL = 23
+    SPOOL_FULL = 24
 
 
 class ReasonedError(RuntimeError):
