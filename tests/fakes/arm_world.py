@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from robot_bringup.core.arm import Arm
-from robot_bringup.core.chunk import Chunk
 from robot_bringup.core.cartesian import seven_from_pose
+from robot_bringup.core.chunk import Chunk
 from robot_bringup.core.joints import JointSample
 from robot_bringup.core.outputs import Command, ExecutedOut, Now, Outputs, RequestKind, RequestOut
 from robot_bringup.core.robot import Robot, load_robot

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from fakes.arm_world import DT_S, HORIZON, ArmWorld
 from robot_bringup.core.chunk_queue import Execution
 from robot_bringup.core.laps import LOOK_SEQUENCE
@@ -277,7 +278,9 @@ def test_when_asynchronous_and_faster_than_the_chunk_expect_no_gap_and_no_underr
 def test_when_asynchronous_and_late_expect_skipped_steps():
     world = ArmWorld(execution=Execution.ASYNC).running()
     run_async(world, latency_ticks=20, ticks=200)
-    starts = [done.step for done, old in zip(world.executed[1:], world.executed, strict=False) if done.stamp != old.stamp]
+    starts = [
+        done.step for done, old in zip(world.executed[1:], world.executed, strict=False) if done.stamp != old.stamp
+    ]
     assert starts and all(4 <= step <= 6 for step in starts)
 
 

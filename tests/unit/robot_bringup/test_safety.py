@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes.arm_world import kinematics_of, panda
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fakes.arm_world import kinematics_of, panda
 from robot_bringup.core import safety
 from robot_bringup.core.safety import Motion, Verdict
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions to poses and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fakes.arm_world import kinematics_of, panda
+from robot_bringup.core.cartesian import (
+    Target,
+    UnreachableError,
+    between,
+    displaced,
+    displacement,
+    pose_from_seven,
+    seven_from_pose,
+    solve,
+)
+from robot_bringup.core.interpolate import Segment
+from whetstone_common.core.kinematics import Pose, rotation_matrix
+
+ROBOT = panda()
+KINEMATICS = kinematics_of(ROBOT)
+vectors = st.lists(st.floats(-1.5, 1.5), min_size=3, max_size=3).map(np.array)
+
+
+@settings(deadline=None)
+@given(vectors, vectors)
+def test_when_a_pose_becomes_seven_numbers_expect_the_way_back(position, turn):
+    pose = Pose(position, rotation_matrix(turn))
+    back = pose_from_seven(seven_from_pose(pose))
+    assert pose.distance_m(back) < 1e-9 and np.abs(pose.rotation - back.rotation).max() < 1e-9
+
+
+@settings(deadline=None)
+@given(vectors, vectors, vectors, vectors)
+def test_when_an_action_is_applied_expect_the_same_action_back(p0, r0, d, r):
+    reference = Pose(p0, rotation_matrix(r0))
+    action = np.concatenate([d, r])
+    np.testing.assert_allclose(displacement(reference, displaced(reference, action)), action, atol=1e-6)
+
+
+def test_when_halfway_expect_half_the_way_and_half_the_turn():
+    start = Pose(np.zeros(3), np.eye(3))
+    end = Pose(np.ones(3), rotation_matrix(np.array([0.0, 0.0, 1.0])))
+    middle = between(start, end, 0.5)
+    np.testing.assert_allclose(middle.position, 0.5)
+    np.testing.assert_allclose(middle.rotation, rotation_matrix(np.array([0.0, 0.0, 0.5])), atol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.zeros(7), np.full(7, np.nan), np.ones(6), np.array([0, 0, 0, 2.0, 0, 0, 0])])
+def test_when_it_is_no_pose_expect_refusal(bad):
+    with pytest.raises(ValueError):
+        pose_from_seven(bad)
+
+
+def test_when_the_target_is_out_of_reach_expect_it_said():
+    here = KINEMATICS.fk(ROBOT.home)
+    with pytest.raises(UnreachableError, match="out of reach"):
+        solve(KINEMATICS, ROBOT.home, Pose(here.position + [3.0, 0, 0], here.rotation), ROBOT.home)
+
+
+def test_when_a_segment_is_followed_expect_an_even_way_and_the_gripper_at_once():
+    segment = Segment(Target(np.zeros(2), 1.0), Target(np.ones(2), 0.0), 10.0, 0.05)
+    np.testing.assert_allclose(segment.at(9.0).joints, 0.0)
+    np.testing.assert_allclose(segment.at(10.025).joints, 0.5)
+    np.testing.assert_allclose(segment.at(11.0).joints, 1.0)
+    assert segment.at(10.0).opening == 0.0
+    assert not segment.done(10.04) and segment.done(10.05)
