@@ -32,6 +32,12 @@ class Prefix:
     hidden: tuple[Tensor, ...]
     last: Tensor
 
+    def first(self, count: int) -> Prefix:
+        """The keys and values of the first `count` observations; `hidden` is left out."""
+        mask = None if self.attention_mask is None else self.attention_mask[:count]
+        keys, values = (tuple(x[:count] for x in side) for side in (self.keys, self.values))
+        return Prefix(keys, values, mask, (), self.last[:count])
+
     def cache(self, repeats: int) -> DynamicCache:
         """A fresh cache that holds each prefix `repeats` times in a row (views where torch can)."""
         pairs = [(_repeat(k, repeats), _repeat(v, repeats)) for k, v in zip(self.keys, self.values, strict=True)]

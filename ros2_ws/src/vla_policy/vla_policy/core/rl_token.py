@@ -78,7 +78,7 @@ class TokenDecoder(nn.Module):
         self.out = nn.Linear(shape.width, shape.embedding_dim)
 
     def forward(self, token: Tensor, embeddings: Tensor, keep: Tensor) -> Tensor:
-        """z [B, Z], embeddings [B, M, D], keep bool [B, M] (teacher's inputs that are shown) -> [B, M, D]."""
+        """Z [B, Z], embeddings [B, M, D], keep bool [B, M] (teacher's inputs that are shown) -> [B, M, D]."""
         start = self.start(token)[:, None]
         shown = self.project(embeddings[:, :-1]) * keep[:, :-1, None]
         tokens = torch.cat([start, shown], dim=1) + self.position + start

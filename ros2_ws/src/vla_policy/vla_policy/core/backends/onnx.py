@@ -7,7 +7,6 @@ CUDA are used when the installed runtime has them, the CPU otherwise.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path

@@ -132,10 +132,12 @@ def detection_targets(demo: Demo) -> F32:
 class Batch:
     """What one training step sees; images uint8, the rest normalised float32.
 
+    The first W frames start a chunk; those after them are for detection alone.
+
     Attributes:
         images: uint8 [B, cameras, S, S, 3].
-        proprio: [B, P].
-        actions: [B, H, A].
+        proprio: [W, P].
+        actions: [W, H, A].
         detection: [B, 2, 8].
         instruction: int64 [B], index into `ChunkDataset.instructions`.
     """
@@ -180,7 +182,8 @@ class ChunkDataset:
         self.detection_stats = Stats.of(np.concatenate(targets).reshape(-1, targets[0].shape[-1]))
         self._detection = [self.detection_stats.normalise(t) for t in targets]
         self._words = [self.instructions.index(d.instruction) for d in demos]
-        self._starts = np.array([(e, t) for e, u in enumerate(usable) for t in u], dtype=np.int64)
+        self._starts = np.array([(e, t) for e, u in enumerate(usable) for t in u], dtype=np.int64).reshape(-1, 2)
+        self._frames = np.array([(e, t) for e, d in enumerate(demos) for t in range(len(d))], dtype=np.int64)
 
     def use_detection_stats(self, stats: Stats) -> None:
         """Re-normalises the detection targets, so that a validation set is measured with the training set's units."""
@@ -191,19 +194,22 @@ class ChunkDataset:
         """Number of windows."""
         return len(self._starts)
 
-    def batch(self, rng: np.random.Generator, size: int) -> Batch:
-        """Draws windows uniformly with replacement."""
-        return self.gather(self._starts[rng.integers(len(self._starts), size=size)])
+    def batch(self, rng: np.random.Generator, windows: int, scenes: int = 0) -> Batch:
+        """Draws `windows` chunk starts and `scenes` frames of any kind, uniformly with replacement."""
+        starts = self._starts[rng.integers(len(self._starts), size=windows)]
+        frames = self._frames[rng.integers(len(self._frames), size=scenes)]
+        return self.gather(starts, frames)
 
-    def gather(self, pairs: Iterable[NDArray[np.int64]]) -> Batch:
-        """The windows at (episode, tick) pairs."""
-        chosen = [(int(e), int(t)) for e, t in pairs]
+    def gather(self, starts: Iterable[NDArray[np.int64]], frames: Iterable[NDArray[np.int64]] = ()) -> Batch:
+        """The windows and the further frames at (episode, tick) pairs."""
+        acting = [(int(e), int(t)) for e, t in starts]
+        seen = acting + [(int(e), int(t)) for e, t in frames]
         return Batch(
-            images=np.stack([self._images[e][t] for e, t in chosen]),
-            proprio=np.stack([self._proprio[e][t] for e, t in chosen]),
-            actions=np.stack([self._actions[e][t] for e, t in chosen]),
-            detection=np.stack([self._detection[e][t] for e, t in chosen]),
-            instruction=np.array([self._words[e] for e, _ in chosen], dtype=np.int64),
+            images=np.stack([self._images[e][t] for e, t in seen]),
+            proprio=np.stack([self._proprio[e][t] for e, t in acting]),
+            actions=np.stack([self._actions[e][t] for e, t in acting]),
+            detection=np.stack([self._detection[e][t] for e, t in seen]),
+            instruction=np.array([self._words[e] for e, _ in seen], dtype=np.int64),
         )
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the pocket VLA is trained on: flow matching of chunks, and detection of the instructed pair.
 
-Legend: B batch, M noises per window, H horizon, A action dims, S prefix tokens, P proprioception dims.
+Legend: B frames, the first W of which start a chunk, M noises per window, H horizon, A action dims, S prefix tokens, P proprioception dims.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Inputs(NamedTuple):
         input_ids: int64 [B, S].
         pixel_values: [B, cameras, 3, S, S] in [-1, 1].
         camera_mask: bool [B, cameras].
-        proprio: [B, P] normalised.
-        actions: [B, H, A] normalised.
+        proprio: [W, P] normalised.
+        actions: [W, H, A] normalised.
         detection: [B, 2, 8] normalised.
-        noise: [B * M, H, A].
-        time: [B * M].
+        noise: [W * M, H, A].
+        time: [W * M].
     """
 
     input_ids: Tensor
@@ -67,7 +67,8 @@ def flow_loss(model: PI0ForConditionalGeneration, inputs: Inputs, head: Detectio
     actions = inputs.actions.repeat_interleave(repeats, dim=0)
     time = inputs.time[:, None, None]
     noisy = time * inputs.noise + (1.0 - time) * actions
-    field = velocity(model, prefix, inputs.proprio.repeat_interleave(repeats, dim=0), noisy, inputs.time)
+    acting = prefix.first(inputs.actions.shape[0])
+    field = velocity(model, acting, inputs.proprio.repeat_interleave(repeats, dim=0), noisy, inputs.time)
     flow = F.mse_loss(field.float(), inputs.noise - actions)
     seen = [head(hidden) for hidden in prefix.hidden[FIRST_DETECTING_LAYER:]]
     detection = torch.stack([F.smooth_l1_loss(x, inputs.detection, beta=0.2) for x in seen]).mean()

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from vla_policy.core.architecture import PocketShape
+from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.tokenizer import WordTokenizer
 from vla_policy.core.training.dataset import ChunkDataset, Demo, load_demos
 from vla_policy.core.training.trainer import StepResult, TrainConfig, Trainer, latest_checkpoint
@@ -33,6 +34,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Every field of TrainConfig is an option of the same name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", default=[Path("data/pocket")])
+    parser.add_argument("--scenes-data", type=Path, default=None, help="frames for detection alone")
     parser.add_argument("--out", type=Path, default=Path("runs/pocket"))
     parser.add_argument("--limit-per-task", type=int, default=None)
     parser.add_argument("--held-out", type=int, default=1, help="demonstrations per instruction kept for validation")
@@ -54,7 +56,12 @@ def build(args: argparse.Namespace) -> tuple[Trainer, ChunkDataset | None]:
     config = TrainConfig(**{f.name: getattr(args, f.name) for f in fields(TrainConfig)})
     demos = [d for folder in args.data for d in load_demos(folder, args.limit_per_task)]
     train, held = split(demos, args.held_out)
-    data = ChunkDataset(train, action_space=args.action_space)
+    if args.scenes_data is not None:
+        train += load_demos(args.scenes_data)
+    newest = latest_checkpoint(args.out)
+    origin = newest or args.start_from  # statistics are those the weights know, also when data were added
+    given = PolicyStats.load(origin / "stats.json") if origin else None
+    data = ChunkDataset(train, action_space=args.action_space, stats=given)
     tokenizer = WordTokenizer.from_texts(data.instructions)
     dims = {"cartesian": (7, 10), "joint": (8, 8)}[args.action_space]
     shape = PocketShape(image_size_px=train[0].front.shape[1], action_dim=dims[0], proprio_dim=dims[1])
@@ -63,7 +70,6 @@ def build(args: argparse.Namespace) -> tuple[Trainer, ChunkDataset | None]:
     if held:
         validation = ChunkDataset(held, action_space=args.action_space, stats=data.stats)
         validation.use_detection_stats(data.detection_stats)
-    newest = latest_checkpoint(args.out)
     if newest is not None:
         trainer.resume(newest)
     elif args.start_from is not None:

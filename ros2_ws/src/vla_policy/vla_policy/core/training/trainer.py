@@ -37,6 +37,7 @@ class TrainConfig:
     Attributes:
         steps: length of the learning-rate schedule.
         batch: windows per step.
+        scenes: frames per step that serve detection alone, drawn from all demonstrations and scenes.
         noises: flow samples per window.
         learning_rate: peak.
         warmup_steps: linear rise.
@@ -45,6 +46,8 @@ class TrainConfig:
         clip_norm: of the gradient.
         ema_decay: of the averaged weights that are shipped.
         detection_weight: of the detection loss.
+        colour_jitter: each colour channel is scaled and moved by up to this share, so that a layout is not known
+            by its table's colour.
         shift_px: images are moved by up to this many pixels at random; 0 for not.
         seed: of everything.
         bf16: bfloat16 autocast (AMX on CPUs that have it).
@@ -53,6 +56,7 @@ class TrainConfig:
 
     steps: int = 8000
     batch: int = 32
+    scenes: int = 16
     noises: int = 4
     learning_rate: float = 1e-3
     warmup_steps: int = 300
@@ -61,6 +65,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     detection_weight: float = 1.0
+    colour_jitter: float = 0.15
     shift_px: int = 0
     seed: int = 0
     bf16: bool = True
@@ -134,8 +139,9 @@ class Trainer:
         config, step = self.config, self.step
         rng = np.random.default_rng([config.seed, step])
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        batch = shifted(self.data.batch(rng, config.batch), rng, config.shift_px)
+        batch = shifted(self.data.batch(rng, config.batch, config.scenes), rng, config.shift_px)
         inputs = self.inputs(batch, generator, self._ids)
+        inputs = inputs._replace(pixel_values=jittered(inputs.pixel_values, generator, config.colour_jitter))
         rate = config.rate(step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -167,7 +173,7 @@ class Trainer:
         self._install(self._average)
         flows, errors = [], []
         for number in range(batches):
-            batch = data.batch(np.random.default_rng([99, number]), self.config.batch)
+            batch = data.batch(np.random.default_rng([99, number]), self.config.batch, self.config.scenes)
             inputs = self.inputs(batch, torch.Generator().manual_seed(number), ids)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
                 flow, _ = self._loss(self.model, inputs, self.head)
@@ -239,6 +245,12 @@ class Trainer:
 
 def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def jittered(pixels: Tensor, generator: torch.Generator, most: float) -> Tensor:
+    """[B, K, 3, S, S] in [-1, 1] with each frame's channels scaled and moved; both cameras alike."""
+    draws = (torch.rand(2, pixels.shape[0], 1, 3, 1, 1, generator=generator) * 2.0 - 1.0) * most
+    return (pixels * (1.0 + draws[0]) + draws[1]).clamp(-1.0, 1.0)
 
 
 def shifted(batch: Batch, rng: np.random.Generator, most_px: int) -> Batch:
