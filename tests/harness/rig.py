@@ -40,13 +40,13 @@ class Rig:
         self.probe = Node("probe", context=self.context)
         self.executor.add_node(self.probe)
 
-    def add(self, factory: Callable[..., T], *, autostart: bool = True, **parameters: Any) -> T:
-        """Make a node of ours with these parameters, and configure and activate it."""
+    def add(self, factory: Callable[..., T], *, begin: bool = True, **parameters: Any) -> T:
+        """Make a node of ours with these parameters, and configure and activate it if it is to `begin`."""
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         node: Any = factory(context=self.context, parameter_overrides=overrides)
         self.nodes.append(node)
         self.executor.add_node(node)
-        if autostart:
+        if begin:
             node.autostart()
         return node
 

@@ -97,8 +97,15 @@ class Schema:
         """
         entries: dict[str, Any] = {}
         for file in (include, path):
-            if file is not None:
-                entries |= yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            if file is None:
+                continue
+            content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            if not isinstance(content, Mapping):
+                raise ParameterError(f"{file}: expected a table of parameters")
+            twice = sorted(set(entries) & set(content))
+            if twice:
+                raise ParameterError(f"{file}: {twice[0]} is declared twice")
+            entries |= content
         return cls({name: _spec(name, entry) for name, entry in entries.items()})
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +120,17 @@ class Schema:
         return {name: self.specs[name].check(value) for name, value in values.items()}
 
 
-def _spec(name: str, entry: Mapping[str, Any]) -> ParameterSpec:
+def _bounds(name: str, bounds: Any) -> tuple[float, float]:
+    if not isinstance(bounds, Sequence) or len(bounds) != 2 or not all(map(math.isfinite, bounds)):
+        raise ParameterError(f"{name}: bounds are {bounds!r}, expected two finite numbers")
+    if not bounds[0] <= bounds[1]:
+        raise ParameterError(f"{name}: bounds are {bounds!r}, the lower one comes first")
+    return bounds[0], bounds[1]
+
+
+def _spec(name: str, entry: Any) -> ParameterSpec:
+    if not isinstance(entry, Mapping):
+        raise ParameterError(f"{name}: expected a table, got {entry!r}")
     missing = {"type", "default", "description"} - set(entry)
     if missing or set(entry) - _KEYS:
         raise ParameterError(f"{name}: missing {sorted(missing)}, unknown {sorted(set(entry) - _KEYS)}")
@@ -124,7 +141,7 @@ def _spec(name: str, entry: Mapping[str, Any]) -> ParameterSpec:
         type=entry["type"],
         default=entry["default"],
         description=entry["description"],
-        bounds=tuple(entry["bounds"]) if "bounds" in entry else None,
+        bounds=_bounds(name, entry["bounds"]) if "bounds" in entry else None,
         one_of=tuple(entry["one_of"]) if "one_of" in entry else None,
         length=entry.get("length"),
         read_only=bool(entry.get("read_only", False)),

@@ -61,9 +61,11 @@ class WhetstoneNode(LifecycleNode):
         self._tracebacks: set[str] = set()
         self._failing = os.environ.get(_FAIL_ENV, "")
         self._set_up: list[tuple[Callable[[Any], bool], Any]] | None = None
-        super().__init__(name, **kwargs)
         self.status = (State.UNCONFIGURED, Reason.NONE, "")
         self.active = False
+        self._is_ours = False
+        super().__init__(name, **kwargs)
+        self._is_ours = True
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         share = Path(get_package_share_directory(package))
         common = Path(get_package_share_directory("whetstone_common"))
@@ -156,7 +158,7 @@ class WhetstoneNode(LifecycleNode):
     def guarded(self, callback: Callable[..., Any], *, listed: bool = True) -> Callable[..., Any]:
         """Wrap a callback so that its exception becomes a safe action, a state and a counter."""
         name = getattr(callback, "__name__", type(callback).__name__)
-        if listed:
+        if listed and self._is_ours:
             self.guarded_names.append(name)
 
         @functools.wraps(callback)
@@ -211,8 +213,7 @@ class WhetstoneNode(LifecycleNode):
 
     def create_service(self, srv_type: Any, srv_name: str, callback: Any, **kwargs: Any) -> Any:
         """As rclpy's, guarded."""
-        own = not srv_name.startswith("~/") or "parameter" not in srv_name
-        wrapped = self.guarded(callback) if own and hasattr(self, "counters") else callback
+        wrapped = self.guarded(callback) if self._is_ours else callback
         return self._keep(self.destroy_service, super().create_service(srv_type, srv_name, wrapped, **kwargs))
 
     def create_steady_timer(self, period_s: float, callback: Callable[[], None], **kwargs: Any) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rig per test, and messages of a robot that behaves."""
+"""A rig per test."""
 
 from __future__ import annotations
 
