@@ -7,7 +7,7 @@ import ast
 import sys
 from pathlib import Path
 
-from sources import PACKAGES, package_files, short
+from sources import PACKAGES, package_files, short, tree
 
 OWN = {
     "whetstone_common": {"whetstone_common"},
@@ -31,10 +31,10 @@ FORBIDDEN_CALLS = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), (
 SLEEP = ("time", "sleep")
 
 
-def imported(tree: ast.AST) -> list[tuple[int, str]]:
+def imported(module: ast.AST) -> list[tuple[int, str]]:
     """Return line and full name of every module that is imported, at whatever depth."""
     found = []
-    for node in ast.walk(tree):
+    for node in ast.walk(module):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -63,10 +63,10 @@ def import_faults(package: str, half: str, module: str) -> list[str]:
     return faults
 
 
-def call_faults(tree: ast.AST, half: str) -> list[tuple[int, str]]:
+def call_faults(module: ast.AST, half: str) -> list[tuple[int, str]]:
     """Return the calls that read the wall clock in core/, or sleep in nodes/."""
     faults = []
-    for node in ast.walk(tree):
+    for node in ast.walk(module):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         owner = node.func.value
@@ -80,11 +80,10 @@ def call_faults(tree: ast.AST, half: str) -> list[tuple[int, str]]:
 
 def check_file(package: str, path: Path) -> list[str]:
     """Return the faults of one module, each with its place."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     parts = path.parts[len(path.parts) - 1 - path.parts[::-1].index(package) :]
     half = parts[1] if len(parts) > 2 else ""
-    faults = [(line, fault) for line, module in imported(tree) for fault in import_faults(package, half, module)]
-    return [f"{short(path)}:{line}: {fault}" for line, fault in [*faults, *call_faults(tree, half)]]
+    faults = [(line, fault) for line, module in imported(tree(path)) for fault in import_faults(package, half, module)]
+    return [f"{short(path)}:{line}: {fault}" for line, fault in [*faults, *call_faults(tree(path), half)]]
 
 
 def main() -> int:

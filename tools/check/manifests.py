@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 
 from catkin_pkg.package import InvalidPackage, parse_package
 
 from imports import imported, is_ros
-from sources import PACKAGES, SRC, package_files, short
+from sources import PACKAGES, SRC, package_files, short, tree
 
 # import name -> rosdep key, for what is not named alike
 ROSDEP = {"numpy": "python3-numpy", "cv2": "python3-opencv", "yaml": "python3-yaml", "psutil": "python3-psutil"}
@@ -22,7 +21,7 @@ def needed(package: str) -> dict[str, str]:
     """Return the rosdep keys that the imports of a package ask for, each with a place that does."""
     keys: dict[str, str] = {}
     for path in package_files(package):
-        for line, module in imported(ast.parse(path.read_text(encoding="utf-8"))):
+        for line, module in imported(tree(path)):
             top = module.split(".")[0]
             key = ROSDEP.get(top) or (top if is_ros(module) or top in OWN_PACKAGES else None)
             if key and key != package and key not in {"launch", "launch_ros", "builtin_interfaces"}:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from sources import PACKAGES, ROOT, SRC, package_files, short, tracked
+from sources import PACKAGES, ROOT, SRC, package_files, short, tracked, tree
 from whetstone_common.core.parameters import ParameterError, Schema
 
 COMMON = SRC / "whetstone_common" / "config" / "common_params.yaml"
@@ -42,7 +42,7 @@ def schemas() -> tuple[dict[str, Schema], list[str]]:
 def reads(path: Path) -> list[tuple[int, str, str]]:
     """Return line, method and name of every `x.param("name")` and `x.declare_parameter(...)` in a module."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         if node.func.attr not in {"param", "declare_parameter", "declare_parameters"}:
@@ -68,18 +68,16 @@ def code_faults(known: set[str]) -> list[str]:
 def unread(found: dict[str, Schema]) -> list[str]:
     """Return parameters that no module ever names."""
     strings: set[str] = set()
-    prefixes: set[str] = set()
     for path in (p for package in PACKAGES for p in package_files(package)):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        strings |= {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-        # f"fake_{field}" and the like read a family of parameters
-        formats = (n.values[0] for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) and n.values)
-        prefixes |= {v.value for v in formats if isinstance(v, ast.Constant) and str(v.value).endswith("_")}
+        constants = (n.value for n in ast.walk(tree(path)) if isinstance(n, ast.Constant))
+        strings |= {value for value in constants if isinstance(value, str)}
+    # "fake_" reads a family of parameters
+    families = tuple(text for text in strings if len(text) > 3 and text.endswith("_"))
     return [
         f"{node}: parameter {name!r} is declared and never read"
         for node, schema in sorted(found.items())
         for name in schema.specs
-        if name not in strings and not name.startswith(tuple(prefixes))
+        if name not in strings and not name.startswith(families)
     ]
 
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import statistics
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sources import PACKAGES, ROOT, package_files, python_files, short
+from sources import PACKAGES, ROOT, package_files, python_files, short, tree
 
 FILE_WARN, FILE_REFUSE = 400, 600
 FUNCTION_WARN, FUNCTION_REFUSE = 40, 80
@@ -27,10 +28,11 @@ class Function:
     lines: int
 
 
+@functools.cache
 def functions(path: Path) -> list[Function]:
     """Return every function of a file, with its length."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if ast.get_docstring(node) is not None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import subprocess
 from pathlib import Path
@@ -32,6 +33,12 @@ def package_files(package: str) -> list[Path]:
     """Return the Python modules of one ROS package."""
     folder = SRC / package / package
     return [p for p in python_files() if folder in p.parents]
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """Return the parsed module; several checks look at each."""
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
 def short(path: Path) -> str:

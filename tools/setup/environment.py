@@ -41,7 +41,8 @@ class Environment:
             raise SetupError(message)
 
     def _pip(self, *args: str, quiet: bool = False) -> bool:
-        argv = [self.python, "-m", "pip", "--disable-pip-version-check", "install", *args]
+        # only what is imported gets compiled, when it is: compiling everything takes longer than installing it
+        argv = [self.python, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile", *args]
         return run(argv, cwd=self.root, env={"_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1"}, quiet=quiet)
 
     def install_lock(self, name: str) -> None:
