@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All benchmarks: `python bench/run.py --json out/bench.json [--only serving,arm] [--quick] [--docs]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+for folder in (ROOT / "tests", ROOT / "bench"):
+    sys.path.insert(0, str(folder))
+
+import arm  # noqa: E402
+import lockstep  # noqa: E402
+import model  # noqa: E402
+import serving  # noqa: E402
+from figures import Figure, table  # noqa: E402
+from machine import describe  # noqa: E402
+
+DOCS = ROOT / "docs" / "reference" / "performance.md"
+HEAD = """# Performance
+
+Made by `make bench` (`python bench/run.py --json out/bench.json --docs`); the same figures are in `out/bench.json`.
+Each figure is a median and a 99th percentile. A ratio compares two medians of the same run, so that it says something
+on another machine too. These are measurements, not tests: nothing in CI fails on them.
+
+"""
+
+
+def main() -> None:
+    """Run what was asked for, print it, and write it down."""
+    options = _options()
+    quick = options.quick
+    directory = options.model or model.shipped_model()
+    has_model = (directory / "config.json").is_file()
+    benchmarks: dict[str, Callable[[], list[Figure]]] = {
+        "serving": lambda: serving.run(laps=60 if quick else 400),
+        "arm": lambda: arm.run(seconds=5.0 if quick else 20.0),
+        "lockstep": lambda: lockstep.run(directory if has_model else None, ticks=200 if quick else 1000),
+    }
+    if has_model:
+        benchmarks["model"] = lambda: model.run(directory, repeats=10 if quick else 50)
+    machine = describe()
+    figures: list[Figure] = []
+    for name in options.only or benchmarks:
+        print(f"--- {name}", flush=True)
+        found = benchmarks[name]()
+        print(table(found), flush=True)
+        figures += found
+    _write(options, machine, figures)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="where the figures go")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="serving, arm, lockstep, model")
+    parser.add_argument("--quick", action="store_true", help="fewer samples")
+    parser.add_argument("--docs", action="store_true", help=f"rewrite {DOCS.relative_to(ROOT)}")
+    parser.add_argument("--model", type=Path, help="directory of a pocket VLA, the shipped one by default")
+    return parser.parse_args()
+
+
+def _write(options: argparse.Namespace, machine: dict[str, str], figures: list[Figure]) -> None:
+    if options.json is not None:
+        content = {"machine": machine, "figures": [figure.to_json() for figure in figures]}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if options.docs:
+        rows = "\n".join(f"| {key} | {value} |" for key, value in machine.items())
+        text = f"{HEAD}## Machine\n\n| | |\n|---|---|\n{rows}\n\n{table(figures)}"
+        DOCS.parent.mkdir(parents=True, exist_ok=True)
+        DOCS.write_text(text.rstrip() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
