@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One episode: what has been heard of it, what is missing, and the transitions it gives.
+
+Legend: T steps of the episode, C steps of a window, H horizon of a chunk, J joints, A action dims.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from rl_learner.core.actions import cartesian_actions, joint_actions
+from rl_learner.core.records import Actor, Asked, Decision, Doubles, Event, Floats, Judgement, Outcome, Step
+from rl_learner.core.transition import Transition
+from rl_learner.core.windows import Labels, episode_labels, normalised, returns_to_go, window, window_rows
+from whetstone_common.core.contract import Contract
+
+_NS_PER_S = 1e9
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How windows are cut.
+
+    Attributes:
+        gamma: Discount per step.
+        window_steps: C, steps of a full window.
+        keep_aborted: Whether an aborted episode gives the windows that end before the abort.
+    """
+
+    gamma: float
+    window_steps: int
+    keep_aborted: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cuts no window.
+
+        Raises:
+            ValueError: A number is out of range.
+        """
+        if not 0.0 < self.gamma <= 1.0:
+            raise ValueError(f"gamma is {self.gamma}, must be in (0, 1]")
+        if self.window_steps < 1:
+            raise ValueError(f"window_steps is {self.window_steps}, must be at least 1")
+
+
+@dataclass
+class Episode:
+    """Everything heard of one episode.
+
+    Attributes:
+        decisions: By request id.
+        steps: By index within the episode.
+        rewards: By number of steps executed.
+        end: How it ended.
+        estop_step: Steps executed when an e-stop was pressed.
+    """
+
+    epoch: int
+    number: int
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    steps: dict[int, Step] = field(default_factory=dict)
+    rewards: dict[int, Judgement] = field(default_factory=dict)
+    end: Event | None = None
+    started: bool = False
+    estop_step: int | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """(epoch, episode)."""
+        return self.epoch, self.number
+
+
+class Patience(Enum):
+    """How long an ended episode waits for what may still come."""
+
+    NONE = "none"  # everything is there
+    QUIET = "quiet"  # until nothing has come for a moment
+    GRACE = "grace"  # until the grace is over
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What an ended episode lacks.
+
+    Attributes:
+        fatal: Without this the episode gives nothing, empty for nothing.
+        patience: How long to wait for what would only make the transitions more.
+    """
+
+    fatal: str = ""
+    patience: Patience = Patience.NONE
+
+
+def missing_of(episode: Episode, contracts: Mapping[str, Contract]) -> Missing:
+    """What an ended episode lacks."""
+    end = episode.end
+    assert end is not None  # noqa: S101 - the caller has checked
+    if sorted(episode.steps) != list(range(len(episode.steps))):
+        return Missing(fatal="missing steps")
+    if end.outcome is not Outcome.ABORTED and not episode.rewards:
+        return Missing(fatal="missing reward")
+    if any(d.contract_hash not in contracts for d in episode.decisions.values()):
+        return Missing(fatal="unknown contract")
+    if not _played(episode) <= set(episode.decisions):
+        return Missing(patience=Patience.GRACE)
+    # In real time the world does not wait for the arm, so the judge may count more steps than were executed; and
+    # nobody says how many looks are still under way.
+    has_looks = any(d.asked is Asked.LOOK for d in episode.decisions.values())
+    is_uncertain = has_looks or len(episode.steps) < end.steps or end.outcome is Outcome.ABORTED
+    return Missing(patience=Patience.QUIET if is_uncertain else Patience.NONE)
+
+
+def _played(episode: Episode) -> set[int]:
+    """Request ids of the chunks that played."""
+    return {step.stamp.request_id for step in episode.steps.values() if step.actor is Actor.POLICY}
+
+
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """The executed part of an episode as arrays.
+
+    Attributes:
+        times_ns: (T,) when each step began.
+        commands: (T, J + 1).
+        targets: (T, 7).
+        actors: (T,).
+        labels: Rewards, masks, ends.
+        returns: (T,).
+    """
+
+    times_ns: np.ndarray
+    commands: Doubles
+    targets: Doubles
+    actors: np.ndarray
+    labels: Labels
+    returns: Doubles
+
+
+def build(episode: Episode, rules: Rules, contracts: Mapping[str, Contract]) -> tuple[list[Transition], Counter[str]]:
+    """Transitions of an ended episode in the order of their starts, and what gave none, by reason.
+
+    A window runs from a decision to the newest decision at most C steps later, or to the end of the episode when that
+    comes first; so C is what `Transition.steps` says, and the last step of a window is the only one that may end the
+    episode.
+    """
+    unused: Counter[str] = Counter()
+    track = _track(episode, rules.gamma)
+    if track is None:
+        return [], unused
+    starts = _starts(episode, track, contracts, unused)
+    ordered = sorted(starts)
+    made = []
+    for i in ordered:
+        contract = contracts[starts[i].contract_hash]
+        end = _window_end(i, ordered, len(track.actors), rules.window_steps, contract.horizon)
+        is_over = end == len(track.actors)
+        if end == i or (is_over and end not in starts and track.labels.masks[-1] > 0.0):
+            unused["windows without a next decision"] += 1
+            continue
+        made.append(_transition(episode, track, starts[i], None if is_over else starts[end], (i, end), rules, contract))
+    return made, unused
+
+
+def _track(episode: Episode, gamma: float) -> _Track | None:
+    end = episode.end
+    assert end is not None  # noqa: S101 - the caller has checked
+    steps = [episode.steps[i] for i in range(len(episode.steps))]
+    # What was executed after the end does not count: in real time the arm goes on until it is told.
+    steps = [s for s in steps if s.time_ns < end.time_ns] if end.time_ns else steps[: end.steps]
+    if not steps:
+        return None
+    rewards = np.zeros(len(steps))
+    for judgement in episode.rewards.values():
+        rewards[min(max(judgement.steps - 1, 0), len(steps) - 1)] += judgement.reward
+    labels = episode_labels(rewards, end.outcome)
+    return _Track(
+        times_ns=np.array([s.time_ns for s in steps], dtype=np.int64),
+        commands=np.array([s.joint_command for s in steps]),
+        targets=np.array([s.tcp_target for s in steps]),
+        actors=np.array([int(s.actor) for s in steps], dtype=np.uint8),
+        labels=labels,
+        returns=returns_to_go(labels, gamma),
+    )
+
+
+def _starts(
+    episode: Episode, track: _Track, contracts: Mapping[str, Contract], unused: Counter[str]
+) -> dict[int, Decision]:
+    """Step at which each decision's chunk begins; of two at one step, the one that was meant to be executed."""
+    played = {
+        step.stamp.request_id: step.episode_step - step.step
+        for step in sorted(episode.steps.values(), key=lambda s: -s.episode_step)
+        if step.actor is Actor.POLICY
+    }
+    starts: dict[int, Decision] = {}
+    for request_id in sorted(episode.decisions):
+        decision = episode.decisions[request_id]
+        dt_s = contracts[decision.contract_hash].dt_s
+        start = played.get(request_id, _nearest(track.times_ns, decision.stamp.observation_ns, dt_s))
+        if not 0 <= start < len(track.actors):
+            unused["decisions without a step"] += 1
+            continue
+        if start in starts:
+            unused["decisions at the same step"] += 1
+        if start not in starts or decision.asked is Asked.ACT or starts[start].asked is Asked.LOOK:
+            starts[start] = decision
+    return starts
+
+
+def _nearest(times_ns: np.ndarray, observation_ns: int, dt_s: float) -> int:
+    """Step that began nearest to an observation, -1 when none did within half a step."""
+    distances = np.abs(times_ns - observation_ns)
+    nearest = int(distances.argmin())
+    return nearest if distances[nearest] <= 0.5 * dt_s * _NS_PER_S else -1
+
+
+def _window_end(i: int, starts: list[int], total: int, window_steps: int, horizon: int) -> int:
+    """Step behind a window that starts at `i`; `i` itself when there is none that the chunk reaches."""
+    if i + window_steps >= total:
+        return total
+    within = [j for j in starts if i < j <= i + window_steps]
+    if within:
+        return within[-1]
+    beyond = [j for j in starts if i + window_steps < j <= i + horizon]
+    if beyond:
+        return beyond[0]
+    return total if total <= i + horizon else i
+
+
+def _transition(
+    episode: Episode,
+    track: _Track,
+    first: Decision,
+    following: Decision | None,
+    span: tuple[int, int],
+    rules: Rules,
+    contract: Contract,
+) -> Transition:
+    start, end = span
+    label = window(track.labels, start, end - start, rules.gamma)
+    empty = np.zeros(0, dtype=np.float32)
+    no_chunks = np.zeros((0, *first.candidates.shape[1:]), dtype=np.float32)
+    outcome = episode.end.outcome if episode.end else Outcome.ABORTED
+    return Transition(
+        epoch=episode.epoch,
+        episode=episode.number,
+        request_id=first.stamp.request_id,
+        request_kind=int(first.asked),
+        episode_step=start,
+        episode_steps=len(track.actors),
+        outcome=int(outcome),
+        task=episode.end.task if episode.end else "",
+        instruction=first.instruction,
+        contract_hash=first.contract_hash,
+        method=first.method,
+        gamma=rules.gamma,
+        reward=label.reward,
+        mask=label.mask,
+        return_to_go=float(track.returns[start]),
+        valid=label.valid,
+        features=first.features,
+        proprio=first.proprio,
+        chosen_chunk=first.chosen_chunk,
+        actions=_actions(track, first, contract, start),
+        actors=track.actors[start:end],
+        candidates=first.candidates,
+        noise=first.noise,
+        chosen=first.chosen,
+        kind=first.kind,
+        next_features=following.features if following else empty,
+        next_proprio=following.proprio if following else empty,
+        next_candidates=following.candidates if following else no_chunks,
+        next_noise=following.noise if following else no_chunks,
+        vla_version=first.vla_version,
+        policy_version=first.policy_version,
+        emergency_stop=episode.estop_step is not None and end >= episode.estop_step,
+    )
+
+
+def _actions(track: _Track, decision: Decision, contract: Contract, start: int) -> Floats:
+    """(H, A) what was executed from `start` on, in the units of the policy."""
+    rows = window_rows(start, contract.horizon, len(track.actors))
+    if contract.action_space == "cartesian":
+        physical = cartesian_actions(decision.reference, track.targets[rows], track.commands[rows, -1])
+    else:
+        physical = joint_actions(decision.reference, track.commands[rows])
+    return normalised(physical, contract.action_scale, contract.action_offset)

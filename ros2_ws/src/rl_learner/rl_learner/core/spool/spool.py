@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The spool: batches of records on disk, each of them wholly there or not at all.
+
+Every way to change what is on the disk is in this package, and always in the order: write, sync, and only then count.
+One process writes (a lock sees to it); one thread of it appends, others may read pages.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from rl_learner.core.spool.fileops import DiskFiles, FileOps, write_whole
+from rl_learner.core.spool.record import Kind, RecordError, StoredRecord, encode
+from rl_learner.core.spool.segment import SUFFIX, Segment, number_and_first, recover, segment_path
+
+_STATE = "spool.json"
+_LOCK = "lock"
+_STATE_VERSION = 1
+_MIN_SEGMENTS = 4
+
+
+class WhenFull(Enum):
+    """What is done at the bound."""
+
+    STOP = "stop"
+    DROP_OLDEST = "drop_oldest"
+
+
+class Full(Enum):
+    """Why nothing can be appended."""
+
+    BOUND = "bound"  # the spool has reached its bound
+    DISK = "disk"  # the disk is full, or cannot be written
+
+
+class SpoolFullError(RuntimeError):
+    """A batch that was not stored; the spool is as it was before.
+
+    Attributes:
+        why: The bound or the disk.
+    """
+
+    def __init__(self, why: Full, text: str) -> None:
+        """Keep both."""
+        super().__init__(text)
+        self.why = why
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a spool.
+
+    Attributes:
+        max_bytes: Of all segments together.
+        segment_bytes: A segment is closed when it has grown to this.
+        min_free_bytes: Free space below which nothing is appended.
+        when_full: What is done at `max_bytes`.
+        keep_acknowledged: Whether acknowledged segments stay when there is need for room.
+    """
+
+    max_bytes: int
+    segment_bytes: int
+    min_free_bytes: int = 0
+    when_full: WhenFull = WhenFull.STOP
+    keep_acknowledged: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that cannot be kept.
+
+        Raises:
+            ValueError: A segment is more than a quarter of the whole.
+        """
+        if not 0 < self.segment_bytes * _MIN_SEGMENTS <= self.max_bytes:
+            raise ValueError(
+                f"segments of {self.segment_bytes} bytes in a spool of {self.max_bytes}: at most a quarter"
+            )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record to be appended."""
+
+    kind: Kind
+    schema: int
+    payload: bytes
+
+
+class Spool:
+    """Open spool; `close` when done."""
+
+    def __init__(self, folder: Path, limits: Limits, identity: int, files: FileOps | None = None) -> None:
+        """Open a spool or make it; recover what a crash has left.
+
+        Args:
+            folder: Its folder.
+            limits: Its bounds.
+            identity: Of a spool that is made; an existing one keeps its own.
+            files: How files are touched.
+
+        Raises:
+            BlockingIOError: Another process writes it.
+            OSError: The disk refuses.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.limits = folder, limits
+        self._files: FileOps = files or DiskFiles()
+        self._guard = threading.RLock()
+        self._handle = _lock(folder / _LOCK)
+        self.identity = identity
+        self.counters: Counter[str] = Counter()
+        self.lost: list[str] = []
+        self._dropped_through = 0
+        self._floor = 0
+        self._dirty = False
+        self.acknowledged = 0
+        try:
+            self._load_state()
+            self._segments = self._recover()
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    # ---- what is stored ----------------------------------------------------------------------------------------------
+
+    @property
+    def first(self) -> int:
+        """Oldest stored sequence number; `last + 1` when nothing is stored."""
+        with self._guard:
+            return next((s.seqs[0] for s in self._segments if s.seqs), self.last + 1)
+
+    @property
+    def last(self) -> int:
+        """Newest sequence number ever stored, 0 for none."""
+        with self._guard:
+            return max([self._dropped_through, self._floor, *(s.last for s in self._segments)])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all segments."""
+        with self._guard:
+            return sum(s.size for s in self._segments)
+
+    def read(self, after: int, max_count: int, max_bytes: int) -> list[StoredRecord]:
+        """Data records that follow sequence number `after`, without gaps; empty when there are none.
+
+        A record that is damaged on the disk is left out, counted and named in `lost`; the page ends before it, or
+        starts behind it.
+        """
+        with self._guard:
+            segments = [s for s in self._segments if s.seqs and s.last > after]
+        for segment in segments:
+            try:
+                if found := segment.read(after, max_count, max_bytes):
+                    return found
+            except FileNotFoundError:
+                continue  # dropped since
+            except RecordError as error:
+                return self._read_singly(segment, after, error)
+        return []
+
+    def _read_singly(self, segment: Segment, after: int, error: RecordError) -> list[StoredRecord]:
+        for seq in [s for s in segment.seqs if s > after]:
+            with suppress(RecordError):
+                return segment.read(seq - 1, 1, 0)
+            self.counters["records_damaged"] += 1
+            self.lost.append(f"{segment.path.name}: record {seq}: {error}")
+        return []
+
+    def notes(self) -> Iterator[StoredRecord]:
+        """All notes, oldest first."""
+        with self._guard:
+            segments = list(self._segments)
+        for segment in segments:
+            with suppress(FileNotFoundError, RecordError):
+                yield from segment.read_notes()
+
+    # ---- appending ---------------------------------------------------------------------------------------------------
+
+    def append(self, entries: Sequence[Entry]) -> tuple[int, int]:
+        """Store a batch; when this returns it is on the disk.
+
+        Returns:
+            First and last sequence number of its data records (first = last + 1 when it has none).
+
+        Raises:
+            SpoolFullError: Nothing was stored.
+        """
+        if not entries:
+            return self.last + 1, self.last
+        blocks, first, last = self._encode(entries)
+        data = b"".join(blocks)
+        self.make_room(len(data))
+        segment = self._segment_for_append()
+        try:
+            if self._dirty:
+                self._cut_back(segment)
+            self._dirty = True
+            self._files.append(segment.path, data)
+            self._files.sync(segment.path)
+            self._dirty = False
+        except OSError as error:
+            with suppress(OSError):
+                self._cut_back(segment)
+            raise SpoolFullError(Full.DISK, f"{segment.path}: {error.strerror or error}") from error
+        self._count(segment, entries, blocks, first)
+        if segment.size >= self.limits.segment_bytes:
+            # The batch is stored; a manifest that cannot be written now is written when the spool is opened next.
+            with suppress(OSError):
+                segment.close(self._files)
+            segment.closed = True
+        return first, last
+
+    def _encode(self, entries: Sequence[Entry]) -> tuple[list[bytes], int, int]:
+        seq = self.last
+        blocks = []
+        for index, entry in enumerate(entries):
+            seq += entry.kind is Kind.DATA
+            more = index + 1 < len(entries)
+            blocks.append(encode(entry.kind, seq, entry.schema, entry.payload, more=more))
+        return blocks, self.last + 1, seq
+
+    def _count(self, segment: Segment, entries: Sequence[Entry], blocks: list[bytes], first: int) -> None:
+        seq = first - 1
+        with self._guard:
+            for entry, block in zip(entries, blocks, strict=True):
+                seq += entry.kind is Kind.DATA
+                record = StoredRecord(entry.kind, seq, entry.schema, b"", False, len(entry.payload))  # noqa: FBT003
+                segment.note(segment.size, record)
+                assert record.size == len(block)  # noqa: S101 - the index must point at what was written
+
+    def _cut_back(self, segment: Segment) -> None:
+        """Take away what a failed write may have left."""
+        if segment.path.exists():
+            self._files.truncate(segment.path, segment.size)
+            self._files.sync(segment.path)
+        self._dirty = False
+
+    def _segment_for_append(self) -> Segment:
+        with self._guard:
+            if self._segments and not self._segments[-1].closed:
+                return self._segments[-1]
+            number = number_and_first(self._segments[-1].path)[0] + 1 if self._segments else 1
+            segment = Segment(segment_path(self.folder, self.last + 1, number), self.last + 1)
+            self._segments.append(segment)
+        try:
+            self._files.append(segment.path, b"")
+            self._files.sync(self.folder)
+        except OSError as error:
+            with self._guard:
+                self._segments.remove(segment)
+            raise SpoolFullError(Full.DISK, f"{segment.path}: {error.strerror or error}") from error
+        return segment
+
+    # ---- room --------------------------------------------------------------------------------------------------------
+
+    def acknowledge(self, through: int) -> None:
+        """The learner has stored everything up to `through`."""
+        self.acknowledged = max(self.acknowledged, min(through, self.last))
+
+    def skip_to(self, seq: int) -> None:
+        """Never give out a number up to `seq`: a learner has it, though this disk has lost it.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        with self._guard:
+            if seq <= self.last:
+                return
+            self._floor = seq
+            if self._segments:
+                self._segments[-1].closed = True  # numbers follow one another within a segment
+        self._save_state()
+
+    def make_room(self, size: int) -> None:
+        """See to it that `size` more bytes may be stored.
+
+        Raises:
+            SpoolFullError: They may not.
+        """
+        try:
+            free = self._files.free_bytes(self.folder)
+        except OSError as error:
+            raise SpoolFullError(Full.DISK, f"{self.folder}: {error.strerror or error}") from error
+        if free - size < self.limits.min_free_bytes:
+            raise SpoolFullError(
+                Full.DISK, f"{free / 1e6:.1f} MB free in {self.folder}, at least {self.limits.min_free_bytes / 1e6:.1f}"
+            )
+        while self.size + size > self.limits.max_bytes:
+            oldest = self._droppable() if size <= self.limits.max_bytes else None
+            if oldest is None:
+                raise SpoolFullError(
+                    Full.BOUND, f"{self.size / 1e6:.1f} MB stored, the bound is {self.limits.max_bytes / 1e6:.1f}"
+                )
+            self._drop(oldest)
+
+    def _droppable(self) -> Segment | None:
+        """Oldest segment, when it may go."""
+        with self._guard:
+            oldest = next(iter(self._segments), None)
+        if oldest is None or not oldest.closed:
+            return None
+        is_free = not self.limits.keep_acknowledged and oldest.last <= self.acknowledged
+        return oldest if is_free or self.limits.when_full is WhenFull.DROP_OLDEST else None
+
+    def _drop(self, segment: Segment) -> None:
+        """Remove a segment: whole batches, as no batch spans two."""
+        unsent = sum(seq > self.acknowledged for seq in segment.seqs)
+        with self._guard:
+            self.counters["transitions_dropped"] += unsent
+            self.counters["transitions_released"] += len(segment.seqs) - unsent
+            if unsent:
+                self.counters["episodes_dropped_oldest"] += len(segment.notes)
+            self._dropped_through = max(self._dropped_through, segment.last)
+        try:
+            # First the books, then the file: a crash in between leaves a file that the books say is gone.
+            self._save_state()
+        except OSError as error:
+            raise SpoolFullError(Full.DISK, f"{self.folder}: {error.strerror or error}") from error
+        with self._guard:
+            self._segments.remove(segment)
+        with suppress(OSError):
+            segment.remove(self._files)
+
+    # ---- state and recovery ------------------------------------------------------------------------------------------
+
+    def _load_state(self) -> None:
+        path = self.folder / _STATE
+        if not path.exists():
+            self._save_state()
+            return
+        body: Any = json.loads(path.read_text(encoding="utf-8"))
+        if body["version"] != _STATE_VERSION:
+            raise ValueError(f"{path} is of version {body['version']}, this is {_STATE_VERSION}")
+        self.identity = int(body["identity"])
+        self._dropped_through = int(body["dropped_through"])
+        self._floor = int(body["floor"])
+        self.acknowledged = int(body["acknowledged"])
+        self.counters.update({str(name): int(count) for name, count in body["counters"].items()})
+
+    def _save_state(self) -> None:
+        body = {
+            "version": _STATE_VERSION,
+            "identity": self.identity,
+            "dropped_through": self._dropped_through,
+            "floor": self._floor,
+            "acknowledged": self.acknowledged,
+            "counters": {n: self.counters[n] for n in sorted(self.counters) if self.counters[n]},
+        }
+        write_whole(self._files, self.folder / _STATE, json.dumps(body, indent=1).encode())
+
+    def _recover(self) -> list[Segment]:
+        segments: list[Segment] = []
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            segment = recover(self._files, path)
+            if segment.seqs and segment.last <= self._dropped_through:
+                segment.remove(self._files)  # its removal was cut short
+                continue
+            if segment.lost:
+                self.lost.append(segment.lost)
+                self.counters["segments_cut"] += 1
+            segments.append(segment)
+        for segment in segments[:-1]:
+            if not segment.closed:
+                segment.close(self._files)
+        return segments
+
+    def close(self) -> None:
+        """Save the state and let go of the lock; safe to call twice."""
+        if self._handle < 0:
+            return
+        with suppress(OSError):
+            self._save_state()
+        os.close(self._handle)
+        self._handle = -1
+
+
+def _lock(path: Path) -> int:
+    """Handle that holds the lock until it is closed, or its process ends however it ends."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def read_all(folder: Path) -> Iterator[StoredRecord]:
+    """All records of a spool, oldest first, without a lock: for tools beside or after the writer."""
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        segment = recover(DiskFiles(), path, writable=False)
+        places = sorted([*segment.offsets, *(offset for _seq, offset in segment.notes)])
+        yield from segment.read_at(places)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The thread that waits for the disk, so that nobody else has to."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+
+from rl_learner.core.codec import TRANSITION_SCHEMA, encode
+from rl_learner.core.join import Batch
+from rl_learner.core.ledger import EPISODE_SCHEMA, EpisodeEntry
+from rl_learner.core.spool.record import Kind
+from rl_learner.core.spool.spool import Entry, Full, Spool, SpoolFullError
+
+_MAX_WAITING = 16
+_MAX_UNBOOKED = 1000
+_PROBE_S = 0.5
+_DROPPED = {Full.BOUND: "spool full", Full.DISK: "disk full"}
+
+
+class Writer:
+    """Stores episodes one after another; those that find no room are dropped, and booked as soon as there is some.
+
+    Args:
+        spool: Where they go.
+        on_failure: Told of an exception that is no lack of room; the thread has ended then.
+    """
+
+    def __init__(self, spool: Spool, on_failure: Callable[[BaseException], None]) -> None:
+        self._spool = spool
+        self._on_failure = on_failure
+        self._waiting: queue.Queue[Batch | None] = queue.Queue(_MAX_WAITING)
+        self._unbooked: deque[EpisodeEntry] = deque(maxlen=_MAX_UNBOOKED)
+        self._needed = 0
+        self.full: SpoolFullError | None = None
+        self.counters: Counter[str] = Counter()
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self._thread.start()
+
+    def put(self, batch: Batch) -> None:
+        """Store an episode soon; one that finds too many waiting for a slow disk is dropped."""
+        try:
+            self._waiting.put_nowait(batch)
+        except queue.Full:
+            self._drop(batch, "disk too slow")
+
+    def close(self, timeout_s: float) -> bool:
+        """Store what waits and end; returns whether that was done in time."""
+        try:
+            self._waiting.put(None, timeout=timeout_s)
+        except queue.Full:
+            return False
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._probe()
+            while True:
+                try:
+                    batch = self._waiting.get(timeout=_PROBE_S)
+                except queue.Empty:
+                    self._probe()
+                    continue
+                if batch is None:
+                    break
+                self._store(batch)
+            self._probe()
+        except BaseException as error:  # noqa: BLE001 - boundary of the thread
+            self._on_failure(error)
+
+    def _store(self, batch: Batch) -> None:
+        transitions = [Entry(Kind.DATA, TRANSITION_SCHEMA, encode(t)) for t in batch.transitions]
+        try:
+            self._append([*transitions, _note(batch.entry)])
+        except SpoolFullError as error:
+            self._needed = sum(len(entry.payload) for entry in transitions)
+            self.full = error
+            self._drop(batch, _DROPPED[error.why])
+
+    def _append(self, entries: list[Entry]) -> None:
+        late = list(self._unbooked)
+        self._spool.append([*map(_note, late), *entries])
+        for _ in late:
+            self._unbooked.popleft()
+        self.full, self._needed = None, 0
+
+    def _probe(self) -> None:
+        """Find out whether there is room, before an episode needs it."""
+        try:
+            self._spool.make_room(self._needed)
+            if self._unbooked:
+                self._append([])
+            self.full, self._needed = None, 0
+        except SpoolFullError as error:
+            self.full = error
+
+    def _drop(self, batch: Batch, reason: str) -> None:
+        old = batch.entry
+        self.counters["episodes_without_room"] += not old.dropped
+        self.counters["transitions_without_room"] += len(batch.transitions)
+        entry = EpisodeEntry(old.epoch, old.episode, old.outcome, old.task, old.steps, dropped=old.dropped or reason)
+        self._unbooked.append(entry)
+
+
+def _note(entry: EpisodeEntry) -> Entry:
+    return Entry(Kind.NOTE, EPISODE_SCHEMA, entry.to_bytes())
