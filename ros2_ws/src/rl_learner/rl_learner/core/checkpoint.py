@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of a learner: everything that a run needs to go on as if it had not stopped.
+
+One folder per checkpoint: `learner.safetensors` (weights, targets, optimisers, generator), `replay-*.safetensors`,
+and the manifest, written last. A folder without a whole manifest does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vla_policy.core.files import MANIFEST, CheckpointError, check_tensors, read_manifest, read_tensors, write_manifest
+
+KEEP = 3
+LEARNER, REPLAY = "learner.safetensors", "replay-{}.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What a checkpoint holds.
+
+    Attributes:
+        step: Updates done.
+        learner: Tensors of the learner, by name.
+        replays: Tensors of each replay, by the replay's name.
+        notes: Anything else that JSON can hold: method, resolved configuration, run, parent.
+    """
+
+    step: int
+    learner: Mapping[str, Tensor]
+    replays: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save(directory: Path, snapshot: Snapshot, keep: int = KEEP) -> Path:
+    """Writes `directory/step-<n>` and removes all but the newest `keep` checkpoints."""
+    folder = directory / f"step-{snapshot.step:09d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    names = [LEARNER]
+    _write(folder / LEARNER, snapshot.learner)
+    for name, tensors in snapshot.replays.items():
+        names.append(REPLAY.format(name))
+        _write(folder / names[-1], tensors)
+    body = {"step": snapshot.step, "replays": sorted(snapshot.replays), "notes": dict(snapshot.notes)}
+    write_manifest(folder, names, body)
+    for old in _folders(directory)[:-keep]:
+        shutil.rmtree(old)
+    return folder
+
+
+def load(folder: Path) -> Snapshot:
+    """Reads a checkpoint, hashes first.
+
+    Raises:
+        CheckpointError: It is not whole, or a file was altered.
+    """
+    body = read_manifest(folder)
+    replays = {name: read_tensors(folder / REPLAY.format(name)) for name in body["replays"]}
+    return Snapshot(int(body["step"]), read_tensors(folder / LEARNER), replays, body["notes"])
+
+
+def latest(directory: Path) -> Path | None:
+    """Newest checkpoint whose manifest and hashes hold; a broken one is passed over."""
+    for folder in reversed(_folders(directory)):
+        try:
+            read_manifest(folder)
+        except CheckpointError:
+            continue
+        return folder
+    return None
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes: two learners with the same digest are the same."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        total.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
+        total.update(value.view(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return total.hexdigest()
+
+
+# -- optimisers and generators as tensors -------------------------------------------------------------------------
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Moments and step counts, named by the parameter's place."""
+    states = optimizer.state_dict()["state"]
+    return {f"{place}/{key}": torch.as_tensor(value).clone() for place, s in states.items() for key, value in s.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Takes back what `optimizer_state` gave; hyperparameters stay those of the optimiser."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        place, key = name.split("/")
+        states.setdefault(int(place), {})[key] = value.clone()
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries below `prefix/`, without it."""
+    start = prefix + "/"
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def state_of(modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """All tensors of some modules and optimisers, under their names."""
+    out: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        out |= {f"{name}/{key}": value.detach().clone() for key, value in module.state_dict().items()}
+    for name, optimizer in optimizers.items():
+        out |= {f"{name}/{key}": value for key, value in optimizer_state(optimizer).items()}
+    return out
+
+
+def restore(
+    tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> None:
+    """Takes back what `state_of` gave.
+
+    Raises:
+        CheckpointError: A module's tensors are missing, unknown, of another shape or not finite.
+    """
+    for name, module in modules.items():
+        check_tensors(part(tensors, name), module.state_dict(), name)
+    for name, module in modules.items():
+        module.load_state_dict(part(tensors, name))
+    for name, optimizer in optimizers.items():
+        restore_optimizer(optimizer, part(tensors, name))
+
+
+def _folders(directory: Path) -> list[Path]:
+    return sorted(p for p in directory.glob("step-*") if p.is_dir())
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)

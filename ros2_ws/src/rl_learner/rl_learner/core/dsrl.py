@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DSRL with noise aliasing: choose the noise that the frozen VLA starts from, learnt from cached pairs.
+
+Q_A values executed chunks; Q_W values noises and is distilled from Q_A on the cached (noise, chunk) pairs of each
+decision, so the VLA never runs in an update; the actor climbs Q_W. Backups value the next state by Q_W at the
+actor's own noise.
+
+Legend: B batch, N candidates, H horizon, M noise dims, W = H * M, K knots, F features, D flattened chunk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from rl_learner.core import checkpoint
+from rl_learner.core.critic import Critic, CriticConfig, Reduce
+from rl_learner.core.networks import ScaledTanhNormal, mlp
+from rl_learner.core.replay import Batch
+
+
+@dataclass(frozen=True)
+class DsrlConfig:
+    """Hyperparameters.
+
+    Attributes:
+        features: F.
+        chunk_dim: D, of the executed steps.
+        horizon: H.
+        noise_dim: M.
+        knots: K; the actor's noise at K places, interpolated over the horizon. H means all of it, 1 means repeated.
+        bound: b, largest noise.
+        discount: per window.
+        critic: of both critics.
+        actor_hidden: widths.
+        actor_rate: learning rate.
+        alpha: initial temperature.
+        learn_alpha: adapt it.
+        target_entropy: nats; 0 as published.
+        distil_steps: steps of Q_W per update.
+    """
+
+    features: int
+    chunk_dim: int = 56
+    horizon: int = 16
+    noise_dim: int = 7
+    knots: int = 16
+    bound: float = 1.5
+    discount: float = 0.92
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    actor_hidden: tuple[int, ...] = (256, 256)
+    actor_rate: float = 3e-4
+    alpha: float = 1.0
+    learn_alpha: bool = True
+    target_entropy: float = 0.0
+    distil_steps: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot work."""
+        if not 1 <= self.knots <= self.horizon:
+            raise ValueError(f"knots is {self.knots}, allowed: 1..{self.horizon}")
+        if not (math.isfinite(self.bound) and self.bound > 0.0):
+            raise ValueError(f"bound is {self.bound}, must be finite and positive")
+
+
+def knot_basis(knots: int, horizon: int) -> Tensor:
+    """[H, K] interpolation over the horizon whose rows have length 1, so that unit noise stays unit noise."""
+    if knots == horizon:
+        return torch.eye(horizon)
+    if knots == 1:
+        return torch.ones(horizon, 1)
+    place = torch.arange(horizon) * (knots - 1) / (horizon - 1)
+    basis = (1.0 - (place[:, None] - torch.arange(knots)[None, :]).abs()).clamp(min=0.0)
+    return basis / basis.norm(dim=1, keepdim=True)
+
+
+class NoiseActor(nn.Module):
+    """Features [..., F] -> distribution over K * M numbers; `expand` makes full noise of them."""
+
+    def __init__(self, config: DsrlConfig) -> None:
+        """Starts near zero mean and unit deviation of what is squashed."""
+        super().__init__()
+        self.shape = (config.knots, config.noise_dim)
+        self.body = mlp(config.features, config.actor_hidden, 2 * config.knots * config.noise_dim)
+        with torch.no_grad():
+            self.body[-1].weight.mul_(0.01)
+            self.body[-1].bias.zero_()
+        self.register_buffer("scale", torch.full((config.knots * config.noise_dim,), config.bound))
+        self.register_buffer("basis", knot_basis(config.knots, config.horizon))
+
+    def forward(self, features: Tensor) -> ScaledTanhNormal:
+        """Distribution of the knots."""
+        mean, log_std = self.body(features).chunk(2, dim=-1)
+        return ScaledTanhNormal(mean, log_std, self.scale)
+
+    def expand(self, knots: Tensor) -> Tensor:
+        """[..., K * M] -> [..., H, M]."""
+        return torch.einsum("hk,...km->...hm", self.basis, knots.unflatten(-1, self.shape))
+
+
+class Dsrl:
+    """Both critics, the actor, the temperature, and their optimisers."""
+
+    def __init__(self, config: DsrlConfig) -> None:
+        """Fresh weights from torch's global seed."""
+        self.config = config
+        self.of_action = Critic(config.critic, config.features, config.chunk_dim)
+        self.of_noise = Critic(config.critic, config.features, config.horizon * config.noise_dim)
+        self.actor = NoiseActor(config)
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(max(config.alpha, 1e-8))))
+        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.actor_rate)
+        self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.actor_rate)
+        self.updates = 0
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """One step of Q_A, `distil_steps` of Q_W, one of the actor and the temperature."""
+        metrics = self._update_action_critic(batch, generator)
+        for _ in range(self.config.distil_steps):
+            metrics |= self._distil(batch, generator)
+        metrics |= self._update_actor(batch, generator)
+        self.updates += 1
+        return metrics
+
+    def noise(
+        self, features: Tensor, count: int, generator: torch.Generator | None = None, *, explore: bool = False
+    ) -> Tensor:
+        """Noise [count, H, M] to start from at features [F]: the mode first, samples after it or everywhere."""
+        with torch.no_grad():
+            policy: ScaledTanhNormal = self.actor(features.expand(count, -1))
+            knots = policy.sample(generator)[0]
+            if not explore:
+                knots[0] = policy.mode()[0]
+            out: Tensor = self.actor.expand(knots)
+            return out
+
+    def _update_action_critic(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        with torch.no_grad():
+            noise = self._actor_noise(batch.next_features, generator)[0]
+            after = self.of_noise.score(batch.next_features, noise[:, None], Reduce.SUBSET, generator)[:, 0]
+            target = batch.reward + self.config.discount * batch.mask * after
+        loss = self.of_action.loss(batch.features, batch.actions.flatten(1), target, batch.valid)
+        self.of_action.step(loss)
+        return {"critic/loss": float(loss.detach()), "critic/target": float(target.mean())}
+
+    def _distil(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        index = torch.randint(batch.noise.shape[1], (len(batch),), generator=generator)
+        rows = torch.arange(len(batch))
+        noise, chunk = batch.noise[rows, index].flatten(1), batch.candidates[rows, index].flatten(1)
+        with torch.no_grad():
+            target = self.of_action.values(batch.features, chunk[:, None], target=True).mean(0)[:, 0]
+        loss = self.of_noise.loss(batch.features, noise / self.config.bound, target, batch.valid)
+        self.of_noise.step(loss)
+        return {"noise_critic/loss": float(loss.detach())}
+
+    def _actor_noise(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Scaled flat noise [B, W] for Q_W, and the log density of the knots."""
+        knots, log_prob = self.actor(features).sample(generator)
+        return self.actor.expand(knots).flatten(1) / self.config.bound, log_prob
+
+    def _update_actor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        noise, log_prob = self._actor_noise(batch.features, generator)
+        alpha = float(self.log_alpha.detach().exp()) if self.config.alpha > 0.0 else 0.0
+        value = self.of_noise.values(batch.features, noise[:, None]).mean(0)[:, 0]
+        self.actor_optimizer.zero_grad(set_to_none=True)
+        (alpha * log_prob - value).mean().backward()
+        self.actor_optimizer.step()
+        if self.config.learn_alpha and self.config.alpha > 0.0:
+            gap = -float(log_prob.detach().mean()) - self.config.target_entropy
+            self.alpha_optimizer.zero_grad(set_to_none=True)
+            (self.log_alpha.exp() * gap).backward()
+            self.alpha_optimizer.step()
+        return {"actor/value": float(value.detach().mean()), "actor/entropy": -float(log_prob.detach().mean())}
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that learning changes."""
+        own = {"log_alpha": self.log_alpha.detach().clone(), "updates": torch.tensor(self.updates)}
+        return own | checkpoint.state_of(self._modules(), self._optimizers())
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what `state` gave.
+
+        Raises:
+            CheckpointError: It does not fit this learner.
+        """
+        checkpoint.restore(tensors, self._modules(), self._optimizers())
+        with torch.no_grad():
+            self.log_alpha.copy_(tensors["log_alpha"])
+        self.updates = int(tensors["updates"])
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {
+            "action": self.of_action.online,
+            "action_target": self.of_action.target,
+            "noise": self.of_noise.online,
+            "noise_target": self.of_noise.target,
+            "actor": self.actor,
+        }
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {
+            "action_optimizer": self.of_action.optimizer,
+            "noise_optimizer": self.of_noise.optimizer,
+            "actor_optimizer": self.actor_optimizer,
+            "alpha_optimizer": self.alpha_optimizer,
+        }

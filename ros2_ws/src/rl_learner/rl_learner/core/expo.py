@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EXPO: base candidates, an edit policy, and the arg max of a critic over both, to act and to back up.
+
+The base is frozen: its candidates at a window's start and end come with the data. Beyond the paper, for few episodes:
+edits imitate what succeeded (so that a person's correction is an edit of what the base would have done), what a
+person refused counts as a failure, and an edit must beat the best base candidate by a margin.
+
+Legend: B batch, N candidates, C executed steps, A action dims, D = C * A, F features, H horizon.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rl_learner.core import checkpoint
+from rl_learner.core.critic import Critic, CriticConfig, Reduce
+from rl_learner.core.networks import ScaledTanhNormal, mlp
+from rl_learner.core.replay import Batch
+
+INSIDE = 0.98  # imitated edits stay this share inside the box, where tanh still has a slope
+
+
+@dataclass(frozen=True)
+class ExpoConfig:
+    """Hyperparameters.
+
+    Attributes:
+        features: F.
+        steps: C.
+        action_dim: A.
+        discount: per window.
+        critic: of the values.
+        edit: whether there is an edit policy.
+        edit_scale: largest edit per action dimension, normalised units; one entry for all or A entries.
+        edit_hidden: widths of the edit policy.
+        edit_rate: its learning rate.
+        edit_decay: its weight decay.
+        q_weight: weight of the critic in the edit policy's loss.
+        imitation_weight: weight of imitating what was executed in successful windows.
+        human_weight: how much more a window counts in imitation when a person commanded it.
+        alpha: initial temperature; 0 means none.
+        learn_alpha: adapt the temperature to `target_entropy`.
+        target_entropy: in nats per unit of the edit; by default half the dimensions below the widest.
+        otf_backup: arg max over candidates in the backup, not only when acting.
+        backup_candidates: base candidates used in the backup.
+        best_of: base candidates considered when acting; 1 switches best-of-N off.
+        select: how members are made into a score when acting.
+        margin: an edited chunk must score higher than the best base candidate by this much.
+        base_margin: another base candidate must score higher than the first by this much.
+        refusal_weight: weight of the rows that say a refused chunk is worth nothing.
+        mc_share: share of the Monte-Carlo return in the critic's target where it is known.
+        mc_floor: use the Monte-Carlo return as a lower bound of the target, as Cal-QL does.
+    """
+
+    features: int
+    steps: int = 8
+    action_dim: int = 7
+    discount: float = 0.92
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    edit: bool = True
+    edit_scale: tuple[float, ...] = (0.2,)
+    edit_hidden: tuple[int, ...] = (256, 256)
+    edit_rate: float = 3e-4
+    edit_decay: float = 0.0
+    q_weight: float = 1.0
+    imitation_weight: float = 0.0
+    human_weight: float = 1.0
+    alpha: float = 1.0
+    learn_alpha: bool = True
+    target_entropy: float | None = None
+    otf_backup: bool = True
+    backup_candidates: int = 8
+    best_of: int = 8
+    select: Reduce = Reduce.SUBSET
+    margin: float = 0.0
+    base_margin: float = 0.0
+    refusal_weight: float = 0.0
+    mc_share: float = 0.0
+    mc_floor: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot work."""
+        if len(self.edit_scale) not in (1, self.action_dim):
+            raise ValueError(f"edit_scale has {len(self.edit_scale)} entries, allowed: 1 or {self.action_dim}")
+        for name in ("discount", "mc_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed: 0..1")
+        for name in ("features", "steps", "action_dim", "backup_candidates", "best_of"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if not all(math.isfinite(s) and s > 0.0 for s in self.edit_scale):
+            raise ValueError(f"edit_scale is {self.edit_scale}, must be finite and positive")
+
+    @property
+    def chunk_dim(self) -> int:
+        """D."""
+        return self.steps * self.action_dim
+
+    def scale(self) -> Tensor:
+        """Largest edit of each element of a flat chunk, [D]."""
+        return torch.tensor(self.edit_scale).expand(self.steps, self.action_dim).reshape(-1).clone()
+
+
+class EditPolicy(nn.Module):
+    """A change of a base chunk, as a scaled squashed Gaussian."""
+
+    def __init__(self, config: ExpoConfig) -> None:
+        """Starts with edits around zero."""
+        super().__init__()
+        self.body = mlp(config.features + config.chunk_dim, config.edit_hidden, 2 * config.chunk_dim)
+        last = self.body[-1]
+        with torch.no_grad():
+            last.weight.mul_(0.01)
+            last.bias.zero_()
+        self.register_buffer("scale", config.scale())
+
+    def forward(self, features: Tensor, base: Tensor, share: float = 1.0) -> ScaledTanhNormal:
+        """Features [..., F], base chunks [..., D]; `share` of the full edit scale."""
+        mean, log_std = self.body(torch.cat([features, base], dim=-1)).chunk(2, dim=-1)
+        return ScaledTanhNormal(mean, log_std, self.scale * share)
+
+
+@dataclass(frozen=True, eq=False)
+class Pick:
+    """What EXPO would play.
+
+    Attributes:
+        chunk: [H, A], normalised.
+        candidate: base candidate it is or comes from.
+        edited: whether the edit is in it.
+        scores: [best_of] base then [best_of] edited, or base alone.
+    """
+
+    chunk: Tensor
+    candidate: int
+    edited: bool
+    scores: Tensor
+
+
+class Expo:
+    """Critic, edit policy, temperature, and their optimisers."""
+
+    def __init__(self, config: ExpoConfig) -> None:
+        """Fresh weights from torch's global seed."""
+        self.config = config
+        self.critic = Critic(config.critic, config.features, config.chunk_dim)
+        self.edit = EditPolicy(config)
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(max(config.alpha, 1e-8))))
+        self.edit_optimizer = torch.optim.AdamW(
+            self.edit.parameters(), lr=config.edit_rate, weight_decay=config.edit_decay
+        )
+        self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.edit_rate)
+        self.updates = 0
+        widest = float(torch.log(2.0 * config.scale()).sum())
+        self.target_entropy = (
+            widest - 0.5 * config.chunk_dim if config.target_entropy is None else config.target_entropy
+        )
+
+    # -- learning -----------------------------------------------------------------------------------------------
+
+    def update(self, batch: Batch, generator: torch.Generator, *, mc_share: float | None = None) -> dict[str, float]:
+        """One step of the critic, the edit policy and the temperature.
+
+        Args:
+            batch: Windows.
+            generator: Of every draw.
+            mc_share: Overrides the configured share of the Monte-Carlo return: 1 to warm up.
+        """
+        metrics = self.update_critic(batch, generator, mc_share=mc_share)
+        if self.config.edit:
+            metrics |= self.update_edit(batch, generator)
+        self.updates += 1
+        return metrics
+
+    def update_critic(
+        self, batch: Batch, generator: torch.Generator, *, mc_share: float | None = None
+    ) -> dict[str, float]:
+        """Regression to the mixed target, and to nothing for what a person refused."""
+        share = self.config.mc_share if mc_share is None else mc_share
+        target = self.target(batch, generator, share)
+        loss = self.critic.loss(batch.features, batch.actions.flatten(1), target, batch.valid)
+        metrics = {"critic/loss": float(loss.detach()), "critic/target": float(target.mean())}
+        if self.config.refusal_weight > 0.0 and bool(batch.refused.any()):
+            nothing = torch.zeros_like(target)
+            refused = self.critic.loss(batch.features, batch.proposed.flatten(1), nothing, batch.refused)
+            loss = loss + self.config.refusal_weight * batch.refused.mean() * refused
+        self.critic.step(loss)
+        return metrics
+
+    @torch.no_grad()
+    def target(self, batch: Batch, generator: torch.Generator, mc_share: float) -> Tensor:
+        """[B]; the Monte-Carlo return where it is known and asked for, else a backup."""
+        known = torch.isfinite(batch.mc_return)
+        monte_carlo = torch.where(known, batch.mc_return, torch.zeros_like(batch.mc_return))
+        if mc_share >= 1.0 and bool(known.all()):
+            return monte_carlo
+        after = batch.mask * self.config.discount
+        value = batch.reward + after * self.value_of(batch.next_features, batch.next_candidates, generator)
+        if self.config.mc_floor:
+            value = torch.where(known, torch.maximum(value, monte_carlo), value)
+        share = mc_share * known.float()
+        return share * monte_carlo + (1.0 - share) * value
+
+    @torch.no_grad()
+    def value_of(self, features: Tensor, candidates: Tensor, generator: torch.Generator) -> Tensor:
+        """Value [B] of what this policy would play at [B, F] with base candidates [B, N, C, A]."""
+        if not self.config.otf_backup:
+            candidates = candidates[:, :1]
+        base = candidates[:, : self.config.backup_candidates].flatten(2)  # [B, N, D]
+        choices = base
+        if self.config.edit:
+            change, _ = self.edit(_repeat(features, base.shape[1]), base).sample(generator)
+            edited = base + change
+            choices = torch.cat([base, edited], dim=1) if self.config.otf_backup else edited
+        picked = choices[:, 0]
+        if self.config.otf_backup:
+            best = self.critic.score(features, choices, Reduce.SUBSET, generator).argmax(1)
+            picked = choices.gather(1, best[:, None, None].expand(-1, 1, choices.shape[2]))[:, 0]
+        return self.critic.score(features, picked[:, None], Reduce.SUBSET, generator)[:, 0]
+
+    def update_edit(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Towards a high value, entropy and what succeeded."""
+        config = self.config
+        base = batch.candidates.flatten(2)  # [B, N, D]
+        index = torch.randint(base.shape[1], (len(batch),), generator=generator)
+        base = base[torch.arange(len(batch)), index]
+        policy: ScaledTanhNormal = self.edit(batch.features, base)
+        metrics, loss = {}, torch.zeros(())
+        if config.q_weight > 0.0 or config.alpha > 0.0:
+            change, log_prob = policy.sample(generator)
+            value = self._value_for_edit(batch.features, base + change)
+            weight = batch.valid / batch.valid.sum().clamp(min=1.0)
+            alpha = float(self.log_alpha.detach().exp()) if config.alpha > 0.0 else 0.0
+            loss = loss + ((alpha * log_prob - config.q_weight * value) * weight).sum()
+            metrics |= {"edit/value": float((value * weight).sum()), "edit/entropy": -float(log_prob.detach().mean())}
+            if config.alpha > 0.0 and config.learn_alpha:
+                self._update_alpha(log_prob.detach(), weight)
+        if config.imitation_weight > 0.0:
+            imitation = self._imitation(policy, batch, base)
+            loss = loss + config.imitation_weight * imitation
+            metrics["edit/imitation"] = float(imitation.detach())
+        self.edit_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.edit_optimizer.step()
+        return metrics | {"edit/alpha": float(self.log_alpha.detach().exp())}
+
+    def _value_for_edit(self, features: Tensor, chunks: Tensor) -> Tensor:
+        frozen = [p.requires_grad_(requires_grad=False) for p in self.critic.online.parameters()]
+        value = self.critic.values(features, chunks[:, None]).mean(0)[:, 0]
+        for parameter in frozen:
+            parameter.requires_grad_(requires_grad=True)
+        return value
+
+    def _imitation(self, policy: ScaledTanhNormal, batch: Batch, base: Tensor) -> Tensor:
+        """Distance between the edit without noise and the one that would have made what succeeded."""
+        wanted = (batch.actions.flatten(1) - base) / policy.scale
+        error = F.smooth_l1_loss(
+            policy.mode() / policy.scale, wanted.clamp(-INSIDE, INSIDE), reduction="none", beta=0.1
+        )
+        error = (error * policy.scale).mean(-1)  # in units of the action again, so that a wide box does not weigh less
+        weight = batch.valid * batch.success * (1.0 + (self.config.human_weight - 1.0) * batch.human)
+        return (error * weight).sum() / weight.sum().clamp(min=1.0)
+
+    def _update_alpha(self, log_prob: Tensor, weight: Tensor) -> None:
+        gap = -(log_prob * weight).sum() - self.target_entropy  # entropy above the target
+        self.alpha_optimizer.zero_grad(set_to_none=True)
+        (self.log_alpha.exp() * gap).backward()
+        self.alpha_optimizer.step()
+
+    # -- as tensors ---------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that learning changes."""
+        own = {"log_alpha": self.log_alpha.detach().clone(), "updates": torch.tensor(self.updates)}
+        return own | checkpoint.state_of(self._modules(), self._optimizers())
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what `state` gave.
+
+        Raises:
+            CheckpointError: It does not fit this learner.
+        """
+        checkpoint.restore(tensors, self._modules(), self._optimizers())
+        with torch.no_grad():
+            self.log_alpha.copy_(tensors["log_alpha"])
+        self.updates = int(tensors["updates"])
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"critic": self.critic.online, "critic_target": self.critic.target, "edit": self.edit}
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {
+            "critic_optimizer": self.critic.optimizer,
+            "edit_optimizer": self.edit_optimizer,
+            "alpha_optimizer": self.alpha_optimizer,
+        }
+
+    # -- acting -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def choose(
+        self,
+        features: Tensor,
+        candidates: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        share: float = 1.0,
+        explore: bool = False,
+        offset: Tensor | None = None,
+    ) -> Pick:
+        """Picks among base and edited candidates.
+
+        Args:
+            features: [F].
+            candidates: [N, H, A] of the base.
+            generator: Of exploration.
+            share: Of the edit scale that may be used.
+            explore: Sample edits; else use them without noise.
+            offset: [A] added to every edit, for exploration that is the same all episode.
+        """
+        config = self.config
+        count = min(config.best_of, len(candidates))
+        base = candidates[:count, : config.steps].flatten(1)  # [n, D]
+        choices = base
+        if config.edit and share > 0.0:
+            policy = self.edit(features.expand(count, -1), base, share)
+            change = policy.sample(generator)[0] if explore else policy.mode()
+            if offset is not None:
+                change = change + offset.repeat(config.steps)
+            choices = torch.cat([base, base + change])
+        scores = self.critic.score(features[None], choices[None], config.select, generator)[0]
+        best = self._best(scores, count)
+        chunk = candidates[best % count].clone()
+        if best >= count:
+            edit = change[best - count].view(config.steps, config.action_dim)
+            chunk[: config.steps] += edit
+            chunk[config.steps :] += edit[-1]  # the tail is played only when the next chunk is late
+        return Pick(chunk, best % count, best >= count, scores)
+
+    def _best(self, scores: Tensor, count: int) -> int:
+        base = int(scores[:count].argmax())
+        if float(scores[base] - scores[0]) < self.config.base_margin:
+            base = 0
+        if len(scores) == count:
+            return base
+        edited = count + int(scores[count:].argmax())
+        return edited if float(scores[edited] - scores[base]) > self.config.margin else base
+
+
+def _repeat(features: Tensor, count: int) -> Tensor:
+    return features[:, None].expand(-1, count, -1)

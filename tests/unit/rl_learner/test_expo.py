@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fakes.rl_windows import SHAPE, filled, window
+from rl_learner.core.checkpoint import digest
+from rl_learner.core.critic import CriticConfig, Reduce
+from rl_learner.core.expo import Expo, ExpoConfig
+from rl_learner.core.replay import Replay
+
+CONFIG = ExpoConfig(
+    features=SHAPE.features,
+    steps=SHAPE.steps,
+    action_dim=SHAPE.action_dim,
+    critic=CriticConfig(members=4, hidden=(32,), learning_rate=3e-3),
+    edit_hidden=(32,),
+    edit_rate=3e-3,
+    best_of=4,
+    backup_candidates=4,
+)
+
+
+def make(**changes):
+    torch.manual_seed(0)
+    return Expo(replace(CONFIG, **changes))
+
+
+def situation(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(SHAPE.features, generator=generator), torch.randn(4, 4, 3, generator=generator)
+
+
+def test_when_the_edit_scale_vanishes_expect_the_base_chunk_itself():
+    expo = make(edit_scale=(1e-6,), best_of=1)
+    for seed in range(5):
+        features, candidates = situation(seed)
+        pick = expo.choose(features, candidates, torch.Generator().manual_seed(0), explore=True)
+        torch.testing.assert_close(pick.chunk, candidates[0], atol=1e-5, rtol=0.0)
+
+
+def test_when_no_share_of_the_edit_is_allowed_and_n_is_one_expect_exactly_the_base():
+    features, candidates = situation()
+    pick = make(best_of=1).choose(features, candidates, share=0.0)
+    assert pick.candidate == 0
+    assert not pick.edited
+    assert torch.equal(pick.chunk, candidates[0])
+
+
+def test_when_the_critic_is_untrained_and_a_margin_is_asked_expect_few_edited_picks():
+    edited = {}
+    for margin in (0.0, 0.2):
+        expo = make(margin=margin, select=Reduce.LOWER)
+        picks = [expo.choose(*situation(seed), torch.Generator().manual_seed(seed), explore=True) for seed in range(60)]
+        edited[margin] = sum(p.edited for p in picks) / 60
+    assert edited[0.2] <= 0.05
+    assert edited[0.0] > edited[0.2]
+
+
+def test_when_a_chunk_is_edited_expect_its_tail_to_keep_the_last_edit():
+    expo = make(margin=-10.0)
+    features, candidates = situation()
+    pick = expo.choose(features, candidates, torch.Generator().manual_seed(0), explore=True)
+    assert pick.edited
+    change = pick.chunk - candidates[pick.candidate]
+    torch.testing.assert_close(change[SHAPE.steps :], change[SHAPE.steps - 1].expand(2, -1))
+    assert float(change.abs().max()) <= 0.2 + 1e-6
+
+
+def test_when_an_offset_is_given_expect_it_in_the_edit():
+    expo = make(margin=-10.0)
+    features, candidates = situation()
+    pick = expo.choose(features, candidates, offset=torch.tensor([1.0, 0.0, 0.0]))
+    change = pick.chunk - candidates[pick.candidate]
+    assert bool(((change[:, 0] - 1.0).abs() < 0.2).all())
+
+
+def test_when_explore_is_off_expect_the_same_choice_every_time():
+    expo = make(select=Reduce.LOWER)
+    picks = [expo.choose(*situation()) for _ in range(3)]
+    assert all(torch.equal(p.chunk, picks[0].chunk) for p in picks)
+
+
+def test_when_a_window_is_terminal_expect_nothing_to_be_bootstrapped():
+    expo = make()
+    replay = Replay(SHAPE, 4)
+    replay.add(window(0, reward=0.7, mask=0.0, mc_return=float("nan")))
+    batch = replay.rows(torch.tensor([0]))
+    assert float(expo.target(batch, torch.Generator().manual_seed(0), 0.0)) == pytest.approx(0.7)
+
+
+def test_when_monte_carlo_is_asked_for_expect_it_where_it_is_known_and_a_backup_elsewhere():
+    expo = make()
+    replay = Replay(SHAPE, 4)
+    replay.add(window(0, mc_return=0.9))
+    replay.add(window(1, mc_return=float("nan"), mask=0.0, reward=0.25))
+    target = expo.target(replay.rows(torch.arange(2)), torch.Generator().manual_seed(0), 1.0)
+    torch.testing.assert_close(target, torch.tensor([0.9, 0.25]))
+
+
+def test_when_the_backup_is_on_the_fly_expect_a_value_no_lower_than_of_the_first_candidate_on_average():
+    expo, plain = make(edit=False), make(edit=False, otf_backup=False)
+    batch = filled(60).sample(256, torch.Generator().manual_seed(0))
+    best = expo.value_of(batch.next_features, batch.next_candidates, torch.Generator().manual_seed(1))
+    first = plain.value_of(batch.next_features, batch.next_candidates, torch.Generator().manual_seed(1))
+    assert float(best.mean()) > float(first.mean())
+
+
+@pytest.mark.parametrize("changes", [{}, {"edit": False}, {"otf_backup": False}, {"best_of": 1}])
+def test_when_an_ablation_is_switched_expect_updates_that_stay_finite(changes):
+    expo = make(**changes)
+    generator = torch.Generator().manual_seed(0)
+    replay = filled(20)
+    for _ in range(5):
+        metrics = expo.update(replay.sample(16, generator), generator)
+    assert all(torch.isfinite(torch.tensor(v)) for v in metrics.values())
+    assert ("edit/entropy" in metrics) == changes.get("edit", True)
+
+
+def test_when_successes_are_imitated_expect_the_edit_that_makes_them_of_the_base():
+    expo = make(imitation_weight=1.0, q_weight=0.0, alpha=0.0, edit_scale=(0.5,))
+    replay = Replay(SHAPE, 64)
+    for i in range(64):
+        w = window(i)
+        chunks = w.candidates.copy()
+        replay.add(replace(w, actions=chunks[0] + 0.3, candidates=chunks[:1].repeat(4, axis=0)))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        expo.update_edit(replay.sample(32, generator), generator)
+    batch = replay.sample(32, generator)
+    edit = expo.edit(batch.features, batch.candidates[:, 0].flatten(1)).mode()
+    assert float((edit - 0.3).abs().mean()) < 0.05
+
+
+def test_when_a_person_refused_a_chunk_expect_its_value_to_fall_below_what_they_did_instead():
+    expo = make(refusal_weight=1.0)
+    replay = Replay(SHAPE, 64)
+    for i in range(64):
+        replay.add(window(i, refused=1.0, human=1.0, mc_return=1.0, mask=0.0, reward=1.0))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        expo.update_critic(replay.sample(32, generator), generator, mc_share=1.0)
+    batch = replay.sample(64, generator)
+    both = torch.stack([batch.actions.flatten(1), batch.proposed.flatten(1)], dim=1)
+    values = expo.critic.values(batch.features, both).mean(0)
+    assert float((values[:, 0] > values[:, 1]).float().mean()) > 0.95
+
+
+def test_when_resumed_expect_the_same_bits_as_without_a_break():
+    replay = filled(20)
+
+    def go(expo, first, last):
+        for step in range(first, last):
+            generator = torch.Generator().manual_seed(step)
+            expo.update(replay.sample(16, generator), generator)
+        return expo
+
+    whole = go(make(imitation_weight=0.5), 0, 6)
+    half = go(make(imitation_weight=0.5), 0, 3)
+    torch.manual_seed(123)
+    other = Expo(half.config)
+    other.restore(half.state())
+    assert digest(go(other, 3, 6).state()) == digest(whole.state())
+
+
+def test_when_the_default_target_entropy_is_used_expect_it_to_be_reachable():
+    expo = make(edit_scale=(0.05, 0.2, 1.0))
+    widest = float(torch.log(2.0 * expo.config.scale()).sum())
+    assert expo.target_entropy < widest
+
+
+@pytest.mark.parametrize("changes", [{"edit_scale": (0.1, 0.2)}, {"discount": 1.5}, {"best_of": 0}])
+def test_when_a_setting_cannot_work_expect_its_name_in_the_error(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        replace(CONFIG, **changes)
