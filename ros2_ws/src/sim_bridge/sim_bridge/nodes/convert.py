@@ -105,7 +105,7 @@ def task_truth(insight: Insight, stamp_ns: int) -> TaskTruth:
         tick=insight.tick,
         task=truth.task,
         instruction=truth.true_instruction,
-        success=truth.success,
+        success=bool(truth.success),
         progress=truth.progress,
         object_position=truth.object_position,
         goal_position=truth.goal_position,
