@@ -378,7 +378,7 @@ def test_when_a_person_wants_what_is_not_finite_expect_it_refused():
 def test_when_a_person_wants_a_far_target_expect_a_slow_way_there():
     world = ArmWorld().running()
     target = world.kinematics.fk(world.joints)
-    seven = np.array([*(target.position + [0.0, 0.3, 0.0]), 1.0, 0.0, 0.0, 0.0])
+    seven = np.array([*(target.position + np.array([0.0, 0.3, 0.0])), 1.0, 0.0, 0.0, 0.0])
     for _ in range(60):
         world.person(drive=Drive.TCP_TARGET, tcp_target=seven)
         world.step(2)

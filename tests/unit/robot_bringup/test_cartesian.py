@@ -53,14 +53,14 @@ def test_when_halfway_expect_half_the_way_and_half_the_turn():
 
 @pytest.mark.parametrize("bad", [np.zeros(7), np.full(7, np.nan), np.ones(6), np.array([0, 0, 0, 2.0, 0, 0, 0])])
 def test_when_it_is_no_pose_expect_refusal(bad):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"7 finite numbers|quaternion"):
         pose_from_seven(bad)
 
 
 def test_when_the_target_is_out_of_reach_expect_it_said():
     here = KINEMATICS.fk(ROBOT.home)
     with pytest.raises(UnreachableError, match="out of reach"):
-        solve(KINEMATICS, ROBOT.home, Pose(here.position + [3.0, 0, 0], here.rotation), ROBOT.home)
+        solve(KINEMATICS, ROBOT.home, Pose(here.position + np.array([3.0, 0, 0]), here.rotation), ROBOT.home)
 
 
 def test_when_a_segment_is_followed_expect_an_even_way_and_the_gripper_at_once():

@@ -37,7 +37,7 @@ def test_when_nothing_was_sent_yet_expect_the_measured_state():
 
 
 def test_when_the_measured_state_is_nonsense_expect_refusal():
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not finite"):
         reseed(np.full(N, np.nan), 1.0, LAST, ROBOT.limits, trusted=True)
 
 
