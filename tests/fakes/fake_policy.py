@@ -52,6 +52,7 @@ class FakePolicy(FakeNode):
         self._positions: dict[str, float] = {}
         self._home: list[float] = []
         self._answers = 0
+        self._asked: Request | None = None
         self._pending: list[tuple[float, ActionChunk]] = []
         self._contract = make_contract(list(self.told["joint_names"]), self.told["horizon"])
         self._hash = self._contract.hash()
@@ -65,14 +66,23 @@ class FakePolicy(FakeNode):
     def _on_joints(self, msg: JointState) -> None:
         self._positions = dict(zip(msg.name, msg.position, strict=True))
         self._stamp = msg.header.stamp
+        self._look()
 
     def _on_request(self, request: Request) -> None:
         if self.told["silent"] or request.kind != Request.ACT or not self._positions:
             return
+        self._asked = request
+        self._look()
+
+    def _look(self) -> None:
+        """Begin to think, once a joint state is as new as the request wants it."""
+        if self._asked is None or to_ns(self._stamp) < to_ns(self._asked.not_before):
+            return
         delays = self.told["delays_s"]
         delay_s = delays[self._answers % len(delays)]
         self._answers += 1
-        self._pending.append((time.monotonic() + delay_s, self._chunk(request)))
+        self._pending.append((time.monotonic() + delay_s, self._chunk(self._asked)))
+        self._asked = None
 
     def _flush(self) -> None:
         now_s = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from harness.armlog import HUMAN, POLICY, Command, after, moved, read_arm_log, r
 from harness.oracle import StopLimits, Verdict, judge_stop
 from harness.proc import Proc
 from harness.schedule import Fault, dump_faults
-from harness.until import until
+from harness.until import NotReachedError, until
 from harness.watcher import LATCHED
 from harness.world import World
 
@@ -31,6 +31,7 @@ MAX_STEP_RAD = 1.01 * _VELOCITY_RAD_S * PERIOD_S
 OPEN_LOOP_S = 0.3
 CHUNK_TIMEOUT_S = 1.0
 _START_S = 40.0
+_ATTEMPTS = 4
 
 ARM_PARAMETERS: dict[str, Any] = {
     "pace": "realtime",
@@ -129,10 +130,28 @@ class Cell:
         until(moving, deadline_s, f"{source} moves the arm")
 
     def run(self) -> None:
-        """Arm, resume, and wait for motion."""
+        """Arm, resume, and wait for motion.
+
+        The first request may go out before the middleware has matched its readers, which costs a time-out; that is
+        bring-up and not the fault under test, so it is tried again.
+        """
         self.arm()
-        self.resume()
-        self.wait_moving()
+        for _ in range(_ATTEMPTS):
+            self.resume()
+            try:
+                self.wait_moving(deadline_s=3.0)
+            except NotReachedError:
+                if self.world.watcher.latest("arm_node").state == "STOPPED":
+                    self.reset()
+                continue
+            return
+        self.wait_moving(deadline_s=0.0)
+
+    def warm_up(self) -> None:
+        """Arm, see that everything is connected, and go back to READY."""
+        self.run()
+        self.pause()
+        self.world.watcher.wait_state("arm_node", "READY", 5.0)
 
     def wait_random_moment(self, seed: int, longest_s: float = 0.8) -> None:
         """Let a seeded time pass, so that repetitions hit different phases of a chunk."""
@@ -147,7 +166,7 @@ class Cell:
         """O1 by both logs: identity from arm_node's, standstill from the drives' too."""
         limits = StopLimits(max_step_rad=MAX_STEP_RAD, period_s=PERIOD_S, open_loop_s=open_loop_s)
         own = judge_stop(self.commands(), fault_ns, limits, until_ns)
-        drives = judge_stop(self.drives(), fault_ns, limits, until_ns)
+        drives = judge_stop(self.drives(), fault_ns, replace(limits, lossy=True), until_ns)
         numbers = {**own.numbers, "drive_standstill_s": drives.numbers["standstill_s"]}
         return Verdict(own.problems + drives.problems, numbers)
 

@@ -31,6 +31,7 @@ class StopLimits:
         open_loop_s: How long a chunk in hand may go on playing; 0 when the fault must stop it at once.
         max_step_rad: Largest change between two commands of any joint.
         allowance: Factor for a shared machine, on everything but `open_loop_s`.
+        lossy: Whether commands may be missing from the log, as from that of a drive.
     """
 
     max_step_rad: float
@@ -39,6 +40,7 @@ class StopLimits:
     ramp_s: float = 0.25
     open_loop_s: float = 0.0
     allowance: float = CI_ALLOWANCE
+    lossy: bool = False
 
     @property
     def last_motion_command_s(self) -> float:
@@ -79,7 +81,8 @@ def judge_stop(log: Sequence[Command], fault_ns: int, limits: StopLimits, until_
         until_ns: Commands after this are not part of the judgement (a later, explicit resume).
     """
     window = [command for command in log if until_ns is None or command.t_ns <= until_ns]
-    problems = list(judge_commands(window, limits.max_step_rad).problems)
+    lost_period_s = limits.period_s if limits.lossy else math.inf
+    problems = list(judge_commands(window, limits.max_step_rad, lost_period_s).problems)
     late = after(list(window), fault_ns)
     before = [c for c in window if fault_ns - _MOVING_BEFORE_NS <= c.t_ns <= fault_ns]
     if not moved(before):
@@ -103,8 +106,15 @@ def judge_stop(log: Sequence[Command], fault_ns: int, limits: StopLimits, until_
     return Verdict(tuple(problems), numbers)
 
 
-def judge_commands(log: Sequence[Command], max_step_rad: float) -> Verdict:
-    """The part of O1 that holds at any time: finite values, no step above the limit, time never backwards."""
+def judge_commands(log: Sequence[Command], max_step_rad: float, period_s: float = math.inf) -> Verdict:
+    """The part of O1 that holds at any time: finite values, no step above the limit, time never backwards.
+
+    Args:
+        log: Commands in order.
+        max_step_rad: Largest change from one command to the next.
+        period_s: Where commands may have been lost on the way (the log of a drive), the period at which they were
+            sent: a gap of n periods then allows n steps.
+    """
     problems = []
     largest = 0.0
     for command in log:
@@ -113,8 +123,9 @@ def judge_commands(log: Sequence[Command], max_step_rad: float) -> Verdict:
     for old, new in zip(log, log[1:], strict=False):
         size = step_size(old, new)
         largest = max(largest, size) if math.isfinite(size) else largest
-        if not size <= max_step_rad and math.isfinite(size):
-            problems.append(f"step of {size:.4f} at {new.t_ns}, allowed {max_step_rad:.4f}")
+        allowed = max_step_rad * (1.0 + (new.t_ns - old.t_ns) / _NS / period_s)
+        if not size <= allowed and math.isfinite(size):
+            problems.append(f"step of {size:.4f} at {new.t_ns}, allowed {allowed:.4f}")
         if new.t_ns < old.t_ns:
             problems.append(f"time went back at {new.t_ns}")
     return Verdict(tuple(problems), {"largest_step_rad": largest})

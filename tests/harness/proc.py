@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,6 +15,13 @@ from pathlib import Path
 from harness.until import until
 
 _TAIL_BYTES = 6000
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    """Runs in the child: when the test run itself is killed, nothing of it goes on."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Proc:
@@ -39,6 +47,7 @@ class Proc:
                 env=dict(env),
                 cwd=folder,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one C call, nothing that could deadlock
             )
         self.pid = self._popen.pid
 

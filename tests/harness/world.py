@@ -120,9 +120,10 @@ class World:
         return proc
 
     def wait_ready(self, *nodes: str, deadline_s: float = 60.0) -> None:
-        """Wait for a status that says READY (or already more) of each node; a process that ended fails at once."""
+        """Wait for a status that says READY (or already more) of each node; ERROR fails at once."""
         for node in nodes:
-            self.watcher.wait_state(node, ("READY", "RUNNING", "HOLDING", "STOPPED"), deadline_s)
+            status = self.watcher.wait_state(node, ("READY", "RUNNING", "HOLDING", "STOPPED", "ERROR"), deadline_s)
+            assert status.state != "ERROR", f"{node}: {status.reason} {status.detail}"
 
     # ---- judging ---------------------------------------------------------------------------------------------------
 

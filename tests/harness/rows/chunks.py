@@ -31,7 +31,7 @@ def not_finite(world: World, seed: int, mutation: str) -> Verdict:
         "1e38": Fault("set", field="actions", index=3 + seed % 50, value="1e38", after=_HARMED_AT),
     }
     cell = arm_cell(world, mutation=mutation, relay=[], seed=seed)
-    cell.arm()
+    cell.warm_up()
     verdicts = [_harmed(cell, name, fault, seed) for name, fault in faults.items()]
     tiny = Fault("set", field="actions", index=0, value="1e-42")
     return total(verdicts) + _harmless(cell, tiny)
@@ -89,7 +89,7 @@ def stop_and_recover(cell: Cell) -> None:
 def too_far(world: World, seed: int, mutation: str) -> Verdict:
     """Row 20: half a radian, a place outside the joint's range, and a jump in the first chunk of an episode."""
     cell = arm_cell(world, mutation=mutation, relay=[], seed=seed)
-    cell.arm()
+    cell.warm_up()
     verdicts = []
     for value, index, after in (("0.5", 8, _HARMED_AT), ("-3.0", 8, _HARMED_AT), ("1.0", 0, 0)):
         cell.world.watcher.tell(
@@ -160,7 +160,7 @@ def underrun(world: World, seed: int, mutation: str) -> Verdict:
     rotated = delays[seed % 4 :] + delays[: seed % 4]
     policy = {"delays_s": rotated, "horizon": 8, "valid_for_s": 5.0}
     cell = arm_cell(world, mutation=mutation, policy=policy, arm={"chunk_timeout_s": 4.0})
-    cell.arm()
+    cell.warm_up()
     cell.resume()
     started_ns = now_ns()
     until(lambda: chunks_played(cell) > len(delays), 25.0, "all chunks of the table play")

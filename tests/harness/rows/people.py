@@ -46,7 +46,7 @@ def recover_from_estop(cell: Cell) -> Verdict:
 def estop(world: World, seed: int, mutation: str) -> Verdict:
     """Row 44: mid-chunk, during inference, while the policy floods, twice, and while idle."""
     cell = arm_cell(world, mutation=mutation, relay=[Fault("duplicate", copies=15, delay_s=0.01)], seed=seed)
-    cell.arm()
+    cell.warm_up()
     verdicts = []
     for moment, delays in (("mid-chunk", [0.02]), ("during inference", [0.25])):
         world.watcher.tell("fake_policy", delays_s=delays)

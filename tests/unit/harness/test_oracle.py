@@ -90,6 +90,13 @@ def test_when_a_step_is_too_large_expect_problem_with_its_size() -> None:
     assert verdict.numbers["largest_step_rad"] == pytest.approx(0.5)
 
 
+def test_when_commands_were_lost_on_the_way_expect_a_gap_to_allow_more() -> None:
+    log = [Command(0, (0.0,)), Command(30 * MS, (0.035,))]
+    assert not judge_commands(log, 0.01).ok
+    assert judge_commands(log, 0.01, period_s=0.01).ok
+    assert not judge_commands([Command(0, (0.0,)), Command(30 * MS, (0.3,))], 0.01, period_s=0.01).ok
+
+
 def test_when_time_goes_back_expect_problem() -> None:
     assert not judge_commands([Command(5, (0.0,)), Command(4, (0.0,))], 1.0).ok
 
