@@ -62,8 +62,8 @@ def episode(cell: Cell, backend: Backend, seed: int, execute: int, words: str | 
             truth = world.truth()
             best = max(best, int(truth.stage))
             if truth.success:
-                return Outcome(world.task_name, seed, True, world.tick, truth.stage.name)
-    return Outcome(world.task_name, seed, False, world.tick, type(truth.stage)(best).name)
+                return Outcome(world.task_name, seed, success=True, ticks=world.tick, stage=truth.stage.name)
+    return Outcome(world.task_name, seed, success=False, ticks=world.tick, stage=type(truth.stage)(best).name)
 
 
 def other_words(instruction: str, cell: Cell) -> str:

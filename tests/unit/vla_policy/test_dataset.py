@@ -74,7 +74,7 @@ def test_when_saved_and_loaded_expect_the_same_demonstration(tmp_path):
 
 
 def test_when_a_file_holds_objects_expect_it_refused(tmp_path):
-    np.savez(tmp_path / "bad.npz", instruction=np.array([object()], dtype=object))
+    np.savez(tmp_path / "bad.npz", front=np.array([object()], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         Demo.load(tmp_path / "bad.npz")
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from vla_policy.core.normalise import PolicyStats, Stats
+from vla_policy.core.training.pointing import NominalCamera
 
 F32 = NDArray[np.float32]
 
@@ -139,6 +140,7 @@ class Batch:
         proprio: [W, P].
         actions: [W, H, A].
         detection: [B, 2, 8].
+        where: [B, 2, 2] place of object and goal in the front image, 0 to 1.
         instruction: int64 [B], index into `ChunkDataset.instructions`.
     """
 
@@ -146,6 +148,7 @@ class Batch:
     proprio: F32
     actions: F32
     detection: F32
+    where: F32
     instruction: NDArray[np.int64]
 
 
@@ -181,9 +184,14 @@ class ChunkDataset:
         targets = [detection_targets(d) for d in demos]
         self.detection_stats = Stats.of(np.concatenate(targets).reshape(-1, targets[0].shape[-1]))
         self._detection = [self.detection_stats.normalise(t) for t in targets]
+        camera = NominalCamera()
+        self._where = [
+            camera.project(np.stack([d.object_position, d.goal_position], axis=1)).astype(np.float32) for d in demos
+        ]
         self._words = [self.instructions.index(d.instruction) for d in demos]
         self._starts = np.array([(e, t) for e, u in enumerate(usable) for t in u], dtype=np.int64).reshape(-1, 2)
-        self._frames = np.array([(e, t) for e, d in enumerate(demos) for t in range(len(d))], dtype=np.int64)
+        scenes = [e for e, u in enumerate(usable) if len(u) == 0] or range(len(demos))
+        self._frames = np.array([(e, t) for e in scenes for t in range(len(demos[e]))], dtype=np.int64)
 
     def use_detection_stats(self, stats: Stats) -> None:
         """Re-normalises the detection targets, so that a validation set is measured with the training set's units."""
@@ -195,7 +203,7 @@ class ChunkDataset:
         return len(self._starts)
 
     def batch(self, rng: np.random.Generator, windows: int, scenes: int = 0) -> Batch:
-        """Draws `windows` chunk starts and `scenes` frames of any kind, uniformly with replacement."""
+        """Draws `windows` chunk starts and `scenes` frames of those without any, uniformly with replacement."""
         starts = self._starts[rng.integers(len(self._starts), size=windows)]
         frames = self._frames[rng.integers(len(self._frames), size=scenes)]
         return self.gather(starts, frames)
@@ -209,6 +217,7 @@ class ChunkDataset:
             proprio=np.stack([self._proprio[e][t] for e, t in acting]),
             actions=np.stack([self._actions[e][t] for e, t in acting]),
             detection=np.stack([self._detection[e][t] for e, t in seen]),
+            where=np.stack([self._where[e][t] for e, t in seen]),
             instruction=np.array([self._words[e] for e, _ in seen], dtype=np.int64),
         )
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the pocket VLA is trained on: flow matching of chunks, and detection of the instructed pair.
 
-Legend: B frames, the first W of which start a chunk, M noises per window, H horizon, A action dims, S prefix tokens, P proprioception dims.
+Legend: B frames, the first W of which start a chunk, M noises per window, H horizon, A action dims, S prefix tokens,
+P proprioception dims.
 """
 
 from __future__ import annotations
@@ -10,14 +11,26 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PI0ForConditionalGeneration
 
-from vla_policy.core.architecture import DetectionHead
+from vla_policy.core.architecture import DetectionHead, PocketShape
 from vla_policy.core.flow import encode_prefix, velocity
+from vla_policy.core.training.pointing import PointingHead, cell_targets
 
 FIRST_DETECTING_LAYER = 2
+POINTING_WEIGHT = 0.1  # its loss starts at log(64), the position's well below one
+
+
+class Heads(nn.Module):
+    """What reads the prefix in training only."""
+
+    def __init__(self, shape: PocketShape) -> None:
+        """Heads for a pocket VLA of that shape."""
+        super().__init__()
+        self.detection = DetectionHead(shape.vlm_width)
+        self.pointing = PointingHead(shape.vlm_width, shape.image_size_px // shape.patch_size_px)
 
 
 class Inputs(NamedTuple):
@@ -30,6 +43,7 @@ class Inputs(NamedTuple):
         proprio: [W, P] normalised.
         actions: [W, H, A] normalised.
         detection: [B, 2, 8] normalised.
+        where: [B, 2, 2] place of object and goal in the front image, 0 to 1.
         noise: [W * M, H, A].
         time: [W * M].
     """
@@ -40,6 +54,7 @@ class Inputs(NamedTuple):
     proprio: Tensor
     actions: Tensor
     detection: Tensor
+    where: Tensor
     noise: Tensor
     time: Tensor
 
@@ -57,7 +72,7 @@ class FlowTime:
         return torch.rand(count, generator=generator).pow(1.0 / self.alpha) * self.scale + self.offset
 
 
-def flow_loss(model: PI0ForConditionalGeneration, inputs: Inputs, head: DetectionHead) -> tuple[Tensor, Tensor]:
+def flow_loss(model: PI0ForConditionalGeneration, inputs: Inputs, heads: Heads) -> tuple[Tensor, Tensor]:
     """Flow-matching and detection losses, both means.
 
     One prefix pass serves M noises, since the expert is far cheaper than the prefix.
@@ -70,6 +85,10 @@ def flow_loss(model: PI0ForConditionalGeneration, inputs: Inputs, head: Detectio
     acting = prefix.first(inputs.actions.shape[0])
     field = velocity(model, acting, inputs.proprio.repeat_interleave(repeats, dim=0), noisy, inputs.time)
     flow = F.mse_loss(field.float(), inputs.noise - actions)
-    seen = [head(hidden) for hidden in prefix.hidden[FIRST_DETECTING_LAYER:]]
+    layers = prefix.hidden[FIRST_DETECTING_LAYER:]
+    seen = [heads.detection(hidden) for hidden in layers]
     detection = torch.stack([F.smooth_l1_loss(x, inputs.detection, beta=0.2) for x in seen]).mean()
-    return flow, detection
+    shares = cell_targets(inputs.where, heads.pointing.grid)
+    pointed = [heads.pointing(hidden) for hidden in prefix.hidden[FIRST_DETECTING_LAYER - 1 : -1]]
+    pointing = torch.stack([-(shares * x).sum(-1).mean() for x in pointed]).mean()
+    return flow, detection + POINTING_WEIGHT * pointing

@@ -21,6 +21,12 @@ from vla_policy.core.training.trainer import StepResult, TrainConfig, Trainer, l
 Reporter = Callable[[StepResult], None]
 
 
+def say(line: str) -> None:
+    """One line of progress, shown at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def split(demos: list[Demo], held_out_per_instruction: int) -> tuple[list[Demo], list[Demo]]:
     """Training and held-out demonstrations; the last of each instruction are held out."""
     seen: dict[str, list[int]] = {}
@@ -73,8 +79,8 @@ def build(args: argparse.Namespace) -> tuple[Trainer, ChunkDataset | None]:
     if newest is not None:
         trainer.resume(newest)
     elif args.start_from is not None:
-        trainer.start_from(args.start_from, averaged=True)
-    print(f"{len(train)} demonstrations, {len(data)} windows, {len(held)} held out, starting at step {trainer.step}")
+        trainer.start_from(args.start_from)
+    say(f"{len(train)} demonstrations, {len(data)} windows, {len(held)} held out, starting at step {trainer.step}")
     return trainer, validation
 
 
@@ -98,7 +104,7 @@ def run(args: argparse.Namespace, report: Reporter) -> Trainer:
             if validation is not None:
                 for name, value in (figures := trainer.validate(validation)).items():
                     writer.add_scalar(f"held_out/{name}", value, trainer.step)
-                print("held out: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()), flush=True)
+                say("held out: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
     writer.close()
     return trainer
 
@@ -112,8 +118,10 @@ def print_every(every: int, total: int) -> Reporter:
         if len(recent) == every:
             flow = sum(r.flow for r in recent) / every
             detection = sum(r.detection for r in recent) / every
-            print(f"step {result.step + 1}/{total} flow {flow:.4f} detection {detection:.4f} "
-                  f"norm {result.grad_norm:.2f} lr {result.rate:.1e}", flush=True)  # fmt: skip
+            say(
+                f"step {result.step + 1}/{total} flow {flow:.4f} detection {detection:.4f} "
+                f"norm {result.grad_norm:.2f} lr {result.rate:.1e}"
+            )
             recent.clear()
 
     return report

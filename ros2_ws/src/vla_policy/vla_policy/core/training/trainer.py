@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PI0ForConditionalGeneration
 
-from vla_policy.core.architecture import DetectionHead, PocketShape, build_model, pocket_config
+from vla_policy.core.architecture import PocketShape, build_model, pocket_config
 from vla_policy.core.files import CheckpointError, load_strictly, read_manifest, read_tensors, write_manifest
 from vla_policy.core.flow import encode_prefix
 from vla_policy.core.preprocess import pixels_from_uint8, prompt_ids
 from vla_policy.core.tokenizer import WordTokenizer
 from vla_policy.core.training.dataset import Batch, ChunkDataset
-from vla_policy.core.training.losses import FlowTime, Inputs, flow_loss
+from vla_policy.core.training.losses import FlowTime, Heads, Inputs, flow_loss
 
 CHECKPOINT_FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
 
@@ -100,7 +100,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model: PI0ForConditionalGeneration = build_model(pocket_config(shape, tokenizer.vocab_size))
         self.model.set_attn_implementation("eager")  # the fused CPU kernel's backward is several times slower
-        self.head = DetectionHead(shape.vlm_width)
+        self.heads = Heads(shape)
         self.step = 0
         self._ids = prompt_ids(tokenizer, data.instructions, shape, cameras=2)
         self._average = {k: v.detach().clone() for k, v in self._weights().items()}
@@ -112,11 +112,11 @@ class Trainer:
 
     def _parameters(self) -> dict[str, Tensor]:
         named = [(f"model.{n}", p) for n, p in self.model.named_parameters()]
-        return dict(named + [(f"head.{n}", p) for n, p in self.head.named_parameters()])
+        return dict(named + [(f"head.{n}", p) for n, p in self.heads.named_parameters()])
 
     def _weights(self) -> dict[str, Tensor]:
         named = [(f"model.{n}", p) for n, p in self.model.state_dict().items()]
-        return dict(named + [(f"head.{n}", p) for n, p in self.head.state_dict().items()])
+        return dict(named + [(f"head.{n}", p) for n, p in self.heads.state_dict().items()])
 
     def inputs(self, batch: Batch, generator: torch.Generator, ids: Tensor) -> Inputs:
         """Puts a batch and its random draws together; `ids` are the prompts of the batch's data set."""
@@ -130,6 +130,7 @@ class Trainer:
             proprio=torch.from_numpy(batch.proprio),
             actions=torch.from_numpy(batch.actions),
             detection=torch.from_numpy(batch.detection),
+            where=torch.from_numpy(batch.where),
             noise=torch.randn(count * repeats, horizon, dims, generator=generator),
             time=FlowTime().draw(generator, count * repeats),
         )
@@ -147,7 +148,7 @@ class Trainer:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            flow, detection = self._loss(self.model, inputs, self.head)
+            flow, detection = self._loss(self.model, inputs, self.heads)
         (flow + config.detection_weight * detection).backward()
         norm = torch.nn.utils.clip_grad_norm_(list(self._parameters().values()), config.clip_norm)
         if not bool(torch.isfinite(norm)):
@@ -176,7 +177,7 @@ class Trainer:
             batch = data.batch(np.random.default_rng([99, number]), self.config.batch, self.config.scenes)
             inputs = self.inputs(batch, torch.Generator().manual_seed(number), ids)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-                flow, _ = self._loss(self.model, inputs, self.head)
+                flow, _ = self._loss(self.model, inputs, self.heads)
                 seen = self._detect(inputs)
             flows.append(float(flow))
             scale = torch.tensor(self.data.detection_stats.std)
@@ -187,12 +188,12 @@ class Trainer:
 
     def _detect(self, inputs: Inputs) -> Tensor:
         prefix = encode_prefix(self.model, inputs.input_ids, inputs.pixel_values, inputs.camera_mask)
-        seen: Tensor = self.head(prefix.last)
+        seen: Tensor = self.heads.detection(prefix.last)
         return seen
 
     def _install(self, weights: Mapping[str, Tensor]) -> None:
         load_strictly(self.model, _part(weights, "model."), "weights")
-        load_strictly(self.head, _part(weights, "head."), "weights")
+        load_strictly(self.heads, _part(weights, "head."), "weights")
 
     # -- files ------------------------------------------------------------------------------------------------
 
@@ -214,16 +215,17 @@ class Trainer:
         state: dict[str, Any] = json.loads((directory / "state.json").read_text(encoding="utf-8"))
         if state["shape"] != asdict(self.shape):
             raise CheckpointError(f"{directory} was trained with another shape: {state['shape']}")
-        self.start_from(directory)
+        self._install(read_tensors(directory / "model.safetensors"))
+        average = read_tensors(directory / "ema.safetensors")
+        self._average = {k: average[k].clone() for k in self._average}
         self._restore_moments(read_tensors(directory / "optimizer.safetensors"))
         self.step = int(state["step"])
 
-    def start_from(self, directory: Path, *, averaged: bool = False) -> None:
-        """Takes over the weights alone (of another run, say), with a fresh optimiser."""
-        name = "ema.safetensors" if averaged else "model.safetensors"
-        self._install(read_tensors(directory / name))
+    def start_from(self, directory: Path) -> None:
+        """Takes over the averaged model of another run; heads, optimiser and schedule begin afresh."""
         average = read_tensors(directory / "ema.safetensors")
-        self._average = {k: average[k].clone() for k in self._average}
+        load_strictly(self.model, _part(average, "model."), str(directory))
+        self._average = {k: v.detach().clone() for k, v in self._weights().items()}
 
     def averaged_model(self) -> dict[str, Tensor]:
         """The weights to ship, named as the model names them."""
@@ -263,7 +265,7 @@ def shifted(batch: Batch, rng: np.random.Generator, most_px: int) -> Batch:
     columns = np.clip(np.arange(size) + moves[..., 1:], 0, size - 1)
     b, c = np.arange(count)[:, None, None, None], np.arange(cameras)[None, :, None, None]
     images = batch.images[b, c, rows[..., :, None], columns[..., None, :]]
-    return Batch(images, batch.proprio, batch.actions, batch.detection, batch.instruction)
+    return replace(batch, images=images)
 
 
 def latest_checkpoint(directory: Path) -> Path | None:
