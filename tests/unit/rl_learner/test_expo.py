@@ -14,6 +14,7 @@ CONFIG = ExpoConfig(
     features=SHAPE.features,
     steps=SHAPE.steps,
     action_dim=SHAPE.action_dim,
+    edit_knots=SHAPE.steps,
     critic=CriticConfig(members=4, hidden=(32,), learning_rate=3e-3),
     edit_hidden=(32,),
     edit_rate=3e-3,
@@ -74,6 +75,26 @@ def test_when_an_offset_is_given_expect_it_in_the_edit():
     pick = expo.choose(features, candidates, offset=torch.tensor([1.0, 0.0, 0.0]))
     change = pick.chunk - candidates[pick.candidate]
     assert bool(((change[:, 0] - 1.0).abs() < 0.2).all())
+
+
+@pytest.mark.parametrize("knots", [1, 2])
+def test_when_an_edit_has_few_knots_expect_it_to_be_a_line_over_the_steps(knots):
+    expo = Expo(replace(CONFIG, margin=-10.0, steps=3, edit_knots=knots))
+    features, candidates = situation()
+    pick = expo.choose(features, candidates, torch.Generator().manual_seed(0), explore=True)
+    change = (pick.chunk - candidates[pick.candidate])[:3]
+    torch.testing.assert_close(change[1], 0.5 * (change[0] + change[2]), atol=1e-5, rtol=1e-4)
+    assert torch.allclose(change[0], change[2], atol=1e-5) == (knots == 1)
+
+
+def test_when_features_come_in_other_units_expect_the_scaler_to_undo_them():
+    plain, scaled = make(select=Reduce.LOWER), make(select=Reduce.LOWER)
+    features, candidates = situation()
+    scaled.fit_scaler(torch.randn(500, SHAPE.features))
+    scaled.scaler.mean.fill_(7.0)
+    scaled.scaler.std.fill_(100.0)
+    first, second = plain.choose(features, candidates), scaled.choose(features * 100.0 + 7.0, candidates)
+    torch.testing.assert_close(first.scores, second.scores, atol=1e-5, rtol=1e-4)
 
 
 def test_when_explore_is_off_expect_the_same_choice_every_time():
@@ -170,7 +191,7 @@ def test_when_the_default_target_entropy_is_used_expect_it_to_be_reachable():
     assert expo.target_entropy < widest
 
 
-@pytest.mark.parametrize("changes", [{"edit_scale": (0.1, 0.2)}, {"discount": 1.5}, {"best_of": 0}])
+@pytest.mark.parametrize("changes", [{"edit_scale": (0.1, 0.2)}, {"discount": 1.5}, {"best_of": 0}, {"edit_knots": 9}])
 def test_when_a_setting_cannot_work_expect_its_name_in_the_error(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         replace(CONFIG, **changes)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rl_learner.core import checkpoint
 from rl_learner.core.critic import Critic, CriticConfig, Reduce
-from rl_learner.core.networks import ScaledTanhNormal, mlp
+from rl_learner.core.networks import ScaledTanhNormal, knots_over, mlp
 from rl_learner.core.replay import Batch
 
 
@@ -69,12 +69,7 @@ class DsrlConfig:
 
 def knot_basis(knots: int, horizon: int) -> Tensor:
     """[H, K] interpolation over the horizon whose rows have length 1, so that unit noise stays unit noise."""
-    if knots == horizon:
-        return torch.eye(horizon)
-    if knots == 1:
-        return torch.ones(horizon, 1)
-    place = torch.arange(horizon) * (knots - 1) / (horizon - 1)
-    basis = (1.0 - (place[:, None] - torch.arange(knots)[None, :]).abs()).clamp(min=0.0)
+    basis = knots_over(knots, horizon)
     return basis / basis.norm(dim=1, keepdim=True)
 
 

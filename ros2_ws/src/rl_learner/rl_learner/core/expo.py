@@ -5,14 +5,14 @@ The base is frozen: its candidates at a window's start and end come with the dat
 edits imitate what succeeded (so that a person's correction is an edit of what the base would have done), what a
 person refused counts as a failure, and an edit must beat the best base candidate by a margin.
 
-Legend: B batch, N candidates, C executed steps, A action dims, D = C * A, F features, H horizon.
+Legend: B batch, N candidates, C executed steps, A action dims, D = C * A, K knots, F features, H horizon.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from rl_learner.core import checkpoint
 from rl_learner.core.critic import Critic, CriticConfig, Reduce
-from rl_learner.core.networks import ScaledTanhNormal, mlp
+from rl_learner.core.networks import ScaledTanhNormal, Scaler, knots_over, mlp
 from rl_learner.core.replay import Batch
 
 INSIDE = 0.98  # imitated edits stay this share inside the box, where tanh still has a slope
@@ -38,6 +38,8 @@ class ExpoConfig:
         critic: of the values.
         edit: whether there is an edit policy.
         edit_scale: largest edit per action dimension, normalised units; one entry for all or A entries.
+        edit_knots: K; an edit is K values per action dimension, interpolated over the steps. C means every step its
+            own, 1 the same for all: what a wrong guess of the object's place asks for.
         edit_hidden: widths of the edit policy.
         edit_rate: its learning rate.
         edit_decay: its weight decay.
@@ -46,7 +48,7 @@ class ExpoConfig:
         human_weight: how much more a window counts in imitation when a person commanded it.
         alpha: initial temperature; 0 means none.
         learn_alpha: adapt the temperature to `target_entropy`.
-        target_entropy: in nats per unit of the edit; by default half the dimensions below the widest.
+        target_entropy: of the knots, in nats; by default half a nat per dimension below the widest.
         otf_backup: arg max over candidates in the backup, not only when acting.
         backup_candidates: base candidates used in the backup.
         best_of: base candidates considered when acting; 1 switches best-of-N off.
@@ -65,6 +67,7 @@ class ExpoConfig:
     critic: CriticConfig = field(default_factory=CriticConfig)
     edit: bool = True
     edit_scale: tuple[float, ...] = (0.2,)
+    edit_knots: int = 8
     edit_hidden: tuple[int, ...] = (256, 256)
     edit_rate: float = 3e-4
     edit_decay: float = 0.0
@@ -94,6 +97,8 @@ class ExpoConfig:
         for name in ("features", "steps", "action_dim", "backup_candidates", "best_of"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if not 1 <= self.edit_knots <= self.steps:
+            raise ValueError(f"edit_knots is {self.edit_knots}, allowed: 1..{self.steps}")
         if not all(math.isfinite(s) and s > 0.0 for s in self.edit_scale):
             raise ValueError(f"edit_scale is {self.edit_scale}, must be finite and positive")
 
@@ -103,27 +108,35 @@ class ExpoConfig:
         return self.steps * self.action_dim
 
     def scale(self) -> Tensor:
-        """Largest edit of each element of a flat chunk, [D]."""
-        return torch.tensor(self.edit_scale).expand(self.steps, self.action_dim).reshape(-1).clone()
+        """Largest value of each knot, [K * A]."""
+        return torch.tensor(self.edit_scale).expand(self.edit_knots, self.action_dim).reshape(-1).clone()
 
 
 class EditPolicy(nn.Module):
-    """A change of a base chunk, as a scaled squashed Gaussian."""
+    """A change of a base chunk: knots from a scaled squashed Gaussian, interpolated over the steps."""
 
     def __init__(self, config: ExpoConfig) -> None:
         """Starts with edits around zero."""
         super().__init__()
-        self.body = mlp(config.features + config.chunk_dim, config.edit_hidden, 2 * config.chunk_dim)
+        self.shape = (config.edit_knots, config.action_dim)
+        self.body = mlp(
+            config.features + config.chunk_dim, config.edit_hidden, 2 * config.edit_knots * config.action_dim
+        )
         last = self.body[-1]
         with torch.no_grad():
             last.weight.mul_(0.01)
             last.bias.zero_()
         self.register_buffer("scale", config.scale())
+        self.register_buffer("basis", knots_over(config.edit_knots, config.steps))
 
     def forward(self, features: Tensor, base: Tensor, share: float = 1.0) -> ScaledTanhNormal:
         """Features [..., F], base chunks [..., D]; `share` of the full edit scale."""
         mean, log_std = self.body(torch.cat([features, base], dim=-1)).chunk(2, dim=-1)
         return ScaledTanhNormal(mean, log_std, self.scale * share)
+
+    def spread(self, knots: Tensor) -> Tensor:
+        """Knots [..., K * A] -> edits [..., D]."""
+        return torch.einsum("ck,...ka->...ca", self.basis, knots.unflatten(-1, self.shape)).flatten(-2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +164,7 @@ class Expo:
         self.config = config
         self.critic = Critic(config.critic, config.features, config.chunk_dim)
         self.edit = EditPolicy(config)
+        self.scaler = Scaler(config.features)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(max(config.alpha, 1e-8))))
         self.edit_optimizer = torch.optim.AdamW(
             self.edit.parameters(), lr=config.edit_rate, weight_decay=config.edit_decay
@@ -158,11 +172,14 @@ class Expo:
         self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.edit_rate)
         self.updates = 0
         widest = float(torch.log(2.0 * config.scale()).sum())
-        self.target_entropy = (
-            widest - 0.5 * config.chunk_dim if config.target_entropy is None else config.target_entropy
-        )
+        usual = widest - 0.5 * len(config.scale())
+        self.target_entropy = usual if config.target_entropy is None else config.target_entropy
 
     # -- learning -----------------------------------------------------------------------------------------------
+
+    def fit_scaler(self, features: Tensor) -> None:
+        """Takes the statistics of features [B, F] once, before the first update."""
+        self.scaler.fit(features)
 
     def update(self, batch: Batch, generator: torch.Generator, *, mc_share: float | None = None) -> dict[str, float]:
         """One step of the critic, the edit policy and the temperature.
@@ -172,6 +189,7 @@ class Expo:
             generator: Of every draw.
             mc_share: Overrides the configured share of the Monte-Carlo return: 1 to warm up.
         """
+        batch = replace(batch, features=self.scaler(batch.features), next_features=self.scaler(batch.next_features))
         metrics = self.update_critic(batch, generator, mc_share=mc_share)
         if self.config.edit:
             metrics |= self.update_edit(batch, generator)
@@ -215,8 +233,8 @@ class Expo:
         base = candidates[:, : self.config.backup_candidates].flatten(2)  # [B, N, D]
         choices = base
         if self.config.edit:
-            change, _ = self.edit(_repeat(features, base.shape[1]), base).sample(generator)
-            edited = base + change
+            knots, _ = self.edit(_repeat(features, base.shape[1]), base).sample(generator)
+            edited = base + self.edit.spread(knots)
             choices = torch.cat([base, edited], dim=1) if self.config.otf_backup else edited
         picked = choices[:, 0]
         if self.config.otf_backup:
@@ -233,12 +251,15 @@ class Expo:
         policy: ScaledTanhNormal = self.edit(batch.features, base)
         metrics, loss = {}, torch.zeros(())
         if config.q_weight > 0.0 or config.alpha > 0.0:
-            change, log_prob = policy.sample(generator)
-            value = self._value_for_edit(batch.features, base + change)
+            knots, log_prob = policy.sample(generator)
+            value = self._value_for_edit(batch.features, base + self.edit.spread(knots))
             weight = batch.valid / batch.valid.sum().clamp(min=1.0)
             alpha = float(self.log_alpha.detach().exp()) if config.alpha > 0.0 else 0.0
             loss = loss + ((alpha * log_prob - config.q_weight * value) * weight).sum()
-            metrics |= {"edit/value": float((value * weight).sum()), "edit/entropy": -float(log_prob.detach().mean())}
+            metrics |= {
+                "edit/value": float((value.detach() * weight).sum()),
+                "edit/entropy": -float(log_prob.detach().mean()),
+            }
             if config.alpha > 0.0 and config.learn_alpha:
                 self._update_alpha(log_prob.detach(), weight)
         if config.imitation_weight > 0.0:
@@ -259,11 +280,9 @@ class Expo:
 
     def _imitation(self, policy: ScaledTanhNormal, batch: Batch, base: Tensor) -> Tensor:
         """Distance between the edit without noise and the one that would have made what succeeded."""
-        wanted = (batch.actions.flatten(1) - base) / policy.scale
-        error = F.smooth_l1_loss(
-            policy.mode() / policy.scale, wanted.clamp(-INSIDE, INSIDE), reduction="none", beta=0.1
-        )
-        error = (error * policy.scale).mean(-1)  # in units of the action again, so that a wide box does not weigh less
+        bound = INSIDE * torch.tensor(self.config.edit_scale).expand(self.config.action_dim).repeat(self.config.steps)
+        wanted = torch.maximum(torch.minimum(batch.actions.flatten(1) - base, bound), -bound)
+        error = F.smooth_l1_loss(self.edit.spread(policy.mode()), wanted, reduction="none", beta=0.1).mean(-1)
         weight = batch.valid * batch.success * (1.0 + (self.config.human_weight - 1.0) * batch.human)
         return (error * weight).sum() / weight.sum().clamp(min=1.0)
 
@@ -292,7 +311,12 @@ class Expo:
         self.updates = int(tensors["updates"])
 
     def _modules(self) -> dict[str, nn.Module]:
-        return {"critic": self.critic.online, "critic_target": self.critic.target, "edit": self.edit}
+        return {
+            "critic": self.critic.online,
+            "critic_target": self.critic.target,
+            "edit": self.edit,
+            "scaler": self.scaler,
+        }
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {
@@ -325,12 +349,13 @@ class Expo:
             offset: [A] added to every edit, for exploration that is the same all episode.
         """
         config = self.config
+        features = self.scaler(features)
         count = min(config.best_of, len(candidates))
         base = candidates[:count, : config.steps].flatten(1)  # [n, D]
         choices = base
         if config.edit and share > 0.0:
             policy = self.edit(features.expand(count, -1), base, share)
-            change = policy.sample(generator)[0] if explore else policy.mode()
+            change = self.edit.spread(policy.sample(generator)[0] if explore else policy.mode())
             if offset is not None:
                 change = change + offset.repeat(config.steps)
             choices = torch.cat([base, base + change])

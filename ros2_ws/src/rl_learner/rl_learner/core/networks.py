@@ -138,6 +138,40 @@ class ScaledTanhNormal:
         return (normal - squash - self.scale.log()).sum(-1)
 
 
+class Scaler(nn.Module):
+    """Brings features to zero mean and unit deviation by statistics that are set once; the identity until then."""
+
+    LEAST_STD = 1e-3
+    LARGEST = 5.0
+
+    def __init__(self, features: int) -> None:
+        """Args: F."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("std", torch.ones(features))
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+
+    def fit(self, features: Tensor) -> None:
+        """Takes the statistics of [B, F]."""
+        self.mean.copy_(features.mean(0))
+        self.std.copy_(features.std(0).clamp(min=self.LEAST_STD))
+        self.fitted.fill_(value=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[..., F]; what lies far outside is clipped, so that a strange view cannot throw a network."""
+        if not bool(self.fitted):
+            return features
+        return ((features - self.mean) / self.std).clamp(-self.LARGEST, self.LARGEST)
+
+
+def knots_over(knots: int, steps: int) -> Tensor:
+    """[steps, knots] linear interpolation between knots spread evenly over the steps; rows add up to 1."""
+    if knots == 1:
+        return torch.ones(steps, 1)
+    place = torch.arange(steps) * (knots - 1) / (steps - 1)
+    return (1.0 - (place[:, None] - torch.arange(knots)[None, :]).abs()).clamp(min=0.0)
+
+
 def polyak(target: nn.Module, source: nn.Module, rate: float) -> None:
     """Moves the target by a share of the way to the source, in place."""
     with torch.no_grad():
