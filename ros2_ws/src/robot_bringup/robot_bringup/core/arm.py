@@ -59,10 +59,7 @@ class Arm:
         self._counters = counters
         self._player = Player(robot, kinematics)
         self._laps = Laps(epoch)
-        self._takeover = Takeover(settings.takeover_timeout_s, settings.takeover_stuck_s)
-        self._joints_silent = Timeout(settings.joint_timeout_s)
-        self._waiting = Timeout(settings.chunk_timeout_s)
-        self._frozen = FrozenJoints(settings.frozen_joints_s)
+        self._make_watchdogs()
         self._ros_jump = ClockJump(_DISORDER_S)
         self._joint_jump = ClockJump(0.0 if settings.lockstep else _DISORDER_S)
         self._notice = Notice()
@@ -75,6 +72,18 @@ class Arm:
         self._starting_ns: int | None = None  # resume waits for a joint state at least this new
         self._answered_ns = -1  # lockstep: the tick whose command was sent
         self.state = ArmState()
+
+    def _make_watchdogs(self) -> None:
+        self._takeover = Takeover(self._set.takeover_timeout_s, self._set.takeover_stuck_s)
+        self._joints_silent = Timeout(self._set.joint_timeout_s)
+        self._waiting = Timeout(self._set.chunk_timeout_s)
+        self._frozen = FrozenJoints(self._set.frozen_joints_s)
+
+    def configure(self, settings: Settings) -> None:
+        """Other settings: watchdogs change while disarmed only, the way of playing with the next episode."""
+        self._set = settings
+        if not self.state.armed:
+            self._make_watchdogs()
 
     # ---- what the node asks ------------------------------------------------------------------------------------
 
@@ -431,7 +440,7 @@ class Arm:
         self._answered_ns = -1
         self._starting_ns = not_before_ns
         fresh = not_before_ns if self._set.lockstep else max(not_before_ns, now.ros_ns)
-        self._the_playback().begin_episode(fresh)
+        self._the_playback().begin_episode(fresh, self._set)
         self._frozen.clear()
         self._waiting.clear()
 

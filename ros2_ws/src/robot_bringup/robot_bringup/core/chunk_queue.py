@@ -163,6 +163,10 @@ class ChunkQueue:
         self._source_epoch = 0
         self._answered = None
 
+    def inherit_source(self, other: ChunkQueue) -> None:
+        """Keep to the policy that another queue knows."""
+        self._source = other._source
+
     def forget_source(self) -> None:
         """Take the next policy that speaks, whatever its name."""
         self.new_episode()

@@ -58,12 +58,7 @@ class Playback:
         self.dt_s = contract.dt_s
         self.horizon = contract.horizon
         self.space = contract.action_space
-        self.queue = ChunkQueue(
-            settings.execution,
-            execute_steps=settings.execute_steps,
-            open_loop_steps=round(settings.chunk_open_loop_s / contract.dt_s),
-            blend_steps=settings.blend_steps,
-        )
+        self.queue = self._make_queue()
         self.drive = Drive(
             robot,
             player,
@@ -71,11 +66,23 @@ class Playback:
             step_s=0.0 if settings.lockstep else contract.dt_s,
         )
 
+    def _make_queue(self) -> ChunkQueue:
+        return ChunkQueue(
+            self._set.execution,
+            execute_steps=self._set.execute_steps,
+            open_loop_steps=round(self._set.chunk_open_loop_s / self.dt_s),
+            blend_steps=self._set.blend_steps,
+        )
+
     # ---- episodes --------------------------------------------------------------------------------------------------
 
-    def begin_episode(self, fresh_ns: int) -> None:
-        """Count slots from 0 and want observations from `fresh_ns` on (ROS time)."""
+    def begin_episode(self, fresh_ns: int, settings: Settings) -> None:
+        """Count slots from 0 and want observations from `fresh_ns` on (ROS time); settings change only here."""
         self._slot, self._fresh_ns = 0, fresh_ns
+        if settings != self._set:
+            source, self._set = self.queue, settings
+            self.queue = self._make_queue()
+            self.queue.inherit_source(source)
         self.queue.new_episode()
 
     def seed(self, motion: Motion, sample: JointSample) -> None:

@@ -74,6 +74,12 @@ class ArmNode(WhetstoneNode):
         """Whether the arm may move: then limits and times stay as they are."""
         return self._core is not None and self._core.state.armed
 
+    def parameters_changed(self, names: set[str]) -> None:
+        """Hand the new settings to the core."""
+        with self._lock:
+            if self._core is not None:
+                self._core.configure(self._settings())
+
     def on_setup(self) -> None:
         """Build the core and the topics."""
         self._robot = find_robot(self.param("robot_file"))
