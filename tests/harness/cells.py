@@ -32,6 +32,8 @@ OPEN_LOOP_S = 0.3
 CHUNK_TIMEOUT_S = 1.0
 _START_S = 40.0
 _ATTEMPTS = 4
+# Two commands further apart than this are not neighbours.
+_GAP_NS = 30_000_000
 
 ARM_PARAMETERS: dict[str, Any] = {
     "pace": "realtime",
@@ -162,6 +164,18 @@ class Cell:
 
     # ---- judging ---------------------------------------------------------------------------------------------------
 
+    def judge_smooth(self) -> Verdict:
+        """Commands never ask for more acceleration than the robot file allows: a hold is a ramp and not a wall."""
+        log, worst = self.commands(), 0.0
+        for a, b, c in zip(log, log[1:], log[2:], strict=False):
+            if max(c.t_ns - b.t_ns, b.t_ns - a.t_ns) > _GAP_NS:
+                continue
+            bends = [abs(z - 2 * y + x) for x, y, z in zip(a.values, b.values, c.values, strict=True)]
+            worst = max(worst, max(bends) / PERIOD_S**2)
+        allowed = ACCELERATION_RAD_S2 * 1.05
+        problem = f"acceleration {worst:.1f} rad/s2, allowed {allowed:.1f}"
+        return Verdict(() if worst <= allowed else (problem,), {"acceleration_rad_s2": worst})
+
     def judge_stop(self, fault_ns: int, *, open_loop_s: float = 0.0, until_ns: int | None = None) -> Verdict:
         """O1 by both logs: identity from arm_node's, standstill from the drives' too."""
         limits = StopLimits(max_step_rad=MAX_STEP_RAD, period_s=PERIOD_S, open_loop_s=open_loop_s)
@@ -260,6 +274,26 @@ def ring_cell(
     world.watcher.say(String(data="put the red cube on the blue plate"), "instruction", LATCHED)
     world.wait_ready("fake_arm", "camera_front", "camera_wrist", *relay_names(relays))
     world.wait_ready("vla_node", "steering_node", "observation_node", "arm_node")
+    return cell
+
+
+def full_cell(world: World, *, mutations: Mapping[str, str] | None = None) -> Cell:
+    """What a launch starts, with the simulator in real time and a policy that waves: episodes can be run."""
+    cell = Cell(world)
+    mutations = mutations or {}
+    robot = {"robot_file": write_robot(world.folder)}
+    nodes: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("sim_bridge", "sim_node", {"pace": "realtime"}),
+        ("vla_policy", "observation_node", dict(robot)),
+        ("vla_policy", "vla_node", {**robot, "backend": "fake", "fake_pattern": "sine", "fake_value": 0.008}),
+        ("vla_policy", "steering_node", {"execute_steps": 6}),
+        ("robot_bringup", "arm_node", {**ARM_PARAMETERS, **robot, "command_log": str(cell.arm_log)}),
+        ("robot_bringup", "episode_node", {}),
+    )
+    for package, name, parameters in nodes:
+        cell.parts[name] = world.node(package, name, parameters=parameters, mutation=mutations.get(name, ""))
+    # observation_node has nothing to see before episode_node says the first instruction.
+    world.wait_ready("sim_node", "vla_node", "steering_node", "arm_node", "episode_node")
     return cell
 
 

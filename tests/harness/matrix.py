@@ -29,7 +29,8 @@ ROWS = (
     Row(
         "1",
         "`kill -9` of the policy mid-chunk",
-        "the chunk in hand plays for at most `chunk_open_loop_s`, then a hold ramp; after `chunk_timeout_s` STOPPED with POLICY_LOST; a restart moves nothing",
+        "the chunk in hand plays for at most `chunk_open_loop_s`, then a hold ramp; after `chunk_timeout_s` STOPPED "
+        "with POLICY_LOST; a restart moves nothing",
     ),
     Row(
         "5",

@@ -66,8 +66,11 @@ class Verdict:
         return not self.problems
 
     def __add__(self, other: Verdict) -> Verdict:
-        """Both promises together."""
-        return Verdict(self.problems + other.problems, {**self.numbers, **other.numbers})
+        """Both promises together; where both measured the same thing, the worse figure counts."""
+        numbers = {**self.numbers}
+        for name, value in other.numbers.items():
+            numbers[name] = max(value, numbers.get(name, value))
+        return Verdict(self.problems + other.problems, numbers)
 
 
 def judge_stop(log: Sequence[Command], fault_ns: int, limits: StopLimits, until_ns: int | None = None) -> Verdict:

@@ -11,10 +11,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "out" / "reliability"
+# Cases that this run has measured: its first figure replaces those of earlier runs, further ones are added.
+_MEASURED: set[tuple[Path, str]] = set()
 
 
 def write_row(row: str, case: str, numbers: Mapping[str, float], *, ok: bool, folder: Path = FOLDER) -> Path:
-    """Append one measurement of a case to the row's file.
+    """Add one measurement of a case to the row's file, in place of those of earlier runs.
 
     Args:
         row: Number of the row, as in the document.
@@ -28,6 +30,9 @@ def write_row(row: str, case: str, numbers: Mapping[str, float], *, ok: bool, fo
     data: dict[str, Any] = {"row": row, "cases": {}}
     if path.exists():
         data = json.loads(path.read_text(encoding="utf-8"))
+    if (path, case) not in _MEASURED:
+        data["cases"].pop(case, None)
+        _MEASURED.add((path, case))
     runs = data["cases"].setdefault(case, {"ok": 0, "failed": 0, "numbers": {}})
     runs["ok" if ok else "failed"] += 1
     for name, value in numbers.items():

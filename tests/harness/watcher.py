@@ -10,6 +10,7 @@ from typing import Any
 
 import rclpy
 from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -40,6 +41,7 @@ class Watcher:
         self._executor.add_node(self.node)
         self._clients: dict[str, Any] = {}
         self._publishers: dict[str, Any] = {}
+        self._goals: list[ActionClient] = []
         self.node.create_subscription(NodeStatus, "node_status", self._on_status, LATCHED)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="watcher", daemon=True)
@@ -50,6 +52,8 @@ class Watcher:
         self._closing.set()
         self._thread.join(timeout=5.0)
         self._executor.shutdown()
+        for client in self._goals:
+            client.destroy()
         self.node.destroy_node()
         self._context.try_shutdown()
 
@@ -119,6 +123,17 @@ class Watcher:
         future = client.call_async(srv_type.Request(**fields))
         until(future.done, deadline_s, f"answer of {name}")
         return future.result()
+
+    def send_goal(self, action_type: Any, name: str, deadline_s: float = 30.0, **fields: Any) -> Any:
+        """Send an action goal; returns its handle once it is accepted."""
+        client = ActionClient(self.node, action_type, name)
+        until(client.server_is_ready, deadline_s, f"action {name}")
+        future = client.send_goal_async(action_type.Goal(**fields))
+        until(future.done, deadline_s, f"answer of {name}")
+        handle = future.result()
+        assert handle.accepted, f"{name} refused the goal"
+        self._goals.append(client)
+        return handle
 
     def tell(self, node: str, **values: Any) -> None:
         """Set parameters of a node; how a fake is told to fail.

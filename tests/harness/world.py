@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ from ament_index_python.packages import get_package_prefix
 
 from harness.domains import DomainLock
 from harness.oracle import Verdict, judge_clean
-from harness.proc import Proc
+from harness.proc import Proc, carriers
 from harness.record import write_row
 from harness.sweep import segments, sweep
 from harness.watcher import Watcher
@@ -99,6 +101,14 @@ class World:
         remaps = dict(remap or {}) | ({"__node": name} if name else {})
         return self._start(name or module, command, name or module, parameters or {}, remaps, {})
 
+    def launch(self, file: Path, **arguments: str) -> Proc:
+        """Start a launch file by our runner."""
+        runner = Path(get_package_prefix("robot_bringup")) / "lib" / "robot_bringup" / "launch_runner"
+        command = [str(runner), str(file), *(f"{name}:={value}" for name, value in arguments.items())]
+        proc = Proc("launch", command, folder=self.folder, env=self.env)
+        self.procs.append(proc)
+        return proc
+
     def _start(
         self,
         name: str,
@@ -147,9 +157,24 @@ class World:
         for proc in self.procs:
             proc.bury()
         self._lock.release()
-        left = [pid for proc in self.procs for pid in proc.group_members()]
+        left = self.survivors()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         sweep(self._segments)
         return judge_clean(left, self.leftovers(), time.monotonic() - start_s)
+
+    def survivors(self) -> list[int]:
+        """Pids of this world that still live, also those that a launcher put into sessions of their own."""
+        return carriers(f"ROS_LOG_DIR={self.folder}/")
+
+    def pid_of(self, executable: str) -> int:
+        """Pid of the process of this world that runs an executable; 0 when there is none."""
+        for pid in self.survivors():
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:3]
+            if any(argument.decode().endswith(f"/{executable}") for argument in arguments):
+                return pid
+        return 0
 
     def leftovers(self) -> list[str]:
         """Files in the temp folder of this world that outlived their makers."""

@@ -159,6 +159,11 @@ def silence_is_ignored() -> None:
     replace(f"{_ARM}.watchdog:Timeout.expired", lambda _self, _now_s: False)
 
 
+def sick_nodes_are_ignored() -> None:
+    """An episode goes on whatever becomes of the nodes that it needs."""
+    replace(f"{_ARM}.health:Health.problem", lambda _self, _now_s: "")
+
+
 def hold_is_a_wall() -> None:
     """Holding means to stop within one period, whatever the speed."""
     from robot_bringup.core import safety
@@ -240,6 +245,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         no_limits,
         policy_goes_on_under_the_person,
         second_source_is_welcome,
+        sick_nodes_are_ignored,
         silence_is_ignored,
         skew_is_ignored,
         signals_are_not_caught,

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 
 from vla_interfaces.msg import ActionChunk
 from vla_interfaces.srv import Arm
 
-from harness.armlog import HOLD, POLICY, Command, moved
-from harness.cells import ACCELERATION_RAD_S2, OPEN_LOOP_S, PERIOD_S, Cell, arm_cell
+from harness.armlog import HOLD, POLICY, moved
+from harness.cells import OPEN_LOOP_S, Cell, arm_cell
 from harness.oracle import Verdict, judge_reason
 from harness.rows.case import Case, always, check, no_motion, now_ns, statuses, total, watch_for
 from harness.schedule import Fault, dump_faults
@@ -23,14 +22,19 @@ _RELAY = "relay_action_chunk"
 _HARMED_AT = 2
 
 
-def not_finite(world: World, seed: int, mutation: str) -> Verdict:
+def not_finite_ahead(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 19 with asynchronous execution: the chunk in hand plays on while the bad one is refused."""
+    return not_finite(world, seed, mutation, "async")
+
+
+def not_finite(world: World, seed: int, mutation: str, execution: str = "sync") -> Verdict:
     """Row 19: one bad element anywhere refuses the whole chunk; nothing of it is played."""
     faults = {
         "NaN": Fault("nan", field="actions", after=_HARMED_AT),
         "infinite": Fault("inf", field="actions", after=_HARMED_AT),
         "1e38": Fault("set", field="actions", index=3 + seed % 50, value="1e38", after=_HARMED_AT),
     }
-    cell = arm_cell(world, mutation=mutation, relay=[], seed=seed)
+    cell = arm_cell(world, mutation=mutation, relay=[], seed=seed, arm={"execution": execution})
     cell.warm_up()
     verdicts = [_harmed(cell, name, fault, seed) for name, fault in faults.items()]
     tiny = Fault("set", field="actions", index=0, value="1e-42")
@@ -98,24 +102,11 @@ def too_far(world: World, seed: int, mutation: str) -> Verdict:
         cell.resume()
         started_ns = now_ns()
         watch_for(1.5)
-        verdicts.append(always(cell) + smooth(cell))
+        verdicts.append(always(cell) + cell.judge_smooth())
         verdicts.append(judge_reason(statuses(cell), "arm_node", "LIMIT_EXCEEDED", started_ns, within_s=1.5))
         cell.world.watcher.tell(_RELAY, faults="[]")
         stop_and_recover(cell)
     return total(verdicts)
-
-
-def smooth(cell: Cell, log: Sequence[Command] | None = None) -> Verdict:
-    """Commands never ask for more acceleration than the robot file allows, so a hold is a ramp and not a wall."""
-    log = cell.commands() if log is None else log
-    worst = 0.0
-    for a, b, c in zip(log, log[1:], log[2:], strict=False):
-        if max(c.t_ns - b.t_ns, b.t_ns - a.t_ns) > 3e7:
-            continue
-        bends = [abs(z - 2 * y + x) for x, y, z in zip(a.values, b.values, c.values, strict=True)]
-        worst = max(worst, max(bends) / PERIOD_S**2)
-    allowed = ACCELERATION_RAD_S2 * 1.05
-    return check(worst <= allowed, f"acceleration {worst:.1f} rad/s2, allowed {allowed:.1f}", acceleration_rad_s2=worst)
 
 
 def disorder(world: World, seed: int, mutation: str, execution: str = "sync") -> Verdict:
@@ -145,7 +136,7 @@ def disorder(world: World, seed: int, mutation: str, execution: str = "sync") ->
         check(not foreign, f"played what nobody sent in this form: {sorted(foreign)[:3]}")
         + check(kinds >= 4, f"only {kinds} chunks played: the test proves little", chunks_played=kinds)
         + always(cell)
-        + smooth(cell)
+        + cell.judge_smooth()
     )
 
 
@@ -167,7 +158,7 @@ def underrun(world: World, seed: int, mutation: str) -> Verdict:
     return (
         judge_reason(statuses(cell), "arm_node", "UNDERRUN", started_ns, within_s=10.0, counter="underruns")
         + always(cell)
-        + smooth(cell)
+        + cell.judge_smooth()
         + check(
             longest_gap_s(cell) > 1.5,
             "the stall of 2 s left no gap: it was not held",
@@ -186,7 +177,7 @@ def no_gap(world: World, seed: int, mutation: str) -> Verdict:
     first = next(i for i, c in enumerate(playing) if c.source == POLICY)
     later = [c for c in playing[first:] if c.request_id >= playing[first].request_id + 2]
     holds = [c for c in later if c.source == HOLD]
-    return check(not holds, f"{len(holds)} hold commands between chunks") + always(cell) + smooth(cell)
+    return check(not holds, f"{len(holds)} hold commands between chunks") + always(cell) + cell.judge_smooth()
 
 
 def chunks_played(cell: Cell) -> int:
@@ -240,6 +231,7 @@ def foreign_contract(world: World, seed: int, mutation: str) -> Verdict:
 
 CASES = (
     Case("19", "NaN, Inf and 1e38 in a chunk", not_finite, ("chunk_is_not_checked",), ("chunk_is_not_checked",)),
+    Case("19", "the same while the chunk before plays", not_finite_ahead, ("chunk_is_not_checked",)),
     Case("20", "too far, outside, first step", too_far, ("no_limits",), ("no_limits",)),
     Case("21", "contract of another robot", foreign_contract, ("any_contract_fits",)),
     Case("22", "disorder of chunks, sync", disorder, ("any_chunk_is_welcome",), ("any_chunk_is_welcome",)),

@@ -147,6 +147,7 @@ def drops(world: World, seed: int, mutation: str) -> Verdict:
         stop_and_recover(cell)
         cell.resume()
     cell.wait_moving()
+    watch_for(0.5)  # until the last late frame is through, or it would be the reason that is given
     burst = Fault("drop")
     verdicts.append(
         strike(cell, relay_of(_WRIST), burst, reasons=("STALE_OBSERVATION", "MISSING_STREAM"), detail="wrist")

@@ -6,14 +6,15 @@ from __future__ import annotations
 import random
 
 from std_msgs.msg import Bool
+from vla_interfaces.action import RunEpisodes
 from vla_interfaces.msg import Executed, Takeover
 from vla_interfaces.srv import Reset, Resume
 
 from harness.armlog import HUMAN, POLICY, Command, after, moved
-from harness.cells import MAX_STEP_RAD, PERIOD_S, Cell, arm_cell
+from harness.cells import MAX_STEP_RAD, PERIOD_S, Cell, arm_cell, full_cell
 from harness.oracle import CI_ALLOWANCE, StopLimits, Verdict, judge_reason, judge_stop
 from harness.rows.case import Case, always, check, no_motion, now_ns, statuses, total, watch_for
-from harness.rows.chunks import smooth, stop_and_recover
+from harness.rows.chunks import stop_and_recover
 from harness.schedule import Fault
 from harness.until import until
 from harness.watcher import LATCHED
@@ -78,6 +79,27 @@ def _pressed(cell: Cell, moment: str, seed: int) -> Verdict:
     return verdict if verdict.problems else verdict + recover_from_estop(cell)
 
 
+def estop_without_supervisor(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 44: the node that runs the episodes hangs; the button needs nobody but the arm node."""
+    cell = full_cell(world, mutations={"arm_node": mutation})
+    world.watcher.send_goal(RunEpisodes, "run_episodes", episodes=1, max_steps=400)
+    cell.wait_moving(deadline_s=40.0)
+    cell.wait_random_moment(seed)
+    cell.parts["episode_node"].stop()
+    cell.wait_moving()
+    fault_ns = press(cell, pressed=True)
+    watch_for(1.0)
+    limits = StopLimits(max_step_rad=MAX_STEP_RAD, timeout_s=ESTOP_S, period_s=PERIOD_S)
+    verdict = judge_stop(cell.commands(), fault_ns, limits) + judge_reason(
+        statuses(cell), "arm_node", "ESTOP", fault_ns
+    )
+    if not verdict.problems:
+        verdict += recover_from_estop(cell)
+        woken_ns = cell.parts["episode_node"].cont()
+        verdict += no_motion(cell, woken_ns, "the episode went on after the supervisor woke up", 1.5)
+    return verdict + always(cell)
+
+
 def takeover_during_inference(world: World, seed: int, mutation: str) -> Verdict:
     """Row 45: the person wins within a period, the chunk in flight is dropped, and labels say who acted."""
     cell = arm_cell(world, mutation=mutation, policy={"delays_s": [0.3]})
@@ -93,7 +115,7 @@ def takeover_during_inference(world: World, seed: int, mutation: str) -> Verdict
         if verdicts[-1].problems:
             return total(verdicts)
         cell.wait_moving()
-    return total(verdicts) + labels_agree(cell, [msg for _, msg in executed]) + always(cell) + smooth(cell)
+    return total(verdicts) + labels_agree(cell, [msg for _, msg in executed]) + always(cell) + cell.judge_smooth()
 
 
 def _taken_over(cell: Cell, heard: list) -> Verdict:
@@ -206,7 +228,7 @@ def paused_while_lagging(world: World, seed: int, mutation: str) -> Verdict:
     watch_for(1.0)
     log = cell.commands()
     back = backward_step_rad(log, at_ns)
-    return check(back <= 1e-4, f"a step back of {back:.4f} rad on pause", backward_step_rad=back) + smooth(cell)
+    return check(back <= 1e-4, f"a step back of {back:.4f} rad on pause", backward_step_rad=back) + cell.judge_smooth()
 
 
 def backward_step_rad(log: list[Command], at_ns: int) -> float:
@@ -234,6 +256,7 @@ CASES = (
     ),
     Case("43", "pause while lagging", paused_while_lagging, ("stop_steps_back",)),
     Case("44", "e-stop", estop, ("estop_is_ignored", "estop_is_not_latched"), ("estop_is_ignored",)),
+    Case("44", "e-stop with a hung supervisor", estop_without_supervisor, ("estop_is_ignored",)),
     Case(
         "45",
         "takeover during inference",

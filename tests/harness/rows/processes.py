@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from vla_interfaces.action import RunEpisodes
+from vla_interfaces.msg import EpisodeEvent, Reward
+
 from harness.armlog import read_lines
-from harness.cells import OPEN_LOOP_S, Cell, arm_cell, ring_cell, start_camera
+from harness.cells import OPEN_LOOP_S, Cell, arm_cell, full_cell, ring_cell, start_camera
 from harness.oracle import Verdict, judge_reason
 from harness.rows.case import Case, always, check, no_motion, now_ns, statuses, underrun_then_lost, watch_for
-from harness.until import until
+from harness.until import NotReachedError, until
 from harness.world import World
 
 _HANG_S = 2.5
+_JOINT_TIMEOUT_S = 0.2
 
 
 def policy_is_killed(world: World, seed: int, mutation: str) -> Verdict:
@@ -77,7 +81,7 @@ def drives_hang(world: World, seed: int, mutation: str) -> Verdict:
     cell.wait_random_moment(seed)
     fault_ns = cell.parts["fake_arm"].stop()
     watch_for(1.5)
-    verdict = cell.judge_own_stop(fault_ns, open_loop_s=0.2)
+    verdict = cell.judge_own_stop(fault_ns, open_loop_s=_JOINT_TIMEOUT_S)
     said = judge_reason(statuses(cell), "arm_node", "JOINT_STATE_LOST", fault_ns)
     cell.parts["fake_arm"].cont()
     return verdict + said + no_motion(cell, now_ns(), "motion after joint states came back, without a reset")
@@ -103,6 +107,35 @@ def camera_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     return verdict + no_motion(cell, again_ns, "motion after the camera came back, without a resume")
 
 
+def simulator_is_killed(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 5: the arm stops for want of joint states; the episode is aborted with a reason and without a reward."""
+    node = "arm_node" if mutation == "silence_is_ignored" else "episode_node"
+    cell = full_cell(world, mutations={node: mutation})
+    events = world.watcher.listen(EpisodeEvent, "episode")
+    rewards = world.watcher.listen(Reward, "reward")
+    goal = world.watcher.send_goal(RunEpisodes, "run_episodes", episodes=1, max_steps=400)
+    result = goal.get_result_async()
+    cell.wait_moving(deadline_s=40.0)
+    cell.wait_random_moment(seed)
+    fault_ns = cell.parts["sim_node"].kill9()
+    watch_for(1.5)
+    verdict = cell.judge_own_stop(fault_ns, open_loop_s=_JOINT_TIMEOUT_S) + always(cell)
+    verdict += judge_reason(statuses(cell), "arm_node", "JOINT_STATE_LOST", fault_ns)
+    try:
+        until(result.done, 6.0, "the goal ends")
+    except NotReachedError as error:
+        return verdict + Verdict((str(error),))
+    outcome = result.result().result
+    ended = [msg for _, msg in events if msg.event != EpisodeEvent.STARTED]
+    aborted = bool(ended) and ended[-1].event == EpisodeEvent.ABORTED and bool(ended[-1].reason)
+    return (
+        verdict
+        + check(list(outcome.outcomes) == ["aborted"], f"outcomes {outcome.outcomes}: {outcome.message}")
+        + check(aborted, f"no event that says aborted and why: {[(e.event, e.reason) for e in ended]}")
+        + check(not rewards, f"{len(rewards)} rewards for an episode that was aborted")
+    )
+
+
 def drive_timeouts(cell: Cell, since_ns: int) -> list[int]:
     """Moments at which the drives held for want of commands."""
     lines = read_lines(cell.drive_log)
@@ -114,6 +147,7 @@ CASES = (
         "1", "kill -9 policy", policy_is_killed, ("chunk_never_ends", "lost_policy_may_return"), ("chunk_never_ends",)
     ),
     Case("1", "kill -9 vla_node in the ring", vla_node_is_killed),
+    Case("5", "kill -9 simulator", simulator_is_killed, ("silence_is_ignored", "sick_nodes_are_ignored")),
     Case("6", "kill -9 one of two cameras", camera_is_killed, ("age_is_ignored",), ("age_is_ignored",)),
     Case("8", "SIGSTOP policy", policy_hangs, ("chunk_never_ends",)),
     Case("8", "SIGSTOP arm_node", arm_node_hangs, ("chunk_never_ends",)),

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import random
 
-from harness.cells import Cell, arm_cell
+from vla_interfaces.action import RunEpisodes
+
+from harness.cells import Cell, arm_cell, write_robot
 from harness.oracle import Verdict, judge_reason
+from harness.record import ROOT
 from harness.rows.case import Case, always, check, no_motion, now_ns, statuses, total, underrun_then_lost, watch_for
 from harness.rows.chunks import stop_and_recover
 from harness.world import World
@@ -78,6 +81,35 @@ def signals(world: World, seed: int, mutation: str) -> Verdict:
         + check(code == 0, f"exit code {code}")
         + check(took_s <= _EXIT_S, f"took {took_s:.1f} s", exit_s=took_s)
         + check(final is not None and final.state == "FINALIZED", f"last status {final}")
+    )
+
+
+def signals_to_launch(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 10: Ctrl-C twice, or SIGTERM, to the launch of everything while an episode runs."""
+    cell = Cell(world)
+    launch = world.launch(
+        ROOT / "launch" / "whetstone.launch.xml",
+        robot=write_robot(world.folder),
+        backend="fake",
+        command_log=str(cell.arm_log),
+    )
+    world.wait_ready("sim_node", "vla_node", "steering_node", "arm_node", "episode_node", "operator_node")
+    world.watcher.tell("vla_node", fake_pattern="sine", fake_value=0.008)
+    world.watcher.send_goal(RunEpisodes, "run_episodes", episodes=1, max_steps=400)
+    cell.wait_moving(deadline_s=40.0)
+    cell.wait_random_moment(seed)
+    end = launch.interrupt if seed % 2 == 0 else launch.term
+    fault_ns = end()
+    end()
+    code = launch.wait_exit(2 * _EXIT_S)
+    took_s = (now_ns() - fault_ns) / 1e9
+    return (
+        cell.judge_own_stop(fault_ns, open_loop_s=0.5)
+        + ramped(cell)
+        + always(cell)
+        + check(code == 0, f"exit code {code}")
+        + check(took_s <= _EXIT_S, f"took {took_s:.1f} s", exit_s=took_s)
+        + check(not world.survivors(), f"still alive: {world.survivors()}")
     )
 
 

@@ -198,6 +198,6 @@ def test_when_hashes_differ_or_miss_expect_problem() -> None:
 
 
 def test_when_verdicts_are_added_expect_problems_and_numbers_of_both() -> None:
-    both = Verdict(("a",), {"x": 1.0}) + Verdict(("b",), {"y": 2.0})
+    both = Verdict(("a",), {"x": 1.0, "z": 3.0}) + Verdict(("b",), {"y": 2.0, "x": 0.5})
     assert both.problems == ("a", "b")
-    assert both.numbers == {"x": 1.0, "y": 2.0}
+    assert both.numbers == {"x": 1.0, "y": 2.0, "z": 3.0}

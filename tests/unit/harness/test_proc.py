@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.proc import Proc
+from harness.proc import Proc, carriers
 from harness.until import stays, until
 
 COUNTER = "import time,sys\nn = 0\nwhile True:\n    n += 1; print(n, flush=True); time.sleep(0.005)\n"
@@ -91,3 +91,16 @@ def test_when_already_dead_expect_signals_to_be_harmless(start) -> None:
     proc.term()
     proc.bury()
     assert proc.tail() == "done\n"
+
+
+def test_when_a_child_left_its_group_expect_its_environment_to_give_it_away(tmp_path: Path) -> None:
+    mark = f"WORLD={tmp_path}/"
+    code = "import os, time\nos.setsid() if os.fork() == 0 else None\nprint('up', flush=True)\ntime.sleep(60)"
+    proc = Proc("family", [sys.executable, "-c", code], folder=tmp_path, env={**os.environ, "WORLD": f"{tmp_path}/x"})
+    until(lambda: proc.tail().count("up") == 2, 10.0)
+    members = carriers(mark)
+    assert len(members) == 2
+    proc.bury()
+    (stray,) = carriers(mark)
+    os.kill(stray, signal.SIGKILL)
+    until(lambda: not carriers(mark), 5.0)
