@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fakes.arm_world import DT_S, HORIZON, ArmWorld
+from fakes.arm_world import DT_S, HORIZON, ArmWorld, panda
 from robot_bringup.core.chunk_queue import Execution
 from robot_bringup.core.laps import LOOK_SEQUENCE
 from robot_bringup.core.outputs import Actor, RequestKind
@@ -22,7 +22,7 @@ def play(world: ArmWorld, chunks: int = 1, **chunk: object) -> None:
     for _ in range(chunks):
         world.step()
         world.answer(**chunk)
-        world.step(42)
+        world.step(47)
 
 
 # ---- real time, synchronous ----------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def test_when_a_step_ends_expect_the_executed_action_relative_to_the_chunks_refe
     world = ArmWorld().running()
     world.step()
     chunk = world.answer()
-    world.step(42)
+    world.step(47)
     for done in world.executed:
         np.testing.assert_allclose(done.action[:3], chunk.actions[done.step, :3], atol=2e-3)
         np.testing.assert_allclose(done.action[3:6], 0.0, atol=2e-3)
@@ -137,6 +137,19 @@ def test_when_paused_mid_motion_expect_a_ramp_without_a_backward_step():
     assert (np.diff(after) * direction >= -1e-12).all()
     assert world.arm.at_rest
     assert [command.actor for _, command in world.commands[count:]] == [Actor.HOLD] * len(world.commands[count:])
+    world.assert_within_limits()
+
+
+def test_when_the_arm_holds_after_a_chunk_expect_it_to_stop_at_the_last_target_and_not_past_it():
+    robot = panda()
+    gentle = replace(robot, limits=replace(robot.limits, acceleration=np.full(7, 8.0)))
+    world = ArmWorld(gentle, space="joint").running()
+    world.step()
+    chunk = world.answer(velocity_m_s=0.5)
+    world.step(70)
+    target = gentle.home[0] + chunk.actions[7, 0]
+    assert world.positions()[:, 0].max() <= target + 1e-3
+    np.testing.assert_allclose(world.joints[0], target, atol=5e-3)
     world.assert_within_limits()
 
 
@@ -455,7 +468,7 @@ def test_when_joints_freeze_with_fresh_stamps_expect_frozen_source():
     for _ in range(3):
         world.step()
         world.answer(velocity_m_s=0.2)
-        world.step(42)
+        world.step(47)
     assert world.status == ("STOPPED", "FROZEN_SOURCE")
 
 

@@ -28,6 +28,7 @@ from robot_bringup.core.watchdog import ClockJump, FrozenJoints, Timeout
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.kinematics import Kinematics
 from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.core.stamp import Stamp
 
 _NS = 1_000_000_000
 _DISORDER_S = 0.1  # joint states that overtake each other are no clock jump
@@ -104,6 +105,11 @@ class Arm:
     def steps(self) -> int:
         """Policy steps since the resume."""
         return self._laps.steps
+
+    def waits_for(self, stamp: Stamp) -> bool:
+        """Whether a request is the one that still waits for its chunk."""
+        out = None if self._playback is None else self._playback.queue.outstanding
+        return out is not None and out.same_request(stamp)
 
     @property
     def at_rest(self) -> bool:

@@ -52,6 +52,7 @@ class Step:
         old: The chunk before, while it is faded out.
         old_index: Its step.
         weight: Share of the new chunk, 1 when nothing is faded.
+        ends: Whether the arm will hold after it (synchronous execution).
     """
 
     chunk: Chunk
@@ -59,6 +60,7 @@ class Step:
     old: Chunk | None = None
     old_index: int = 0
     weight: float = 1.0
+    ends: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +242,8 @@ class ChunkQueue:
         played = slot - now.from_slot
         old_index = self._old.index(slot) if self._old is not None and played < self._blend_steps else None
         if self._old is None or old_index is None:
-            return Step(now.chunk, index)
+            ends = self._execution is Execution.SYNC and self._over(now, slot + 1)
+            return Step(now.chunk, index, ends=ends)
         weight = (played + 1) / (self._blend_steps + 1)
         return Step(now.chunk, index, self._old.chunk, old_index, weight)
 

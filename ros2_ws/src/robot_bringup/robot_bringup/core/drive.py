@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_bringup.core.cartesian import Target
-from robot_bringup.core.interpolate import Segment
+from robot_bringup.core.interpolate import LastSegment, Segment
 from robot_bringup.core.joints import JointSample
 from robot_bringup.core.outputs import Actor, Command, ExecutedOut
 from robot_bringup.core.player import Planned, Player
@@ -96,7 +96,10 @@ class Drive:
         begin_s = now_s
         if self._ended_s is not None and abs(now_s - self._ended_s) < self._control_dt_s:
             begin_s = self._ended_s  # seamless: rounding to control periods must not add up
-        segment = Segment(start, planned.target, begin_s, self._step_s)
+        if planned.ends:
+            segment: Segment = LastSegment(start, planned.target, begin_s, 2.0 * self._step_s)
+        else:
+            segment = Segment(start, planned.target, begin_s, self._step_s)
         self._playing = _Playing(planned, segment, episode_step, time_ns)
 
     def advance(self, now_s: float) -> tuple[Command, Limited | None]:

@@ -31,11 +31,27 @@ class Segment:
         """Setpoint at a time; before the start it is the start, after the end the end."""
         if self.duration_s <= 0.0:
             return self.end
-        share = min(1.0, max(0.0, (time_s - self.start_s) / self.duration_s))
+        share = self.share(min(1.0, max(0.0, (time_s - self.start_s) / self.duration_s)))
         joints = self.start.joints + share * (self.end.joints - self.start.joints)
         # A gripper has no way to go smoothly: its opening is absolute and its own rate limit follows.
         return Target(joints, self.end.opening)
 
+    def share(self, elapsed: float) -> float:
+        """Share of the way at a share of the time."""
+        return elapsed
+
     def done(self, time_s: float) -> bool:
         """Whether the end is reached."""
         return time_s >= self.start_s + self.duration_s
+
+
+class LastSegment(Segment):
+    """A way that ends at rest: even deceleration, begun at the speed of an even way of half the duration.
+
+    Where the arm holds after a step, an even way would end at full speed and the hold ramp would carry it past its
+    target.
+    """
+
+    def share(self, elapsed: float) -> float:
+        """See `Segment`."""
+        return elapsed * (2.0 - elapsed)

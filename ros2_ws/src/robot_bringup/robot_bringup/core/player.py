@@ -38,12 +38,14 @@ class Planned:
         actor: Who wants it.
         stamp: Lap that it belongs to.
         step: Index within its chunk, -1 when no chunk plays.
+        ends: Whether the arm will hold after it.
     """
 
     target: Target
     actor: Actor
     stamp: Stamp
     step: int
+    ends: bool = False
 
 
 class Player:
@@ -83,7 +85,7 @@ class Player:
             joints = self._faded_joints(step)
         else:
             joints = solve(self._kinematics, last.position, self._faded_pose(step), self._robot.home)
-        return Planned(Target(joints, opening), Actor.POLICY, chunk.stamp, step.index)
+        return Planned(Target(joints, opening), Actor.POLICY, chunk.stamp, step.index, step.ends)
 
     def human_step(self, sample: TakeoverSample, last: Motion, dt_s: float, stamp: Stamp) -> Planned:
         """What a person wants of the next step.

@@ -210,4 +210,4 @@ def _braked(velocity: Array, limits: Limits, dt_s: float) -> Array:
 
 def _opening(wish: float, last: float, limits: Limits, dt_s: float) -> float:
     change = limits.gripper_rate_per_s * dt_s
-    return float(np.clip(np.clip(wish, 0.0, 1.0), last - change, last + change))
+    return min(max(min(max(wish, 0.0), 1.0), last - change), last + change)

@@ -31,7 +31,7 @@ from robot_bringup.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import to_contract, to_ns
+from whetstone_common.nodes.convert import to_contract, to_ns, to_stamp
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
 
@@ -52,6 +52,7 @@ class ArmNode(WhetstoneNode):
         self._log: CommandLog | None = None
         self._lock = threading.RLock()
         self._autoarm = False
+        self._unheard: Request | None = None
         self._sending = False  # outlives `active` by the hold ramp
         super().__init__("arm_node", package="robot_bringup", **kwargs)
 
@@ -201,10 +202,24 @@ class ArmNode(WhetstoneNode):
             for done in out.executed:
                 self._executed_publisher.publish(convert.from_executed(done))
             for request in out.requests:
-                self._request_publisher.publish(convert.from_request(request))
+                self._ask(convert.from_request(request))
             if self.param("pace") == "lockstep":
                 self._send(out.command)
         self._show_status()
+
+    def _ask(self, request: Request) -> None:
+        """Publish a request; when nobody listens yet, say it again as soon as somebody does."""
+        self._unheard = None if self._request_publisher.get_subscription_count() else request
+        self._request_publisher.publish(request)
+
+    def _ask_again(self) -> None:
+        with self._lock:
+            request, core = self._unheard, self._core
+            if request is None or core is None or not self._request_publisher.get_subscription_count():
+                return
+            self._unheard = None
+            if core.waits_for(to_stamp(request.stamp)):
+                self._request_publisher.publish(request)
 
     def _send(self, command: Command | None) -> None:
         if command is None or self._robot is None:
@@ -230,6 +245,7 @@ class ArmNode(WhetstoneNode):
 
     def _on_housekeeping(self) -> None:
         self._do(lambda core, now: core.watch(now))
+        self._ask_again()
         if self._loop is not None:
             self.counters["late_periods"] = self._loop.late
             self.counters["skipped_periods"] = self._loop.skipped
