@@ -17,8 +17,18 @@ def segments(folder: Path = SHARED_MEMORY) -> set[str]:
 
 
 def in_use(proc: Path = Path("/proc")) -> set[str]:
-    """Names of DDS shared-memory files that a living process has mapped."""
+    """Names of DDS shared-memory files that a living process has mapped or open.
+
+    Lock files (`..._el`) are only ever open: taking them for orphans would cut off every other stack on the machine.
+    """
     names: set[str] = set()
+    for link in proc.glob("[0-9]*/fd/*"):
+        try:
+            target = link.readlink()
+        except OSError:
+            continue
+        if target.parent == SHARED_MEMORY:
+            names.add(target.name)
     for maps in proc.glob("[0-9]*/maps"):
         try:
             text = maps.read_text(encoding="utf-8", errors="replace")
@@ -29,7 +39,7 @@ def in_use(proc: Path = Path("/proc")) -> set[str]:
 
 
 def sweep(before: Iterable[str], folder: Path = SHARED_MEMORY, proc: Path = Path("/proc")) -> set[str]:
-    """Remove files that are new since `before` and that nobody has mapped.
+    """Remove files that are new since `before` and that nobody has mapped or open.
 
     Args:
         before: What `segments` returned before the test.
