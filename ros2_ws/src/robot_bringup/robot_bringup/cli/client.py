@@ -48,13 +48,21 @@ class Take:
 class Client:
     """Context manager around a ROS node of the command line."""
 
-    def __init__(self, check: Callable[[], None], cameras: Sequence[tuple[str, str]] = (), takes: int = 0) -> None:
+    def __init__(
+        self,
+        check: Callable[[], None],
+        cameras: Sequence[tuple[str, str]] = (),
+        takes: int = 0,
+        *,
+        reliable: bool = True,
+    ) -> None:
         """Prepare.
 
         Args:
             check: Called again and again; raises when the stack is gone.
             cameras: Name and topic of the cameras to film.
             takes: How many episodes to keep pictures of, the last ones.
+            reliable: Cameras publish reliably, as the simulator does; a real driver may not.
         """
         self._check = check
         self._cameras = cameras
@@ -62,6 +70,7 @@ class Client:
         self._take: Take | None = None
         self._takes: deque[Take] = deque(maxlen=max(takes, 1))
         self._films = takes > 0
+        self._camera_qos = qos.RECORD if reliable else qos.SENSOR_IN
         self.events: list[EpisodeEvent] = []
 
     def __enter__(self) -> Client:
@@ -99,7 +108,7 @@ class Client:
                 take.views.setdefault(name, []).append(bytes(data))
 
         # Still serialised: turning every picture into a message would cost more than the rest of the command.
-        self._node.create_subscription(Image, topic, keep, qos.SENSOR_IN, raw=True)
+        self._node.create_subscription(Image, topic, keep, self._camera_qos, raw=True)
 
     def _on_status(self, msg: NodeStatus) -> None:
         self._statuses[msg.node.rsplit("/", 1)[-1]] = msg

@@ -94,7 +94,8 @@ def running_client(
         os.environ.update(own_environment(None))
     context = nullcontext() if attach else Stack(stack.check().arguments, log)
     with context as own:
-        with Client(own.check if own is not None else _no_check, CAMERAS, takes) as client:
+        check = own.check if own is not None else _no_check
+        with Client(check, CAMERAS, takes, reliable=stack.sim) as client:
             client.wait_ready(stack.nodes, READY_TIMEOUT_S, lambda text: note(f"waiting for {text}"))
             yield client
 

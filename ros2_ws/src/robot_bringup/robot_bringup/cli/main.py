@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -165,6 +166,8 @@ def doctor(json: JsonFile = None) -> None:
 
 def main() -> None:
     """Run the command line; what a person can put right ends without a traceback."""
+    # A terminated command must stop its stack in order, as an interrupted one does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except UserError as error:

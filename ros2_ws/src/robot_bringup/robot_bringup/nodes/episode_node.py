@@ -91,9 +91,14 @@ class EpisodeNode(WhetstoneNode):
         self._instruction = self.create_publisher(String, "instruction", qos.LATCHED)
         self._events = self.create_publisher(EpisodeEvent, "episode", qos.RECORD)
         self._rewards = self.create_publisher(Reward, "reward", qos.RECORD)
+        # Where the simulator counts the ticks, the arm's own count would only cost time.
+        steps = (
+            (TaskTruth, "/sim/truth", self._on_truth, qos.RECORD)
+            if "sim_truth" in self.param("reward_sources")
+            else (Executed, "executed", self._on_executed, qos.RECORD)
+        )
         for kind, topic, callback, profile in (
-            (TaskTruth, "/sim/truth", self._on_truth, qos.RECORD),
-            (Executed, "executed", self._on_executed, qos.RECORD),
+            steps,
             (NodeStatus, "node_status", self._on_status, qos.RECORD),
             (PolicyContract, "policy_contract", self._on_contract, qos.LATCHED),
             (String, "mark", self._on_mark, qos.RING),
@@ -424,6 +429,10 @@ class EpisodeNode(WhetstoneNode):
         )
 
     def _now_ns(self) -> int:
+        """Time of the newest tick; without a simulator, of the clock."""
+        live, truth = self._live, self._truth
+        if live is not None and live.reset_id and truth is not None and truth.reset_id == live.reset_id:
+            return truth.stamp_ns
         return int(self.get_clock().now().nanoseconds)
 
 
