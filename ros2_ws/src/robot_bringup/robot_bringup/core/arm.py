@@ -154,7 +154,7 @@ class Arm:
 
     def autoarm(self, now: Now) -> None:
         """Arm when disarmed and nothing speaks against it."""
-        if self.state.mode is Mode.DISARMED and not self.ready_to_arm(now):
+        if self.state.mode is Mode.DISARMED and not self.state.estop and not self.ready_to_arm(now):
             self.arm("", now)
 
     def disarm(self, detail: str) -> None:

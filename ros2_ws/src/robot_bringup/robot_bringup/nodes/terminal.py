@@ -9,6 +9,9 @@ import termios
 import tty
 
 
+TERMINAL = "/dev/tty"
+
+
 class Terminal:
     """The controlling terminal in character mode; it works although a launcher has taken the standard input.
 
@@ -17,7 +20,7 @@ class Terminal:
     """
 
     def __init__(self) -> None:
-        self._fd = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        self._fd = os.open(TERMINAL, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
         self._before = termios.tcgetattr(self._fd)
         tty.setcbreak(self._fd)
 

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""operator_node on the wire: a stream while engaged, one release, stop and marks."""
+
+from __future__ import annotations
+
+import math
+import os
+import pty
+import time
+import tty
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sensor_msgs.msg import Joy
+from std_msgs.msg import Bool, String
+from vla_interfaces.msg import NodeStatus, Takeover
+
+from harness.rig import Rig
+from robot_bringup.nodes import terminal
+from robot_bringup.nodes.operator_node import OperatorNode
+from whetstone_common.nodes import qos
+
+
+class Heard:
+    """The node, and what a client hears of it."""
+
+    def __init__(self, rig: Rig, **parameters: Any) -> None:
+        self.rig = rig
+        self.takeovers = rig.hear("takeover", Takeover, qos.RING)
+        self.stops = rig.hear("estop", Bool, qos.LATCHED)
+        self.marks = rig.hear("mark", String, qos.RING)
+        self.statuses = rig.hear("node_status", NodeStatus, qos.LATCHED)
+        self.node = rig.add(OperatorNode, **parameters)
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        return self.rig.until(condition)
+
+    def engaged(self) -> bool:
+        return bool(self.takeovers) and self.takeovers[-1].engaged
+
+
+def joy(*down: int, axes: tuple[float, ...] = (0.0,) * 8) -> Joy:
+    return Joy(axes=list(axes), buttons=[int(k in down) for k in range(8)])
+
+
+def test_when_the_deadman_is_held_expect_a_stream_and_one_release(rig):
+    heard = Heard(rig, device="joy", linear_speed_m_s=0.2)
+    say = rig.voice("/joy", Joy, qos.SENSOR_OUT)
+    say(joy(5, axes=(0.0, 0.5, 0, 0, 0, 0, 0, 0)))
+    heard.until(lambda: sum(message.engaged for message in heard.takeovers) >= 3)
+    assert heard.takeovers[-1].twist[0] == pytest.approx(0.1)
+    assert heard.takeovers[-1].mode == Takeover.VELOCITY and math.isnan(heard.takeovers[-1].gripper)
+    say(joy())
+    heard.until(lambda: not heard.engaged())
+    sequences = [message.sequence for message in heard.takeovers]
+    assert sequences == sorted(set(sequences))
+    assert {message.source for message in heard.takeovers} == {heard.node.get_fully_qualified_name()}
+
+
+def test_when_the_stick_is_unplugged_while_engaged_expect_silence_and_no_release(rig):
+    heard = Heard(rig, device="joy", joy_timeout_s=0.2)
+    rig.voice("/joy", Joy, qos.SENSOR_OUT)(joy(5))
+    heard.until(heard.engaged)
+    rig.until(lambda: not heard.node._device.intent(time.monotonic()).alive)  # noqa: SLF001
+    count = len(heard.takeovers)
+    rig.turn(0.3)
+    assert heard.engaged() and len(heard.takeovers) <= count + 1
+
+
+def test_when_buttons_say_stop_or_success_expect_it_told_once(rig):
+    heard = Heard(rig, device="joy")
+    say = rig.voice("/joy", Joy, qos.SENSOR_OUT)
+    say(joy(1, 3))
+    say(joy(1, 3))
+    heard.until(lambda: heard.stops and heard.marks)
+    assert [stop.data for stop in heard.stops] == [True] and [mark.data for mark in heard.marks] == ["success"]
+
+
+def test_when_the_stick_sends_nonsense_expect_it_counted(rig):
+    heard = Heard(rig, device="joy")
+    rig.voice("/joy", Joy, qos.SENSOR_OUT)(joy(5, axes=(float("nan"),) * 8))
+    heard.until(lambda: heard.node.counters["joy_refused"] == 1)
+    assert not heard.engaged()
+
+
+def test_when_the_script_is_engaged_expect_its_targets_under_our_own_name(rig):
+    heard = Heard(rig, device="scripted")
+    script = rig.voice("/sim/expert", Takeover, qos.RING)
+    engage = rig.voice("operator/engage", Bool, qos.LATCHED)
+    engage(Bool(data=True))
+    heard.until(lambda: heard.node._scripted_on)  # noqa: SLF001
+    script(Takeover(source="/sim_node", mode=Takeover.TCP_TARGET, tcp_target=[0.4, 0, 0.2, 1, 0, 0, 0.0], gripper=0.0))
+    heard.until(heard.engaged)
+    assert heard.takeovers[-1].source == heard.node.get_fully_qualified_name()
+    assert heard.takeovers[-1].tcp_target[0] == 0.4
+    engage(Bool(data=False))
+    heard.until(lambda: not heard.engaged())
+
+
+def test_when_keys_are_typed_expect_motion_stop_and_marks(rig, monkeypatch):
+    master, slave = pty.openpty()
+    tty.setcbreak(slave)
+    opened = os.ttyname(slave)
+    monkeypatch.setattr(terminal, "TERMINAL", opened)
+    heard = Heard(rig, device="keyboard", deadman_s=0.3)
+    os.write(master, b"w")
+    heard.until(lambda: any(message.twist[0] > 0.0 for message in heard.takeovers))
+    heard.until(lambda: not heard.engaged())
+    os.write(master, b" y")
+    heard.until(lambda: heard.stops and heard.marks)
+    assert heard.stops[-1].data and heard.marks[-1].data == "success"
+    os.write(master, b"z")
+    heard.until(lambda: not heard.stops[-1].data)
+
+
+def test_when_there_is_no_terminal_expect_error_with_the_reason(rig, monkeypatch):
+    monkeypatch.setattr(terminal, "TERMINAL", "/no/such/terminal")
+    heard = Heard(rig, device="keyboard")
+    heard.until(lambda: any(status.state == NodeStatus.ERROR for status in heard.statuses))
+    assert "terminal" in heard.statuses[-1].detail
+
+
+def test_when_there_is_no_device_expect_a_release_and_nothing_else(rig):
+    heard = Heard(rig)
+    heard.until(lambda: heard.takeovers)
+    assert [message.engaged for message in heard.takeovers] == [False]
