@@ -520,6 +520,22 @@ def test_when_nothing_is_known_expect_arming_refused():
     world.arm.arm(world.contract.hash(), world.now)
 
 
+def test_when_the_node_itself_was_stopped_for_seconds_expect_the_chunk_discarded_and_no_motion_left_over():
+    world = ArmWorld(joint_timeout_s=20.0).running()
+    world.step()
+    world.answer(velocity_m_s=0.4)
+    world.step(17)
+    last, count = world.positions()[-1], len(world.commands)
+    world.steady_s += 5.0
+    world.ros_ns += 5 * 10**9
+    world.step(20)
+    np.testing.assert_array_equal(world.positions()[count:] - last, 0.0)
+    assert world.counters["stalls"] == 1 and world.arm.status[1] is Reason.DEADLINE_MISSED
+    assert world.asked().not_before_ns >= world.ros_ns - 10**9
+    play(world)
+    assert world.executed[-1].actor is Actor.POLICY
+
+
 # ---- joint space and looks -------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ from whetstone_common.core.stamp import Stamp
 
 _NS = 1_000_000_000
 _DISORDER_S = 0.1  # joint states that overtake each other are no clock jump
+_STALL_S = 0.1  # without a command for this long a controller has stopped the arm
 _REFUSALS = {
     Offer.DUPLICATE: ("chunk_duplicate", Reason.NONE),
     Offer.FOREIGN: ("chunk_foreign", Reason.NONE),
@@ -71,6 +72,7 @@ class Arm:
         self._strikes = 0
         self._trusted = False  # whether the last command still means something
         self._starting_ns: int | None = None  # resume waits for a joint state at least this new
+        self._ticked_s = math.inf  # real time: the last control period
         self._answered_ns = -1  # lockstep: the tick whose command was sent
         self.state = ArmState()
 
@@ -331,6 +333,7 @@ class Arm:
 
     def tick(self, now: Now) -> Outputs:
         """One control period in real time."""
+        self._notice_stall(now)
         self.watch(now)
         out = Outputs()
         if not (self.state.moving and self._started()):
@@ -340,6 +343,17 @@ class Arm:
         if self.state.moving:
             self._advance(now, out)
         return out
+
+    def _notice_stall(self, now: Now) -> None:
+        """After a pause of our own the arm stands where it was last told to; what was planned then is void."""
+        last_s, self._ticked_s = self._ticked_s, now.steady_s
+        if self._playback is None or now.steady_s - last_s <= _STALL_S:
+            return
+        self._playback.drive.rest()
+        if self.state.moving:
+            self._counters["stalls"] += 1
+            self._notice.give(Reason.DEADLINE_MISSED, f"nothing was sent for {now.steady_s - last_s:.2f} s")
+            self._restart(now)
 
     def _ramp(self, out: Outputs) -> Outputs:
         """Come to rest, then be silent."""

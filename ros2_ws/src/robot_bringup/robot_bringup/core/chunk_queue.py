@@ -155,6 +155,10 @@ class ChunkQueue:
         """Void the request that is out: its reply will be foreign."""
         self._out = None
 
+    def drop_chunk(self) -> None:
+        """Drop the chunk in hand; the request that is out stays valid."""
+        self._now = self._old = None
+
     def clear(self) -> None:
         """Drop the chunk in hand and void the request that is out."""
         self._now = self._old = self._out = None

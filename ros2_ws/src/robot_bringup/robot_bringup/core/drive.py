@@ -67,6 +67,11 @@ class Drive:
         """Whether a step is in progress."""
         return self._playing is not None
 
+    def rest(self) -> None:
+        """Nothing was sent for so long that the arm stands at the last command."""
+        if self.motion is not None:
+            self.motion = replace(self.motion, velocity=np.zeros_like(self.motion.velocity))
+
     def cut(self) -> None:
         """End the step in progress early: the next one is due at once."""
         self._is_cut = True

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from enum import Enum
 
@@ -54,6 +55,7 @@ class Playback:
         self._laps = laps
         self._latency = Latency()
         self._slot = 0
+        self._expires_s = math.inf  # of the chunk in hand, steady clock
         self._fresh_ns = 0  # observations from before this are not wanted
         self.dt_s = contract.dt_s
         self.horizon = contract.horizon
@@ -105,6 +107,8 @@ class Playback:
     def take(self, chunk: Chunk, next_slot_ns: int, now_s: float) -> None:
         """Take in a chunk that was judged TAKEN."""
         self._latency.arrived(now_s)
+        # One step until it begins, one for the rounding of steps to control periods.
+        self._expires_s = now_s + self._set.chunk_open_loop_s + 2.0 * self.dt_s
         self.queue.take(chunk, slot=self._slot, age_s=self._age_s(chunk, next_slot_ns))
 
     @staticmethod
@@ -149,8 +153,11 @@ class Playback:
         last = self.drive.last
         if person is not None:
             return self._plan_person(person, last)
+        expired = now.steady_s > self._expires_s and not self._set.lockstep
+        if expired and self._set.execution is Execution.SYNC:
+            self.queue.drop_chunk()
         self.ask(now, out)
-        step = self.queue.step(self._slot)
+        step = None if expired else self.queue.step(self._slot)
         if step is None:
             return None
         self._player.refer_to_chunk(step.chunk)

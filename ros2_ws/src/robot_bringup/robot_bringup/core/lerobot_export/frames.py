@@ -94,15 +94,16 @@ class Topics:
     )
 
 
-def _collect(decoded: Iterable[Decoded], topics: Topics) -> tuple[list[Any], dict[str, _Series[Any]]]:
+def _collect(decoded: Iterable[Decoded], topics: Topics, start_ns: int) -> tuple[list[Any], dict[str, _Series[Any]]]:
     cameras = {topic: name for name, topic in topics.cameras}
     images: dict[str, _Series[Any]] = {name: _Series() for name, _ in topics.cameras}
     executed: list[Any] = []
     for message in decoded:
         if message.topic == topics.executed:
             executed.append(message.data)
-        elif message.topic in cameras:
-            images[cameras[message.topic]].add(_time_ns(message.data.header.stamp), message.data)
+        elif (stamp_ns := _time_ns(message.data.header.stamp)) >= start_ns:
+            # Older ones show the scene before it was reset.
+            images[cameras[message.topic]].add(stamp_ns, message.data)
     return executed, images
 
 
@@ -135,7 +136,7 @@ def episode_of(path: Path, joints: Sequence[str], topics: Topics | None = None) 
     topics = topics or Topics()
     known = metadata(path)
     wanted = [topics.executed, *(topic for _, topic in topics.cameras)]
-    executed, images = _collect(messages(path, wanted), topics)
+    executed, images = _collect(messages(path, wanted), topics, int(known["start_ns"]))
     number = int(known["episode"])
     steps = [s for s in executed if s.stamp.episode == number and s.episode_step < int(known["steps"])]
     frames = tuple(frame for step in steps if (frame := _frame(step, images)) is not None)

@@ -21,7 +21,7 @@ class Limits:
         max_buffered: Messages kept at most while no episode runs.
     """
 
-    before_s: float = 1.0
+    before_s: float = 5.0
     linger_s: float = 0.3
     max_buffered: int = 2000
 
