@@ -11,6 +11,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 from vla_interfaces.msg import Executed, NodeStatus, Stamp, TaskTruth
 from vla_interfaces.srv import Arm, Pause, Reset, Resume, SimReset
+
 from whetstone_common.nodes import qos
 
 _TICK_S = 0.002

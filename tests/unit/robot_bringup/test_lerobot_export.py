@@ -6,9 +6,11 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from mcap_ros2.writer import Writer
 from robot_bringup.core.lerobot_export.dataset import DatasetError, DatasetWriter
-from robot_bringup.core.lerobot_export.frames import Episode, Frame
+from robot_bringup.core.lerobot_export.frames import Episode, Frame, Topics, episode_of
 from robot_bringup.core.lerobot_export.layout import FILES_PER_CHUNK, FileIndex, Schema
+from robot_bringup.core.recording.reader import RecordingError
 
 JOINTS = ("j1", "j2", "gripper")
 SCHEMA = Schema(fps=20, robot="panda", joints=JOINTS, cameras=(("front", 64, 96), ("wrist", 64, 96)))
@@ -122,3 +124,62 @@ def test_when_an_episode_has_other_cameras_expect_refusal(tmp_path: Path) -> Non
 def test_when_a_chunk_folder_is_full_expect_the_next_one() -> None:
     assert FileIndex(0, FILES_PER_CHUNK - 1).next() == FileIndex(1, 0)
     assert FileIndex(0, 0).next() == FileIndex(0, 1)
+
+
+def recorded(tmp_path: Path, *, images_at: list[int], steps_at: list[int]) -> Path:
+    """Recording of one camera whose pixels tell their time, and of executed steps."""
+    path = tmp_path / "e.mcap"
+    header = "=" * 80 + "\nMSG: std_msgs/Header\nbuiltin_interfaces/Time stamp\nstring frame_id\n"
+    time = "=" * 80 + "\nMSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n"
+    stamp = "=" * 80 + "\nMSG: vla_interfaces/Stamp\nuint32 episode\n"
+    image_text = (
+        "std_msgs/Header header\nuint32 height\nuint32 width\nstring encoding\nuint32 step\nuint8[] data\n" + header + time
+    )
+    step_text = (
+        "vla_interfaces/Stamp stamp\nuint32 episode_step\nbuiltin_interfaces/Time time\nuint8 actor\n"
+        "float64[] joint_command\nfloat64[] joint_positions\nfloat64[7] tcp_target\n" + stamp + time
+    )
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        image = writer.register_msgdef("sensor_msgs/msg/Image", image_text)
+        step = writer.register_msgdef("vla_interfaces/msg/Executed", step_text)
+        for sec in images_at:
+            message = {
+                "header": {"stamp": {"sec": sec, "nanosec": 0}, "frame_id": ""},
+                "height": 2, "width": 2, "encoding": "bgr8", "step": 6, "data": [sec, 0, 7] * 4,
+            }  # fmt: skip
+            writer.write_message("/camera/front/image_raw", image, message, log_time=sec, publish_time=sec)
+        for index, sec in enumerate(steps_at):
+            message = {
+                "stamp": {"episode": 4}, "episode_step": index, "time": {"sec": sec, "nanosec": 0}, "actor": 1,
+                "joint_command": [0.1, 0.2, 1.0], "joint_positions": [0.0, 0.1, 0.5], "tcp_target": [0.0] * 7,
+            }  # fmt: skip
+            writer.write_message("/executed", step, message, log_time=sec, publish_time=sec)
+        known = {"episode": "4", "steps": "9", "start_ns": str(10 * 10**9), "instruction": "go", "outcome": "succeeded"}
+        writer._writer.add_metadata("episode", known)  # noqa: SLF001
+        writer.finish()
+    return path
+
+
+def test_when_read_from_a_recording_expect_the_newest_picture_before_each_step_and_none_of_the_old_scene(
+    tmp_path: Path,
+) -> None:
+    path = recorded(tmp_path, images_at=[8, 11, 13], steps_at=[10, 11, 12, 14])
+    read = episode_of(path, JOINTS, Topics(cameras=(("front", "/camera/front/image_raw"),)))
+    # The step at 10 s has only a picture of the scene before the reset, so it cannot be used.
+    assert [int(f.images["front"][0, 0, 2]) for f in read.frames] == [11, 11, 13]
+    assert [int(f.images["front"][0, 0, 0]) for f in read.frames] == [7, 7, 7]
+    assert read.success
+    assert read.frames[0].action.tolist() == pytest.approx([0.1, 0.2, 1.0])
+
+
+def test_when_the_robot_has_other_joints_expect_refusal(tmp_path: Path) -> None:
+    path = recorded(tmp_path, images_at=[11], steps_at=[11])
+    with pytest.raises(RecordingError, match="3 joints recorded, 2 named"):
+        episode_of(path, JOINTS[:2], Topics(cameras=(("front", "/camera/front/image_raw"),)))
+
+
+def test_when_no_step_has_a_picture_expect_refusal(tmp_path: Path) -> None:
+    path = recorded(tmp_path, images_at=[20], steps_at=[11])
+    with pytest.raises(RecordingError, match="no step with images"):
+        episode_of(path, JOINTS, Topics(cameras=(("front", "/camera/front/image_raw"),)))

@@ -13,13 +13,12 @@ from robot_bringup.cli import screen
 from robot_bringup.cli.client import Client
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
-from robot_bringup.cli.options import CAMERAS, StackOptions
+from robot_bringup.cli.options import StackOptions, robot_of
 from robot_bringup.core.lerobot_export.dataset import DatasetError, DatasetWriter
-from robot_bringup.core.lerobot_export.frames import Episode, episode_of
+from robot_bringup.core.lerobot_export.frames import Episode, Topics, episode_of
 from robot_bringup.core.lerobot_export.layout import Schema
 from robot_bringup.core.recording.reader import RecordingError, metadata
 from robot_bringup.core.report import Evaluation
-from robot_bringup.core.robot import load_robot
 
 _FPS = 20
 # The expert fails now and then; so many more episodes are tried before giving up.
@@ -129,10 +128,11 @@ def export(recordings: Sequence[Path], root: Path, robot: str) -> int:
     Raises:
         UserError: A recording cannot be read, or they do not fit together.
     """
-    spec = load_robot(robot)
-    joints = (*spec.joints, spec.gripper.joint)
+    spec = robot_of(robot)
+    joints = spec.contract_joints
+    topics = Topics(cameras=tuple(spec.cameras.items()))
     try:
-        episodes = (episode_of(path, joints) for path in recordings)
+        episodes = (episode_of(path, joints, topics) for path in recordings)
         first = next(episodes)
         writer = DatasetWriter(root, Schema(_FPS, spec.name, joints, _cameras(first)))
         frames = 0
@@ -146,5 +146,4 @@ def export(recordings: Sequence[Path], root: Path, robot: str) -> int:
 
 
 def _cameras(episode: Episode) -> tuple[tuple[str, int, int], ...]:
-    images = episode.frames[0].images
-    return tuple((name, *images[name].shape[:2]) for name, _ in CAMERAS)
+    return tuple((name, *image.shape[:2]) for name, image in episode.frames[0].images.items())

@@ -16,7 +16,7 @@ from robot_bringup.cli import screen
 from robot_bringup.cli.client import FILM_FPS, Client
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.marks import marks_from_keyboard
-from robot_bringup.cli.options import CAMERAS, StackOptions
+from robot_bringup.cli.options import StackOptions, robot_of
 from robot_bringup.cli.stack import Stack, own_environment
 from robot_bringup.core import film, report
 from robot_bringup.core.report import Evaluation, rows_of
@@ -95,7 +95,8 @@ def running_client(
     context = nullcontext() if attach else Stack(stack.check().arguments, log)
     with context as own:
         check = own.check if own is not None else _no_check
-        with Client(check, CAMERAS, takes, reliable=stack.sim) as client:
+        cameras = tuple(robot_of(stack.robot).cameras.items())
+        with Client(check, cameras, takes, reliable=stack.sim) as client:
             client.wait_ready(stack.nodes, READY_TIMEOUT_S, lambda text: note(f"waiting for {text}"))
             yield client
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import yaml
-
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.stack import share
+from robot_bringup.core.robot import Robot, RobotError
+from robot_bringup.nodes.robot_files import find_robot
 
 POLICY_NODES = ("observation_node", "vla_node", "steering_node")
-CAMERAS = (("front", "/camera/front/image_raw"), ("wrist", "/camera/wrist/image_raw"))
 
 
 class Pace(str, Enum):
@@ -91,6 +90,7 @@ class StackOptions:
         """
         if self.task not in task_names():
             raise UserError(f"there is no task {self.task!r}\n\nChoose from: {', '.join(task_names())}")
+        robot_of(self.robot)
         if not self.sim and self.pace == Pace.LOCKSTEP.value:
             raise UserError("a real arm does not wait: lockstep is for the simulator\n\nUse --pace realtime.")
         return self
@@ -101,8 +101,13 @@ def task_names() -> list[str]:
     return sorted(path.stem for path in (share() / "config" / "tasks").glob("*.yaml"))
 
 
-def task_max_steps(task: str) -> int:
-    """Ticks of an episode by the task file."""
-    path = share() / "config" / "tasks" / f"{task}.yaml"
-    parameters = yaml.safe_load(path.read_text(encoding="utf-8"))["/**/episode_node"]["ros__parameters"]
-    return int(parameters["max_steps"])
+def robot_of(name: str) -> Robot:
+    """Robot of a robot file.
+
+    Raises:
+        UserError: There is none, or it cannot be accepted.
+    """
+    try:
+        return find_robot(name)
+    except RobotError as error:
+        raise UserError(str(error)) from error

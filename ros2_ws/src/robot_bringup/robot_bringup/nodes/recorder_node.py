@@ -16,6 +16,7 @@ from vla_interfaces.msg import EpisodeEvent
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import to_ns
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
 
@@ -74,6 +75,7 @@ class RecorderNode(WhetstoneNode):
         """See `WhetstoneNode`."""
         super().__init__("recorder_node", package="robot_bringup", **kwargs)
         self._recorder: Recorder | None = None
+        self._start_ns = 0
 
     def check_parameters(self, values: dict[str, Any]) -> None:
         """Every topic must be readable.
@@ -136,10 +138,11 @@ class RecorderNode(WhetstoneNode):
             return
         if event.event == EpisodeEvent.STARTED:
             stem = f"{event.task}_{event.epoch}_{event.episode:06d}"
+            self._start_ns = to_ns(event.time)
             self._written(self._recorder.started(stem, time.monotonic()))
             self.set_state(State.RUNNING, Reason.NONE, stem)
             return
-        self._recorder.ended(_metadata(event), time.monotonic())
+        self._recorder.ended(_metadata(event, self._start_ns), time.monotonic())
 
     def _on_tick(self) -> None:
         if self._recorder is not None:
@@ -154,8 +157,9 @@ class RecorderNode(WhetstoneNode):
             self.set_state(State.READY, Reason.NONE, str(path))
 
 
-def _metadata(event: EpisodeEvent) -> dict[str, str]:
+def _metadata(event: EpisodeEvent, start_ns: int) -> dict[str, str]:
     return {
+        "start_ns": str(start_ns),
         "task": event.task,
         "instruction": event.instruction,
         "outcome": Outcome(event.event).text,

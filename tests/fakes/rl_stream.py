@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A robot's records as messages, and a learner that keeps books."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from vla_interfaces.msg import Decision as DecisionMsg
+from vla_interfaces.msg import EpisodeEvent, Executed, Reward, Stamp
+
+from rl_learner.core.records import Decision, Event, Judgement, Step
+from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to_time
+
+
+def message(record: Decision | Step | Judgement | Event) -> tuple[str, Any]:
+    """Topic and message of a record; the opposite of rl_learner.nodes.convert."""
+    if isinstance(record, Decision):
+        return "decision", _decision(record)
+    if isinstance(record, Step):
+        return "executed", _executed(record)
+    if isinstance(record, Judgement):
+        stamp = Stamp(epoch=record.epoch, episode=record.episode)
+        return "reward", Reward(stamp=stamp, episode_step=record.steps, reward=record.reward, source="fake")
+    return "episode", EpisodeEvent(
+        epoch=record.epoch,
+        episode=record.episode,
+        event=int(record.outcome),
+        task=record.task,
+        steps=record.steps,
+        time=to_time(record.time_ns),
+    )
+
+
+def _decision(record: Decision) -> DecisionMsg:
+    n, horizon, action_dim = record.candidates.shape
+    return DecisionMsg(
+        stamp=from_stamp(record.stamp),
+        request_kind=int(record.asked),
+        contract_hash=record.contract_hash,
+        method=record.method,
+        instruction=record.instruction,
+        kind=record.kind,
+        chosen=record.chosen,
+        n=n,
+        horizon=horizon,
+        action_dim=action_dim,
+        reference=floats(record.reference),
+        features=float32_field(record.features),
+        proprio=float32_field(record.proprio),
+        candidates=float32_field(record.candidates),
+        noise=float32_field(record.noise),
+        chosen_chunk=float32_field(record.chosen_chunk),
+        policy_version=record.policy_version,
+    )
+
+
+def _executed(record: Step) -> Executed:
+    return Executed(
+        stamp=from_stamp(record.stamp),
+        step=record.step,
+        episode_step=record.episode_step,
+        time=to_time(record.time_ns),
+        actor=int(record.actor),
+        joint_command=floats(record.joint_command),
+        joint_positions=floats(record.joint_command),
+        action=array("f", np.zeros(7, np.float32).tobytes()),
+        tcp_target=np.asarray(record.tcp_target),
+    )

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records in any order become whole episodes of transitions, or an entry that says why not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fakes.rl_episodes import CONTRACT, A, C, F, H, decision, end, judgement, plain_episode, step, tick_ns
+from rl_learner.core.episode import Rules
+from rl_learner.core.join import Batch, Joiner
+from rl_learner.core.records import Actor, Asked, Decision, Event, Judgement, Outcome, Step
+
+GAMMA = 0.9
+GRACE_S = 2.0
+
+
+def joiner(**changes: Any) -> Joiner:
+    rules = Rules(GAMMA, C, changes.pop("keep_aborted", False))
+    made = Joiner(rules, **({"grace_s": GRACE_S, "max_steps": 100} | changes))
+    made.on_contract(CONTRACT)
+    return made
+
+
+def feed(made: Joiner, records: Iterable[Any], now_s: float = 0.0) -> None:
+    for record in records:
+        take = {Decision: made.on_decision, Step: made.on_step, Judgement: made.on_judgement, Event: made.on_event}
+        take[type(record)](record, now_s)
+
+
+def joined(records: Iterable[Any], *, at_s: float = 0.0, **changes: Any) -> Batch:
+    made = joiner(**changes)
+    feed(made, records)
+    (batch,) = made.collect(at_s)
+    return batch
+
+
+def test_when_an_episode_succeeds_expect_a_window_per_decision_with_the_next_decision() -> None:
+    batch = joined(plain_episode(10))
+    first, second, last = batch.transitions
+    assert [t.episode_step for t in batch.transitions] == [0, 4, 8]
+    assert [t.steps for t in batch.transitions] == [4, 4, 2]
+    assert [t.mask for t in batch.transitions] == [1.0, 1.0, 0.0]
+    assert [t.reward for t in batch.transitions] == pytest.approx([0.0, 0.0, GAMMA])
+    assert [t.return_to_go for t in batch.transitions] == pytest.approx([GAMMA**9, GAMMA**5, GAMMA])
+    assert all(t.valid for t in batch.transitions)
+    assert first.next_features.tolist() == second.features.tolist() == [4.0] * F
+    assert np.array_equal(first.next_candidates, second.candidates)
+    assert np.array_equal(first.next_noise, second.noise)
+    assert last.next_features.shape == (0,) and last.next_candidates.shape == (0, H, A)
+    assert (first.outcome, first.task, first.episode_steps) == (Outcome.SUCCEEDED, "pick_place", 10)
+    assert (first.chosen, first.policy_version, first.request_id) == (1, 7, 1)
+    assert (batch.entry.transitions, batch.entry.dropped, batch.entry.outcome) == (3, "", "succeeded")
+
+
+def test_when_steps_were_executed_expect_them_relative_to_the_windows_reference_and_normalised() -> None:
+    second = joined(plain_episode(10)).transitions[1]
+    # Steps 4..9; the tail behind step 7 belongs to the next chunk, which has another reference of its own.
+    x_m = np.array([5, 6, 7, 8, 9, 10]) / 10 - 0.04
+    assert second.actions[:, 0] == pytest.approx((x_m - 0.25) / 0.5)
+    assert second.actions[:, 6] == pytest.approx((np.arange(4, 10) / 100 - 0.25) / 0.5)
+    last = joined(plain_episode(10)).transitions[2]
+    assert last.actions[1:, 0].tolist() == [last.actions[1, 0]] * (H - 1)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT])
+def test_when_an_episode_fails_or_times_out_expect_no_reward_and_the_same_mask(outcome: Outcome) -> None:
+    transitions = joined(plain_episode(8, outcome)).transitions
+    assert [(t.reward, t.mask, t.steps) for t in transitions] == [(0.0, 1.0, 4), (0.0, 0.0, 4)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_when_messages_come_shuffled_and_twice_expect_the_same_transitions(seed: int) -> None:
+    records = plain_episode(10)
+    mixed = records + records[2:5]
+    random.Random(seed).shuffle(mixed)
+    made = joiner()
+    feed(made, mixed)
+    (batch,) = made.collect(0.0)
+    for got, wanted in zip(batch.transitions, joined(records).transitions, strict=True):
+        assert got.episode_step == wanted.episode_step
+        assert np.array_equal(got.actions, wanted.actions) and got.reward == wanted.reward
+    assert made.counters["duplicates"] == 3
+
+
+def test_when_a_person_takes_over_expect_their_actions_in_the_window_and_who_acted() -> None:
+    records = [r for r in plain_episode(8) if not (isinstance(r, Step) and r.episode_step in (2, 3))]
+    records += [step(i, 1, 0, actor=Actor.HUMAN) for i in (2, 3)]
+    first = joined(records).transitions[0]
+    assert first.actors.tolist() == [1, 1, 2, 2]
+    assert first.actions[:, 0] == pytest.approx((np.arange(1, 7) / 10 - 0.25) / 0.5)
+
+
+def test_when_a_takeover_cuts_a_chunk_expect_the_window_to_end_at_the_next_decision_within_reach() -> None:
+    # Chunk 1 plays two steps, a person drives three, then chunk 2 starts at step 5: later than C, within the horizon.
+    records = [decision(1, 0), *(step(i, 1, i) for i in (0, 1))]
+    records += [step(i, 1, 0, actor=Actor.HUMAN) for i in (2, 3, 4)]
+    records += [decision(2, 5), *(step(i, 2, i - 5) for i in (5, 6)), judgement(7), end(7)]
+    first, second = joined(records).transitions
+    assert (first.episode_step, first.steps, second.episode_step, second.steps) == (0, 5, 5, 2)
+    assert first.next_features.tolist() == [5.0] * F
+
+
+def test_when_the_next_decision_is_out_of_the_chunks_reach_expect_no_window_and_a_count() -> None:
+    records = [decision(1, 0), step(0, 1, 0)]
+    records += [step(i, 1, 0, actor=Actor.HUMAN) for i in range(1, 9)]
+    records += [decision(2, 9), step(9, 2, 0), judgement(10), end(10)]
+    batch = joined(records)
+    assert [t.episode_step for t in batch.transitions] == [9]
+    assert dict(batch.entry.unused) == {"windows without a next decision": 1}
+
+
+def test_when_there_are_looks_expect_windows_from_them_too() -> None:
+    records = plain_episode(8)
+    records[3:3] = [decision(100 + i, i, asked=Asked.LOOK) for i in (2, 4, 6)]
+    batch = joined(records, at_s=0.4)
+    assert [(t.episode_step, t.request_kind, t.steps) for t in batch.transitions] == [
+        (0, 0, 4), (2, 1, 4), (4, 0, 4), (6, 1, 2),
+    ]  # fmt: skip
+    # At step 4 the chunk that played counts, not the look.
+    assert batch.transitions[0].next_candidates[0, 0, 0] == 2.0
+    assert dict(batch.entry.unused) == {"decisions at the same step": 1}
+
+
+def test_when_looks_may_be_under_way_expect_a_moment_of_patience() -> None:
+    made = joiner()
+    feed(made, [*plain_episode(8), decision(100, 2, asked=Asked.LOOK)])
+    assert made.collect(0.1) == []
+    feed(made, [decision(101, 6, asked=Asked.LOOK)], now_s=0.2)
+    assert made.collect(0.4) == []
+    assert made.collect(0.6)[0].entry.transitions == 4
+
+
+def test_when_a_decision_was_asked_ahead_expect_its_window_to_start_at_its_observation() -> None:
+    # Asynchronous: chunk 2 is of the observation at step 3 and plays from its row 1 on.
+    records = [decision(1, 0), *(step(i, 1, i) for i in range(4)), decision(2, 3)]
+    records += [*(step(i, 2, i - 3) for i in range(4, 8)), judgement(8), end(8)]
+    assert [(t.episode_step, t.steps) for t in joined(records).transitions] == [(0, 3), (3, 5)]
+
+
+def test_when_an_episode_is_aborted_expect_no_transition_but_an_entry() -> None:
+    batch = joined(plain_episode(10, Outcome.ABORTED))
+    assert (batch.transitions, batch.entry.dropped, batch.entry.outcome) == ((), "aborted", "aborted")
+
+
+def test_when_aborted_episodes_are_kept_expect_whole_windows_only() -> None:
+    batch = joined(plain_episode(10, Outcome.ABORTED), keep_aborted=True, at_s=0.4)
+    assert [(t.episode_step, t.mask, t.steps) for t in batch.transitions] == [(0, 1.0, 4), (4, 1.0, 4)]
+    assert dict(batch.entry.unused) == {"windows without a next decision": 1}
+
+
+@pytest.mark.parametrize(
+    ("lost", "reason"), [(Step, "missing steps"), (Judgement, "missing reward"), (Event, "no end")]
+)
+def test_when_something_stays_missing_expect_the_episode_dropped_with_the_reason(lost: type, reason: str) -> None:
+    made = joiner()
+    records = plain_episode(10)
+    feed(made, [r for r in records if not isinstance(r, lost) or (lost is Step and r.episode_step != 3)])
+    if lost is Event:
+        feed(made, plain_episode(1, episode=2)[:1])
+    assert made.collect(GRACE_S - 0.1) == []
+    batches = made.collect(GRACE_S)
+    assert [(b.entry.dropped, b.transitions) for b in batches] == [(reason, ())]
+    assert made.counters["episodes_dropped"] == 1
+
+
+def test_when_a_decision_stays_missing_expect_the_other_windows_after_the_grace() -> None:
+    made = joiner()
+    feed(made, [r for r in plain_episode(12) if not (isinstance(r, Decision) and r.stamp.request_id == 2)])
+    assert made.collect(GRACE_S - 0.1) == []
+    (batch,) = made.collect(GRACE_S)
+    assert [t.episode_step for t in batch.transitions] == [8]
+
+
+def test_when_the_world_did_not_wait_for_the_arm_expect_the_steps_that_were_executed_before_the_end() -> None:
+    records = [r for r in plain_episode(8) if not isinstance(r, Event | Judgement)]
+    records += [judgement(20), replace(end(20), time_ns=tick_ns(6))]
+    made = joiner()
+    feed(made, records)
+    assert made.collect(0.1) == []
+    (batch,) = made.collect(0.4)
+    assert [(t.episode_step, t.steps, t.mask) for t in batch.transitions] == [(0, 4, 1.0), (4, 2, 0.0)]
+    assert batch.transitions[1].reward == pytest.approx(GAMMA)
+
+
+def test_when_numbers_are_not_finite_expect_them_refused_and_counted() -> None:
+    made = joiner()
+    feed(made, [decision(1, 0, features=np.full(F, np.nan, np.float32)), judgement(1, float("nan"))])
+    assert made.counters["not_finite"] == 2
+
+
+def test_when_sizes_contradict_the_contract_expect_the_episode_dropped_not_an_exception() -> None:
+    records = plain_episode(4)
+    records[1] = replace(records[1], reference=np.zeros(3))
+    assert joined(records).entry.dropped.startswith("inconsistent")
+
+
+def test_when_the_contract_is_not_known_expect_to_wait_for_it() -> None:
+    made = Joiner(Rules(GAMMA, C), grace_s=GRACE_S, max_steps=100)
+    feed(made, plain_episode(4))
+    assert made.collect(0.5) == []
+    made.on_contract(CONTRACT)
+    assert made.collect(0.6)[0].entry.transitions == 1
+
+
+def test_when_records_of_a_closed_episode_or_an_old_epoch_come_expect_them_counted_as_late() -> None:
+    made = joiner()
+    feed(made, plain_episode(4, epoch=5))
+    made.collect(0.0)
+    feed(made, [*plain_episode(1, epoch=5)[:1], *plain_episode(4, epoch=4, episode=9)[:2]])
+    assert made.counters["late"] == 3
+    assert made.open_episodes == 0
+
+
+def test_when_episodes_passed_unseen_expect_an_entry_for_each() -> None:
+    made = joiner(after=(1, 3))
+    feed(made, plain_episode(4, episode=6))
+    batches = made.collect(0.0)
+    assert [(b.entry.key, b.entry.dropped) for b in batches] == [((1, 4), "unseen"), ((1, 5), "unseen"), ((1, 6), "")]
+
+
+def test_when_episodes_never_end_expect_bounded_memory() -> None:
+    made = joiner()
+    for episode in range(1, 20):
+        feed(made, plain_episode(2, episode=episode)[:3])
+        assert made.open_episodes <= 4
+    reasons = [b.entry.dropped for b in made.collect(0.0)]
+    assert reasons == ["too many open episodes"] * 15
+
+
+def test_when_an_episode_grows_without_end_expect_it_dropped() -> None:
+    made = joiner(max_steps=10)
+    feed(made, plain_episode(11)[:-2])
+    (batch,) = made.collect(0.0)
+    assert batch.entry.dropped == "longer than 10 steps"
+
+
+def test_when_the_estop_is_pressed_expect_the_windows_from_there_on_to_say_so() -> None:
+    made = joiner()
+    records = plain_episode(10)
+    feed(made, records[:8])
+    made.on_estop()
+    feed(made, records[8:])
+    (batch,) = made.collect(0.0)
+    assert [t.emergency_stop for t in batch.transitions] == [False, True, True]
+
+
+def test_when_the_node_stops_expect_open_episodes_in_the_books() -> None:
+    made = joiner()
+    feed(made, plain_episode(10)[:6])
+    (batch,) = made.give_up("stopped")
+    assert (batch.entry.dropped, batch.entry.steps, batch.transitions) == ("stopped", 4, ())

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays base episodes and keeps them under data/rl: what the critic is warmed up on, and the base's success."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+from episodes import Rules, Runner, first_candidate, save
+from sim_rollout import TASKS, Cell
+
+from vla_policy.core.backends import load_backend
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--task", choices=TASKS, default="pick_place")
+    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--first-seed", type=int, default=10_000)
+    parser.add_argument("--candidates", type=int, default=8)
+    parser.add_argument("--execute", type=int, default=8)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    backend = load_backend("pocket", str(args.model))
+    cell = Cell(args.task, backend.spec.image_height_px)
+    runner = Runner(cell, backend, Rules(args.execute, args.candidates))
+    episodes, started = [], time.monotonic()
+    for seed in range(args.first_seed, args.first_seed + args.episodes):
+        episodes.append(runner.play(seed, first_candidate))
+        if len(episodes) % 10 == 0:
+            wins = sum(bool(e.success) for e in episodes)
+            print(f"{wins}/{len(episodes)}, {(time.monotonic() - started) / len(episodes):.2f} s/episode", flush=True)
+    save(args.out, episodes)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

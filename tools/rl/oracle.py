@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much room there is: at the first decisions, branch the simulator on every candidate and keep the best.
+
+A branch plays the candidate and then the base to the end; its worth is whether that succeeds (progress breaks ties).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import torch
+from episodes import Decision, Episode, Pick, Rules, Runner
+from scipy.stats import spearmanr
+from sim_rollout import TASKS, Cell
+from train import summary
+
+from vla_policy.core.backends import load_backend
+
+
+def snapshot(cell: Cell) -> tuple[np.ndarray, int, Any]:
+    """Everything that an episode's future depends on."""
+    return cell.world.state(), cell.world.tick, cell._joints  # noqa: SLF001
+
+
+def restore(cell: Cell, before: tuple[np.ndarray, int, Any]) -> None:
+    """Puts the cell back to a snapshot of the same episode."""
+    world = cell.world
+    mujoco.mj_setState(world.model, world._data, before[0], mujoco.mjtState.mjSTATE_INTEGRATION)  # noqa: SLF001
+    mujoco.mj_forward(world.model, world._data)  # noqa: SLF001
+    world.tick, cell._joints = before[1], before[2]  # noqa: SLF001
+
+
+class Branching:
+    """Chooses by looking ahead in the simulator.
+
+    Args:
+        runner: Its cell is put back after each branch.
+        decisions: How many of the first decisions are branched.
+        edit_std: Deviation of random edits offered besides the base's candidates, normalised units; 0 for none.
+    """
+
+    def __init__(self, runner: Runner, decisions: int, edit_std: float = 0.0) -> None:
+        self._runner, self._decisions, self._edit_std = runner, decisions, edit_std
+        self.outcomes: list[tuple[Decision, np.ndarray]] = []
+
+    def __call__(self, decision: Decision) -> Pick:
+        """The best branch, or the first candidate after the branched decisions."""
+        if decision.number >= self._decisions:
+            return Pick(decision.candidates[0])
+        chunks = decision.candidates
+        if self._edit_std > 0.0:
+            rng = np.random.default_rng([decision.seed, decision.number, 9])
+            edits = rng.standard_normal((len(chunks), 1, chunks.shape[2])).astype(np.float32) * self._edit_std
+            edits[..., 3:] = 0.0
+            chunks = np.concatenate([chunks, chunks + edits])
+        worth = np.array([self._branch(decision, chunk) for chunk in chunks])
+        self.outcomes.append((decision, worth))
+        return Pick(chunks[int(worth.argmax())], int(worth.argmax()) % len(decision.candidates))
+
+    def _branch(self, decision: Decision, chunk: np.ndarray) -> float:
+        cell, runner = self._runner.cell, self._runner
+        before = snapshot(cell)
+        runner.execute(chunk, None)
+        truth = cell.world.truth()
+        number = decision.number + 1
+        while not truth.success and cell.world.tick < runner.rules.timeout_ticks:
+            following = runner.decision(decision.seed, number)
+            runner.execute(following.candidates[0], None)
+            truth, number = cell.world.truth(), number + 1
+        ticks = cell.world.tick
+        restore(cell, before)
+        return 2.0 - 1e-3 * ticks if truth.success else float(truth.progress)
+
+
+def rank_correlation(scores: np.ndarray, worth: np.ndarray) -> float:
+    """Spearman's rho of one decision; NaN when all branches are worth the same."""
+    return float(spearmanr(scores, worth).statistic) if np.ptp(worth) > 0.0 else float("nan")
+
+
+def main() -> int:
+    """Prints the oracle's success, and how often the branches of a decision differ in success at all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--task", choices=TASKS, default="pick_place")
+    parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--decisions", type=int, default=6)
+    parser.add_argument("--candidates", type=int, default=8)
+    parser.add_argument("--edit-std", type=float, default=0.0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    backend = load_backend("pocket", str(args.model))
+    runner = Runner(Cell(args.task, backend.spec.image_height_px), backend, Rules(8, args.candidates))
+    oracle = Branching(runner, args.decisions, args.edit_std)
+    episodes: list[Episode] = []
+    for seed in range(args.first_seed, args.first_seed + args.episodes):
+        episodes.append(runner.play(seed, oracle))
+        wins = [worth > 1.0 for _, worth in oracle.outcomes]
+        differ = np.mean([w.any() and not w.all() for w in wins])
+        print(f"{summary(episodes)}, branches that differ in success: {differ:.2f}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
