@@ -21,6 +21,8 @@ Array = npt.NDArray[np.float64]
 
 # A person is slowed down, never refused: the way to a far target is as safe as the way to a near one.
 _NEVER_REFUSED_RAD = 1e6
+# A step whose end was reached this closely was not changed by a limit, however its beginning was smoothed.
+_LIMITED_RAD = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,6 @@ class _Playing:
     segment: Segment
     episode_step: int
     time_ns: int
-    limited: bool = False
     refused: bool = False
 
 
@@ -119,10 +120,13 @@ class Drive:
         limited = limit(setpoint.joints, setpoint.opening, self.last, limits, self._control_dt_s, self._player.tcp)
         self.motion = limited.motion
         refused = limited.verdict in (Verdict.REFUSED, Verdict.NOT_FINITE)
-        changed = limited.verdict is not Verdict.PASSED
-        self._playing = replace(playing, limited=playing.limited or changed, refused=playing.refused or refused)
+        self._playing = replace(playing, refused=playing.refused or refused)
         source = Actor.HOLD if refused else actor
         return Command(self.motion, source, playing.planned.stamp, playing.planned.step), limited
+
+    def _off(self, target: Target) -> float:
+        """How far the last command is from a target (rad)."""
+        return float(np.abs(self.last.position - target.joints).max())
 
     def finish(self, sample: JointSample) -> ExecutedOut | None:
         """End the step in progress and tell what became of it."""
@@ -138,7 +142,7 @@ class Drive:
             episode_step=playing.episode_step,
             time_ns=playing.time_ns,
             actor=Actor.HOLD if playing.refused else playing.planned.actor,
-            limited=playing.limited,
+            limited=playing.refused or self._off(playing.planned.target) > _LIMITED_RAD,
             joint_command=np.append(self.motion.position, self.motion.opening),
             joint_positions=np.append(sample.positions, sample.opening),
             action=self._player.action(self.motion),
