@@ -62,7 +62,7 @@ demos: setup ## record demonstrations of the scripted expert through the graph (
 	@$(ENV) && whetstone demos $(ARGS)
 
 pocket: setup ## train the pocket VLA (resumable)
-	@$(ENV) && OMP_NUM_THREADS=$$(nproc) python -m vla_policy.core.train $(ARGS)
+	@$(ENV) && OMP_NUM_THREADS=$$(nproc) python tools/train_pocket.py $(or $(ARGS),all)
 
 bench: setup ## benchmarks, figures to out/bench.json
 	@mkdir -p $(OUT) && $(ENV) && python bench/run.py --json $(OUT)/bench.json $(ARGS)
