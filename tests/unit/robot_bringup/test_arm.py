@@ -536,6 +536,16 @@ def test_when_the_node_itself_was_stopped_for_seconds_expect_the_chunk_discarded
     assert world.executed[-1].actor is Actor.POLICY
 
 
+def test_when_dry_expect_the_arm_to_stand_and_every_chunk_to_start_from_it():
+    world = ArmWorld(dry_run=True).running()
+    world.follow = False
+    for _ in range(4):
+        play(world, velocity_m_s=0.2)
+    assert world.status[0] == "RUNNING"
+    assert [done.step for done in world.executed] == list(range(8)) * 4
+    assert not any(done.limited for done in world.executed)
+
+
 # ---- joint space and looks -------------------------------------------------------------------------------------------
 
 

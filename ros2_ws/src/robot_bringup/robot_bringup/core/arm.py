@@ -249,7 +249,7 @@ class Arm:
 
     def _watch_frozen(self, sample: JointSample, now: Now) -> None:
         motion = None if self._playback is None else self._playback.drive.motion
-        if motion is None or not self.state.moving or self._starting_ns is not None:
+        if motion is None or not self.state.moving or self._starting_ns is not None or self._set.dry_run:
             return
         clock_s = sample.stamp_ns / _NS if self._set.lockstep else now.steady_s
         if self._frozen.update(clock_s, motion.position, sample.positions):
@@ -271,6 +271,8 @@ class Arm:
         try:
             if offer is Offer.TAKEN:
                 check_chunk(chunk, contract, self._contract_hash, len(self._robot.joints))
+                if self._set.dry_run and self._sample is not None:
+                    self._seed(self._sample, trusted=False)
                 play.take(chunk, slot_ns, now.steady_s)
                 self._waiting.clear()
             else:

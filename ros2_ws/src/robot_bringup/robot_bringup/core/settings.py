@@ -26,6 +26,7 @@ class Settings:
         frozen_joints_s: Joints that stay exactly equal for this long under a moving command stop the arm.
         takeover_timeout_s: Silence of an engaged person that stops the arm.
         takeover_stuck_s: The same velocity for this long is a stuck axis.
+        dry_run: Nothing is sent, so the joints cannot follow: each chunk starts from where the arm really is.
         max_strikes: Bad chunks or refused steps in a row before the arm stops.
     """
 
@@ -42,4 +43,5 @@ class Settings:
     frozen_joints_s: float = 0.5
     takeover_timeout_s: float = 0.2
     takeover_stuck_s: float = 3.0
+    dry_run: bool = False
     max_strikes: int = 3

@@ -111,6 +111,7 @@ class ArmNode(WhetstoneNode):
             frozen_joints_s=self.param("frozen_joints_s"),
             takeover_timeout_s=self.param(slow if lockstep else "takeover_timeout_s"),
             takeover_stuck_s=self.param("takeover_stuck_s"),
+            dry_run=self.param("dry_run"),
         )
 
     def _make_publishers(self, robot: Robot) -> None:
