@@ -102,12 +102,12 @@ class Watcher:
         self.node.create_subscription(msg_type, topic, lambda msg: heard.append((time.monotonic_ns(), msg)), qos)
         return heard
 
-    def say(self, message: Any, topic: str, qos: QoSProfile = RELIABLE, *, readers: int = 1) -> int:
-        """Publish once at least `readers` subscriptions are matched; returns CLOCK_MONOTONIC before it."""
+    def say(self, message: Any, topic: str, qos: QoSProfile = RELIABLE, *, deadline_s: float = 10.0) -> int:
+        """Publish once somebody listens; returns CLOCK_MONOTONIC before it."""
         publisher = self._publishers.get(topic)
         if publisher is None:
             publisher = self._publishers[topic] = self.node.create_publisher(type(message), topic, qos)
-        until(lambda: publisher.get_subscription_count() >= readers, 10.0, f"someone reads {topic}")
+        until(lambda: publisher.get_subscription_count() > 0, deadline_s, f"someone reads {topic}")
         at_ns = time.monotonic_ns()
         publisher.publish(message)
         return at_ns

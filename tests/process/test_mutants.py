@@ -32,7 +32,7 @@ TESTS = Path(__file__).resolve().parents[1]
 def test_when_rows_name_mutations_expect_them_to_exist() -> None:
     named = {mutation for case in CASES for mutation in case.mutations}
     assert named == set(MUTATIONS)
-    assert all(set(case.quick) <= set(case.mutations) for case in CASES)
+    assert all(case.mutations for case in CASES if case.quick)
 
 
 def test_when_protections_are_removed_expect_each_to_have_been_there() -> None:

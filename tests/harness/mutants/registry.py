@@ -119,8 +119,14 @@ def stamps_are_believed() -> None:
     age_is_ignored()
 
 
+def old_parts_are_used() -> None:
+    """The last part of a silent stream is used for ever, whatever the others are."""
+    age_is_ignored()
+    skew_is_ignored()
+
+
 def age_is_ignored() -> None:
-    """The last part of a silent stream is used for ever."""
+    """Age by stamp and by silence are not looked at."""
 
     def judge(self: Any, name: str, part: Any, *rest: Any) -> Any:
         return original(self, name, part, *rest) if part is None else None
@@ -130,14 +136,14 @@ def age_is_ignored() -> None:
 
 
 def watchdogs_follow_the_clock() -> None:
-    """Timers and times come from the ROS clock, which a simulation may stop."""
+    """The arm's time comes from the ROS clock, which a simulation may stop."""
+    from robot_bringup.core.outputs import Now
 
-    def timer(self: Any, period_s: float, callback: Any, **kwargs: Any) -> Any:
-        from rclpy.lifecycle import LifecycleNode
+    def now(self: Any, _steady_s: float | None = None) -> Now:
+        ros_ns = self.get_clock().now().nanoseconds
+        return Now(ros_ns / 1e9, ros_ns)
 
-        return LifecycleNode.create_timer(self, period_s, self.guarded(callback), **kwargs)
-
-    replace("whetstone_common.nodes.node:WhetstoneNode.create_steady_timer", timer)
+    replace("robot_bringup.nodes.arm_node:ArmNode._now", now)
 
 
 def signals_are_not_caught() -> None:
@@ -226,7 +232,6 @@ def clock_may_go_back() -> None:
 MUTATIONS: dict[str, Callable[[], None]] = {
     mutation.__name__: mutation
     for mutation in (
-        age_is_ignored,
         any_chunk_is_welcome,
         any_contract_fits,
         chunk_is_not_checked,
@@ -243,6 +248,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         lost_person_is_not_noticed,
         lost_policy_may_return,
         no_limits,
+        old_parts_are_used,
         policy_goes_on_under_the_person,
         second_source_is_welcome,
         sick_nodes_are_ignored,

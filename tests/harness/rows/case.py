@@ -25,14 +25,14 @@ class Case:
         name: What is done.
         scenario: Does it; gets the world, a seed, and the mutation ("" = the product as it is).
         mutations: Protections without which the scenario's verdict must be bad.
-        quick: The mutations that are tried on each change; the others belong to the full run.
+        quick: Whether the first mutation is tried on each change; all of them belong to the full run.
     """
 
     row: str
     name: str
     scenario: Callable[[World, int, str], Verdict]
     mutations: tuple[str, ...] = ()
-    quick: tuple[str, ...] = ()
+    quick: bool = False
 
     @property
     def id(self) -> str:

@@ -15,7 +15,6 @@ from harness.oracle import Verdict, judge_reason
 from harness.rows.case import Case, always, check, now_ns, statuses, total, watch_for
 from harness.rows.chunks import stop_and_recover
 from harness.schedule import Fault, dump_faults
-from harness.until import until
 from harness.watcher import RELIABLE
 from harness.world import World
 
@@ -203,11 +202,12 @@ def wrong_joints(world: World, seed: int, mutation: str) -> Verdict:
     watcher = world.watcher
     watcher.tell("fake_arm", shuffle=True)
     started_ns = now_ns()
-    until(
-        lambda: len([c for c in cell.policy_commands_after(started_ns) if c.source == POLICY]) > 50, 10.0, "still moves"
-    )
+    watch_for(1.0)
+    moved = [c for c in cell.policy_commands_after(started_ns) if c.source == POLICY]
+    verdicts = [check(len(moved) > 30, f"another order of names: {len(moved)} commands in a second"), always(cell)]
+    if verdicts[0].problems:
+        return total(verdicts)
     watcher.tell("fake_arm", shuffle=False)
-    verdicts = [always(cell)]
     for told, healed in (({"nan_joint": 3}, {"nan_joint": -1}), ({"missing_joint": 2}, {"missing_joint": -1})):
         watcher.tell("fake_arm", **told)
         fault_ns = now_ns()
@@ -225,8 +225,8 @@ def wrong_joints(world: World, seed: int, mutation: str) -> Verdict:
 
 
 CASES = (
-    Case("13", "stale, future and zero stamps", stale, ("stamps_are_believed",), ("stamps_are_believed",)),
-    Case("14", "frozen camera", frozen_camera, ("frozen_images_are_believed",), ("frozen_images_are_believed",)),
+    Case("13", "stale, future and zero stamps", stale, ("stamps_are_believed",)),
+    Case("14", "frozen camera", frozen_camera, ("frozen_images_are_believed",)),
     Case("14", "frozen joints", frozen_joints, ("frozen_joints_are_believed",)),
     Case("15", "camera drops and lag", drops, ("skew_is_ignored",)),
     Case("16", "wrong images", wrong_images, ("images_are_believed",)),

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from vla_interfaces.action import RunEpisodes
 from vla_interfaces.msg import EpisodeEvent, Reward
 
 from harness.armlog import read_lines
-from harness.cells import OPEN_LOOP_S, Cell, arm_cell, full_cell, ring_cell, start_camera
+from harness.cells import OPEN_LOOP_S, SIM_JOINT_TIMEOUT_S, Cell, arm_cell, full_cell, ring_cell, start_camera
 from harness.oracle import Verdict, judge_reason
 from harness.rows.case import Case, always, check, no_motion, now_ns, statuses, underrun_then_lost, watch_for
 from harness.until import NotReachedError, until
@@ -113,13 +112,11 @@ def simulator_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     cell = full_cell(world, mutations={node: mutation})
     events = world.watcher.listen(EpisodeEvent, "episode")
     rewards = world.watcher.listen(Reward, "reward")
-    goal = world.watcher.send_goal(RunEpisodes, "run_episodes", episodes=1, max_steps=400)
-    result = goal.get_result_async()
-    cell.wait_moving(deadline_s=40.0)
+    result = cell.run_episode()
     cell.wait_random_moment(seed)
     fault_ns = cell.parts["sim_node"].kill9()
     watch_for(1.5)
-    verdict = cell.judge_own_stop(fault_ns, open_loop_s=_JOINT_TIMEOUT_S) + always(cell)
+    verdict = cell.judge_own_stop(fault_ns, open_loop_s=SIM_JOINT_TIMEOUT_S) + always(cell)
     verdict += judge_reason(statuses(cell), "arm_node", "JOINT_STATE_LOST", fault_ns)
     try:
         until(result.done, 6.0, "the goal ends")
@@ -143,13 +140,11 @@ def drive_timeouts(cell: Cell, since_ns: int) -> list[int]:
 
 
 CASES = (
-    Case(
-        "1", "kill -9 policy", policy_is_killed, ("chunk_never_ends", "lost_policy_may_return"), ("chunk_never_ends",)
-    ),
+    Case("1", "kill -9 policy", policy_is_killed, ("chunk_never_ends", "lost_policy_may_return"), quick=True),
     Case("1", "kill -9 vla_node in the ring", vla_node_is_killed),
     Case("5", "kill -9 simulator", simulator_is_killed, ("silence_is_ignored", "sick_nodes_are_ignored")),
-    Case("6", "kill -9 one of two cameras", camera_is_killed, ("age_is_ignored",), ("age_is_ignored",)),
+    Case("6", "kill -9 one of two cameras", camera_is_killed, ("old_parts_are_used",)),
     Case("8", "SIGSTOP policy", policy_hangs, ("chunk_never_ends",)),
-    Case("8", "SIGSTOP arm_node", arm_node_hangs, ("chunk_never_ends",)),
+    Case("8", "SIGSTOP arm_node", arm_node_hangs, ("silence_is_ignored",)),
     Case("8", "SIGSTOP drives", drives_hang, ("silence_is_ignored",)),
 )

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import random
 
-from vla_interfaces.action import RunEpisodes
-
 from harness.cells import Cell, arm_cell, write_robot
 from harness.oracle import Verdict, judge_reason
 from harness.record import ROOT
@@ -74,13 +72,11 @@ def signals(world: World, seed: int, mutation: str) -> Verdict:
     code = node.wait_exit(_EXIT_S)
     took_s = (now_ns() - fault_ns) / 1e9
     verdict = cell.judge_stop(fault_ns, open_loop_s=0.1)
-    final = world.watcher.latest("arm_node")
     return (
         verdict
         + ramped(cell)
         + check(code == 0, f"exit code {code}")
         + check(took_s <= _EXIT_S, f"took {took_s:.1f} s", exit_s=took_s)
-        + check(final is not None and final.state == "FINALIZED", f"last status {final}")
     )
 
 
@@ -95,8 +91,7 @@ def signals_to_launch(world: World, seed: int, mutation: str) -> Verdict:
     )
     world.wait_ready("sim_node", "vla_node", "steering_node", "arm_node", "episode_node", "operator_node")
     world.watcher.tell("vla_node", fake_pattern="sine", fake_value=0.008)
-    world.watcher.send_goal(RunEpisodes, "run_episodes", episodes=1, max_steps=400)
-    cell.wait_moving(deadline_s=40.0)
+    cell.run_episode()
     cell.wait_random_moment(seed)
     end = launch.interrupt if seed % 2 == 0 else launch.term
     fault_ns = end()
@@ -124,13 +119,14 @@ def ramped(cell: Cell) -> Verdict:
 
 
 CASES = (
-    Case("10", "SIGINT and SIGTERM at once", signals, ("signals_are_not_caught",), ("signals_are_not_caught",)),
+    Case("10", "Ctrl-C twice to the launch", signals_to_launch),
+    Case("10", "SIGINT and SIGTERM at once", signals, ("signals_are_not_caught",), quick=True),
     Case(
         "18",
         "clock stops, then policy is killed",
         clock_stops,
         ("watchdogs_follow_the_clock",),
-        ("watchdogs_follow_the_clock",),
+        quick=True,
     ),
     Case("18", "clock jumps", clock_jumps, ("clock_may_go_back",)),
 )

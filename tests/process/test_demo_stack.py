@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole stack as the command line runs it: same seed same commands, a dead simulator, an interrupted user."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from harness.until import until
+from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
+from robot_bringup.cli.options import StackOptions
+
+pytestmark = pytest.mark.timeout(300)
+
+_STEPS = 40
+_RESTLESS_POLICY = """
+/**/vla_node:
+  ros__parameters:
+    fake_pattern: noise
+    fake_value: 0.3
+"""
+
+
+@pytest.fixture
+def keep_environment() -> Iterator[None]:
+    """A stack moves this process into its ROS domain; put everything back."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def stack_of(folder: Path, **extra: str) -> StackOptions:
+    experiment = folder / "experiment.yaml"
+    experiment.write_text(_RESTLESS_POLICY)
+    return StackOptions(
+        "pick_place", backend="fake", extra=(("experiment", str(experiment)), *extra.items())
+    )
+
+
+def ignore(_anything: Any) -> None:
+    """Nobody watches a test's progress bar."""
+
+
+def run_and_log(folder: Path, seeds: list[int]) -> list[list[tuple[str, tuple[float, ...]]]]:
+    """Commands of each episode, as arm_node wrote them down: who, and the joint positions."""
+    folder.mkdir()
+    log = folder / "commands.jsonl"
+    with running_client(
+        stack_of(folder, command_log=str(log)), folder / "stack.log", attach=False, takes=0, note=ignore
+    ) as client:
+        for seed in seeds:
+            evaluation = evaluate(client, "pick_place", EvalOptions(1, seed, max_steps=_STEPS), ignore)
+            assert [row.outcome for row in evaluation.rows] == ["timed_out"], evaluation.message
+            assert evaluation.rows[0].steps == _STEPS
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [
+        [(line["source"], tuple(line["q"])) for line in lines if line["episode"] == number]
+        for number in range(1, len(seeds) + 1)
+    ]
+
+
+@pytest.mark.usefixtures("keep_environment")
+def test_when_a_seed_is_run_again_expect_the_same_commands_bit_for_bit(tmp_path: Path) -> None:
+    first, again, other = run_and_log(tmp_path / "a", [5, 5, 6])
+    (fresh,) = run_and_log(tmp_path / "b", [5])
+    assert len(first) >= _STEPS
+    assert len(set(first)) > _STEPS // 2, "a policy that does not move proves nothing"
+    assert first == again
+    assert first == fresh
+    assert first != other
+
+
+@pytest.mark.usefixtures("keep_environment")
+def test_when_the_simulator_is_killed_expect_abort_with_its_name_and_never_a_success(tmp_path: Path) -> None:
+    with running_client(stack_of(tmp_path), tmp_path / "stack.log", attach=False, takes=0, note=ignore) as client:
+        (sim,) = [
+            child for child in psutil.Process().children(recursive=True) if "sim_node" in " ".join(child.cmdline())
+        ]
+        killer = threading.Timer(2.0, sim.kill)
+        killer.start()
+        evaluation = evaluate(client, "pick_place", EvalOptions(1, max_steps=100000), ignore)
+        killer.join()
+        assert [row.outcome for row in evaluation.rows] == ["aborted"]
+        assert not evaluation.judged
+        assert "sim_node" in client.events[-1].reason
+
+
+def test_when_the_user_interrupts_expect_exit_130_and_no_process_left(tmp_path: Path) -> None:
+    tag = uuid.uuid4().hex
+    env = dict(os.environ) | {"WHETSTONE_TEST_TAG": tag}
+    log = tmp_path / "stack.log"
+    words = ["eval", "--task", "stack", "--backend", "fake", "--episodes", "99", "--max-steps", "100000"]
+    with (tmp_path / "cli.log").open("wb") as sink:
+        command = [sys.executable, "-m", "robot_bringup.cli.main", *words, "--log", str(log)]
+        cli = subprocess.Popen(command, env=env, stdout=sink, stderr=subprocess.STDOUT)  # noqa: S603
+    try:
+        until(lambda: log.exists() and "[arm_node]: RUNNING" in log.read_text(), 150.0, "the arm runs")
+        cli.send_signal(signal.SIGINT)
+        assert cli.wait(60.0) == 130, (tmp_path / "cli.log").read_text()
+    finally:
+        cli.kill()
+    until(lambda: not tagged(tag), 5.0, "no process is left")
+
+
+def tagged(tag: str) -> list[str]:
+    """Living processes that inherited the tag."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("WHETSTONE_TEST_TAG") == tag and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
