@@ -249,7 +249,8 @@ class Expo:
         index = torch.randint(base.shape[1], (len(batch),), generator=generator)
         base = base[torch.arange(len(batch)), index]
         policy: ScaledTanhNormal = self.edit(batch.features, base)
-        metrics, loss = {}, torch.zeros(())
+        metrics: dict[str, float] = {}
+        loss = torch.zeros(())
         if config.q_weight > 0.0 or config.alpha > 0.0:
             knots, log_prob = policy.sample(generator)
             value = self._value_for_edit(batch.features, base + self.edit.spread(knots))
