@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from harness.until import until
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.options import StackOptions
@@ -23,12 +24,6 @@ from robot_bringup.cli.options import StackOptions
 pytestmark = pytest.mark.timeout(300)
 
 _STEPS = 40
-_RESTLESS_POLICY = """
-/**/vla_node:
-  ros__parameters:
-    fake_pattern: noise
-    fake_value: 0.3
-"""
 
 
 @pytest.fixture
@@ -40,12 +35,8 @@ def keep_environment() -> Iterator[None]:
     os.environ.update(before)
 
 
-def stack_of(folder: Path, **extra: str) -> StackOptions:
-    experiment = folder / "experiment.yaml"
-    experiment.write_text(_RESTLESS_POLICY)
-    return StackOptions(
-        "pick_place", backend="fake", extra=(("experiment", str(experiment)), *extra.items())
-    )
+def stack_of(backend: str = "fake", **extra: str) -> StackOptions:
+    return StackOptions("pick_place", backend=backend, extra=tuple(extra.items()))
 
 
 def ignore(_anything: Any) -> None:
@@ -56,9 +47,8 @@ def run_and_log(folder: Path, seeds: list[int]) -> list[list[tuple[str, tuple[fl
     """Commands of each episode, as arm_node wrote them down: who, and the joint positions."""
     folder.mkdir()
     log = folder / "commands.jsonl"
-    with running_client(
-        stack_of(folder, command_log=str(log)), folder / "stack.log", attach=False, takes=0, note=ignore
-    ) as client:
+    stack = stack_of("pocket", command_log=str(log))
+    with running_client(stack, folder / "stack.log", attach=False, takes=0, note=ignore) as client:
         for seed in seeds:
             evaluation = evaluate(client, "pick_place", EvalOptions(1, seed, max_steps=_STEPS), ignore)
             assert [row.outcome for row in evaluation.rows] == ["timed_out"], evaluation.message
@@ -83,7 +73,7 @@ def test_when_a_seed_is_run_again_expect_the_same_commands_bit_for_bit(tmp_path:
 
 @pytest.mark.usefixtures("keep_environment")
 def test_when_the_simulator_is_killed_expect_abort_with_its_name_and_never_a_success(tmp_path: Path) -> None:
-    with running_client(stack_of(tmp_path), tmp_path / "stack.log", attach=False, takes=0, note=ignore) as client:
+    with running_client(stack_of(), tmp_path / "stack.log", attach=False, takes=0, note=ignore) as client:
         (sim,) = [
             child for child in psutil.Process().children(recursive=True) if "sim_node" in " ".join(child.cmdline())
         ]

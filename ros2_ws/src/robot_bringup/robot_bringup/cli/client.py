@@ -20,12 +20,12 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from vla_interfaces.action import RunEpisodes
 from vla_interfaces.msg import EpisodeEvent, NodeStatus
-from whetstone_common.core.reason import Reason, State
-from whetstone_common.nodes import qos
 
 from robot_bringup.cli.errors import UserError
 from robot_bringup.core.film import Clip
 from robot_bringup.core.lerobot_export.frames import image_of
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes import qos
 
 _WORKING = {State.READY, State.RUNNING, State.HOLDING, State.STOPPED}
 _CANCEL_TIMEOUT_S = 10.0

@@ -29,7 +29,7 @@ class DemoOptions:
         control_episodes: Per task with other words of the same scene.
         seed: Of the first episode.
         backend: Kind of model.
-        out: Folder for demo.json, demo.gif and the logs.
+        out: Folder for demo.gif and the logs.
         budget_s: Wall time after which control runs are left out.
     """
 
@@ -50,8 +50,8 @@ class _TaskResult:
     ready_s: float
 
 
-def run(options: DemoOptions) -> dict[str, Any]:
-    """The whole command; returns the figures that it also writes."""
+def run(options: DemoOptions, json: Path) -> dict[str, Any]:
+    """The whole command; returns the figures that it also writes to `json`."""
     began_s = time.monotonic()
     results = []
     with screen.progress() as bars:
@@ -62,11 +62,12 @@ def run(options: DemoOptions) -> dict[str, Any]:
     trues = [result.true for result in results]
     wall_s = time.monotonic() - began_s
     figures = _figures(trues, controls, [result.ready_s for result in results], wall_s)
-    report.write_json(options.out / "demo.json", figures)
+    report.write_json(json, figures)
     clips = [result.clip for result in results if result.clip is not None]
     if clips:
         film.write_gif(options.out / "demo.gif", clips, FILM_FPS)
-    _show(trues, controls, wall_s, options.out)
+    _show(trues, controls, wall_s)
+    screen.console.print(f"wrote {json}" + (f" and {options.out / 'demo.gif'}" if clips else ""))
     return figures
 
 
@@ -110,7 +111,7 @@ def _figures(
     }
 
 
-def _show(trues: Sequence[Evaluation], controls: Sequence[Evaluation], wall_s: float, out: Path) -> None:
+def _show(trues: Sequence[Evaluation], controls: Sequence[Evaluation], wall_s: float) -> None:
     console = screen.console
     console.print(screen.results_table(trues, controls))
     judged = [row for evaluation in trues for row in evaluation.judged]
@@ -119,4 +120,3 @@ def _show(trues: Sequence[Evaluation], controls: Sequence[Evaluation], wall_s: f
         wrong = [row for control in controls for row in control.judged]
         rate = wilson(sum(row.success for row in wrong), len(wrong))
         console.print(f"told to do something else in the same scenes: {rate} (success would be disobedience)")
-    console.print(f"wrote {out / 'demo.json'} and {out / 'demo.gif'}")

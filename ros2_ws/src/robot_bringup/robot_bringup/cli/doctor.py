@@ -68,7 +68,7 @@ def check_python() -> Finding:
 
 
 def check_ros() -> Finding:
-    """rclpy comes from a distribution or from wheels."""
+    """Rclpy comes from a distribution or from wheels."""
     spec = importlib.util.find_spec("rclpy")
     if spec is None or spec.origin is None:
         return Finding("ROS 2", ok=False, detail="rclpy cannot be imported", fix="make setup, then source tools/env.sh")
@@ -108,8 +108,13 @@ def check_rendering() -> Finding:
     env.setdefault("MUJOCO_GL", "egl")
     fix = "apt-get install libegl1 libgl1-mesa-dri (or libosmesa6, with MUJOCO_GL=osmesa)"
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", _RENDER], env=env, capture_output=True, text=True, timeout=_RENDER_TIMEOUT_S, check=False
+        done = subprocess.run(
+            [sys.executable, "-c", _RENDER],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=_RENDER_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return Finding("rendering", ok=False, detail=f"no picture within {_RENDER_TIMEOUT_S:g} s", fix=fix)
@@ -156,7 +161,7 @@ def check_dds() -> Finding:
     lock = DomainLock()
     env = own_environment(lock.domain_id)
     os.environ.update(env)
-    echo = subprocess.Popen([sys.executable, "-c", _ECHO], env=env, stdin=subprocess.DEVNULL)  # noqa: S603
+    echo = subprocess.Popen([sys.executable, "-c", _ECHO], env=env, stdin=subprocess.DEVNULL)
     try:
         latency_ms = _round_trip_ms()
     finally:

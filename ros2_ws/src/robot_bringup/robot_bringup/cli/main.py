@@ -61,12 +61,14 @@ def _split(argument: str) -> tuple[str, str]:
 
 
 @app.command("eval")
-def evaluate(  # noqa: PLR0913 - one argument per option is how typer reads a command line
+def evaluate(
     task: Task = "pick_place",
     episodes: Episodes = 50,
     seed: Seed = 0,
     instruction: Annotated[str, typer.Option(help="Say this instead of the task's own words.")] = "",
-    other_words: Annotated[bool, typer.Option("--other-words", help="Control run: say wrong words of the scene.")] = False,  # noqa: FBT002
+    other_words: Annotated[
+        bool, typer.Option("--other-words", help="Control run: say wrong words of the scene.")
+    ] = False,
     pace: Annotated[Pace, typer.Option(help="How time passes.")] = Pace.LOCKSTEP,
     backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.POCKET,
     model_dir: ModelDir = "",
@@ -74,9 +76,9 @@ def evaluate(  # noqa: PLR0913 - one argument per option is how typer reads a co
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = 1,
     execution: Annotated[str, typer.Option(help="sync or async.")] = "sync",
     max_steps: Annotated[int, typer.Option(min=0, help="Ticks of an episode, 0 for the task's.")] = 0,
-    sim: Annotated[bool, typer.Option(help="Simulator, or a real arm.")] = True,  # noqa: FBT002
+    sim: Annotated[bool, typer.Option(help="Simulator, or a real arm.")] = True,
     robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
-    attach: Annotated[bool, typer.Option("--attach", help="Use the stack that runs in this ROS domain.")] = False,  # noqa: FBT002
+    attach: Annotated[bool, typer.Option("--attach", help="Use the stack that runs in this ROS domain.")] = False,
     json: JsonFile = None,
     csv: Annotated[Path | None, typer.Option(help="Write one line per episode.")] = None,
     gif: Annotated[Path | None, typer.Option(help="Write a film of the last episodes.")] = None,
@@ -110,12 +112,12 @@ def demo(
     backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.POCKET,
     out: Annotated[Path, typer.Option(help="Folder for demo.json, demo.gif and logs.")] = Path("out"),
     budget_s: Annotated[float, typer.Option(help="Leave out control runs after this long [s].")] = 300.0,
+    json: JsonFile = None,
 ) -> None:
     """Show it all: the pocket VLA on every task, then the same scenes with other words."""
     names = tuple(filter(None, tasks.split(","))) or tuple(task_names())
-    demo_command.run(
-        demo_command.DemoOptions(names, episodes, control_episodes, seed, backend.value, out, budget_s)
-    )
+    options = demo_command.DemoOptions(names, episodes, control_episodes, seed, backend.value, out, budget_s)
+    demo_command.run(options, json or out / "demo.json")
 
 
 @app.command()

@@ -15,14 +15,14 @@ from robot_bringup.nodes.robot_files import find_robot
 POLICY_NODES = ("observation_node", "vla_node", "steering_node")
 
 
-class Pace(str, Enum):
+class Pace(str, Enum):  # noqa: UP042 - StrEnum came with Python 3.11
     """How time passes."""
 
     REALTIME = "realtime"
     LOCKSTEP = "lockstep"
 
 
-class Backend(str, Enum):
+class Backend(str, Enum):  # noqa: UP042
     """Kind of model."""
 
     POCKET = "pocket"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -82,7 +83,7 @@ class Stack:
         os.environ.update(env)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as sink:
-            self._process = subprocess.Popen(  # noqa: S603 - our own launch runner
+            self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
@@ -112,10 +113,8 @@ class Stack:
         except subprocess.TimeoutExpired:
             pass
         finally:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             process.wait()
             signal.signal(signal.SIGINT, previous)
 

@@ -13,17 +13,17 @@ from std_msgs.msg import Float32, String
 from vla_interfaces.action import RunEpisodes
 from vla_interfaces.msg import EpisodeEvent, Executed, NodeStatus, PolicyContract, Reward, TaskTruth
 from vla_interfaces.srv import Arm, Pause, Reset, Resume, SetInstruction, SimReset
-from whetstone_common.core.reason import Reason, State
-from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import to_ns, to_time
-from whetstone_common.nodes.main import run as run_node
-from whetstone_common.nodes.node import WhetstoneNode
 
 from robot_bringup.core.episodes import Outcome, Plan, Record, Run, Verdict, plans_of
 from robot_bringup.core.health import Health
 from robot_bringup.core.judges import Event, Mark, Panel, Settings, Step, Truth
 from robot_bringup.nodes import episode_convert as convert
 from robot_bringup.nodes.waiting import Aborted, Cancelled, Waiter
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import to_ns, to_time
+from whetstone_common.nodes.main import run as run_node
+from whetstone_common.nodes.node import WhetstoneNode
 
 _NS_PER_S = 1e9
 _WAKE_PERIOD_S = 0.1
@@ -31,7 +31,7 @@ _FEEDBACK_PERIOD_S = 0.2
 # A person put the scene back.
 _READY_WORDS = ("ready", "reset")
 # How long subscribers may take to acknowledge the instruction.
-_ACK_TIMEOUT_S = 1.0
+_ACK_TIMEOUT_S = 5.0
 
 
 @dataclass
@@ -62,6 +62,8 @@ def _steps_of(event: Event, live: _Live) -> int:
 
 class EpisodeNode(WhetstoneNode):
     """Action server `run_episodes`; one goal at a time."""
+
+    has_coroutines = True
 
     def __init__(self, **kwargs: Any) -> None:
         """See `WhetstoneNode`."""
@@ -294,7 +296,11 @@ class EpisodeNode(WhetstoneNode):
         if report is not None and report.state is State.STOPPED and report.reason is not Reason.DISARMED:
             if not self.param("auto_reset"):
                 raise Aborted(f"{self.param('arm_name')} is {report.text}: reset it first")
-            await self._waiter.call(self._reset, Reset.Request(), self.param("service_timeout_s"))
+            try:
+                await self._waiter.call(self._reset, Reset.Request(), self.param("service_timeout_s"))
+            except Aborted as error:
+                # A status may be older than the state; whether the arm is ready shows below.
+                self.get_logger().warning(str(error))
         response = await self._waiter.call(self._arm, Arm.Request(), self.param("service_timeout_s"))
         live.epoch = int(response.epoch)
         # The status travels apart from the answer; an old STOPPED must not end the new episode.
@@ -319,8 +325,9 @@ class EpisodeNode(WhetstoneNode):
         live.instruction = plan.instruction or own
         live.reset_id = int(response.reset_id)
         live.start_ns = to_ns(response.stamp)
+
     def _say(self, instruction: str) -> None:
-        """Publish the instruction and wait until every subscriber has it: the policy must not start with the old one."""
+        """Publish the instruction, and wait until it has arrived: the policy must not start with the old one."""
         if not instruction.strip():
             raise Aborted("there is no instruction: give one with the goal, or set the parameter")
         self._instruction.publish(String(data=instruction))
