@@ -128,6 +128,4 @@ def plans_of(
     """
     if episodes < 1 or max_steps < 1:
         raise ValueError(f"episodes = {episodes}, max_steps = {max_steps}: both must be at least 1")
-    return [
-        Plan(task, first_seed + i, max_steps, instruction, other_words, manual_reset) for i in range(episodes)
-    ]
+    return [Plan(task, first_seed + i, max_steps, instruction, other_words, manual_reset) for i in range(episodes)]

@@ -24,8 +24,7 @@ class Rate:
     def __str__(self) -> str:
         """As it stands in tables."""
         return (
-            f"{self.successes}/{self.episodes}  {100 * self.rate:.0f} % "
-            f"[{100 * self.low:.0f}, {100 * self.high:.0f}]"
+            f"{self.successes}/{self.episodes}  {100 * self.rate:.0f} % [{100 * self.low:.0f}, {100 * self.high:.0f}]"
         )
 
 

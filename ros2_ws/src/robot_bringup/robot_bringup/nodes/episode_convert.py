@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from std_msgs.msg import Float32, String
 from vla_interfaces.action import RunEpisodes
 from vla_interfaces.msg import EpisodeEvent, Executed, NodeStatus, Reward, Stamp, TaskTruth
-from whetstone_common.core.reason import Reason, State
-from whetstone_common.nodes.convert import to_ns, to_time
 
 from robot_bringup.core.episodes import Outcome, Plan, Record, Run, Verdict
 from robot_bringup.core.health import Report
 from robot_bringup.core.judges import Mark, Score, Step, Truth
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes.convert import to_ns, to_time
 
 
 def truth_of(msg: TaskTruth) -> Truth:
@@ -46,7 +46,15 @@ def report_of(msg: NodeStatus, now_s: float) -> Report:
 
 
 def to_event(
-    plan: Plan, *, epoch: int, episode: int, event: int, instruction: str, time_ns: int, verdict: Verdict | None, duration_s: float
+    plan: Plan,
+    *,
+    epoch: int,
+    episode: int,
+    event: int,
+    instruction: str,
+    time_ns: int,
+    verdict: Verdict | None,
+    duration_s: float,
 ) -> EpisodeEvent:
     """Message of an episode's start (no verdict) or end."""
     return EpisodeEvent(

@@ -13,17 +13,17 @@ from typing import Any
 from ament_index_python.packages import get_package_share_directory
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from vla_interfaces.msg import EpisodeEvent
+
+from robot_bringup.core.episodes import Outcome
+from robot_bringup.core.recording.definitions import complete, split
+from robot_bringup.core.recording.episode_file import Channel, EpisodeFile, Message
+from robot_bringup.core.recording.recorder import Limits, Recorder
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_ns
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
-
-from robot_bringup.core.episodes import Outcome
-from robot_bringup.core.recording.definitions import complete, split
-from robot_bringup.core.recording.episode_file import Channel, EpisodeFile, Message
-from robot_bringup.core.recording.recorder import Limits, Recorder
 
 _CLOSE_PERIOD_S = 0.05
 _LOCKSTEP_QOS = {"sensor": qos.RECORD, "latched": qos.LATCHED, "record": qos.RECORD}

@@ -60,9 +60,7 @@ class DatasetWriter:
         """
         self._check(episode)
         columns = self._numbers(episode)
-        table = pa.table(
-            {name: _array(columns[name], feature) for name, feature in self._schema.numeric.items()}
-        )
+        table = pa.table({name: _array(columns[name], feature) for name, feature in self._schema.numeric.items()})
         entry = {
             "episode_index": len(self._episodes),
             "tasks": [episode.instruction],
