@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +20,7 @@ from vla_interfaces.msg import NodeStatus
 from whetstone_common.nodes import qos
 
 _STATUS_PERIOD_S = 0.2
+_PRIORITY = 40
 
 
 class FakeNode(Node):
@@ -57,6 +60,9 @@ class FakeNode(Node):
 
 def run(factory: Callable[[], FakeNode]) -> None:
     """Entry point of a fake."""
+    # Drives, cameras and people do not wait for a free core; threads of the middleware inherit this.
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
     rclpy.init()
     node = factory()
     try:

@@ -7,6 +7,7 @@ One JSON object per line, appended and flushed at once, so that SIGKILL loses at
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,29 +52,53 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole]
 
 
-def read_drive_log(path: Path) -> list[Command]:
-    """Commands of the fake arm's log."""
-    return [
-        Command(t_ns=int(line["t_ns"]), values=tuple(line["values"][:ARM_JOINTS]))
-        for line in read_lines(path)
-        if line["event"] == "command"
-    ]
+def drive_command(line: Mapping[str, Any]) -> Command | None:
+    """Command in a line of the fake arm's log; None for its other events."""
+    if line["event"] != "command":
+        return None
+    return Command(t_ns=int(line["t_ns"]), values=tuple(line["values"][:ARM_JOINTS]))
 
 
-def read_arm_log(path: Path) -> list[Command]:
-    """Commands of the log that arm_node keeps: the same moments, with the identity of each step."""
-    return [
-        Command(
-            t_ns=int(line["t_ns"]),
-            values=tuple(line["q"][:ARM_JOINTS]),
-            source=str(line["source"]),
-            epoch=int(line["epoch"]),
-            episode=int(line["episode"]),
-            request_id=int(line["request"]),
-            step=int(line["step"]),
-        )
-        for line in read_lines(path)
-    ]
+def arm_command(line: Mapping[str, Any]) -> Command:
+    """Command in a line of the log that arm_node keeps: the same moments, with the identity of each step."""
+    return Command(
+        t_ns=int(line["t_ns"]),
+        values=tuple(line["q"][:ARM_JOINTS]),
+        source=str(line["source"]),
+        epoch=int(line["epoch"]),
+        episode=int(line["episode"]),
+        request_id=int(line["request"]),
+        step=int(line["step"]),
+    )
+
+
+class LogTail:
+    """A log that grows while it is read: each read parses what is new."""
+
+    def __init__(self, path: Path, parse: Callable[[Mapping[str, Any]], Command | None]) -> None:
+        """Nothing is read yet; the file need not exist.
+
+        Args:
+            path: JSON lines.
+            parse: Makes a command of a line, or None of a line that is none.
+        """
+        self._path = path
+        self._parse = parse
+        self._offset = 0
+        self._commands: list[Command] = []
+
+    def read(self) -> list[Command]:
+        """All commands so far; a line that is still being written is left for the next time."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            fresh = file.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        parsed = (self._parse(json.loads(line)) for line in whole.splitlines() if line)
+        self._commands += [command for command in parsed if command is not None]
+        return list(self._commands)
 
 
 def after(log: list[Command], t_ns: int) -> list[Command]:

@@ -15,7 +15,7 @@ from std_msgs.msg import String
 from vla_interfaces.action import RunEpisodes
 from vla_interfaces.srv import Arm, Pause, Reset, Resume
 
-from harness.armlog import HUMAN, POLICY, Command, after, moved, read_arm_log, read_drive_log
+from harness.armlog import HUMAN, POLICY, Command, LogTail, after, arm_command, drive_command, moved
 from harness.oracle import StopLimits, Verdict, judge_stop
 from harness.proc import Proc
 from harness.schedule import Fault, dump_faults
@@ -73,6 +73,11 @@ class Cell:
     world: World
     parts: dict[str, Proc] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Open both logs."""
+        self._arm_tail = LogTail(self.arm_log, arm_command)
+        self._drive_tail = LogTail(self.drive_log, drive_command)
+
     @property
     def drive_log(self) -> Path:
         """Log of the fake drives."""
@@ -85,11 +90,11 @@ class Cell:
 
     def commands(self) -> list[Command]:
         """What arm_node sent, with identity."""
-        return read_arm_log(self.arm_log)
+        return self._arm_tail.read()
 
     def drives(self) -> list[Command]:
         """What the drives obeyed."""
-        return read_drive_log(self.drive_log)
+        return self._drive_tail.read()
 
     # ---- what a person does ----------------------------------------------------------------------------------------
 

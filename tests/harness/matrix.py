@@ -51,6 +51,7 @@ ROWS = (
         "9",
         "an exception in any callback or thread",
         "caught at the border of the node: safe action, ERROR, a counter, one traceback",
+        (_PROCESS, "tests/node/whetstone_common/test_node.py", "tests/node/robot_bringup/test_arm_node.py"),
     ),
     Row(
         "10",
@@ -61,26 +62,37 @@ ROWS = (
         "13",
         "stamps 1 s old, 1 h ahead, zero",
         "refused, counted, no inference; hold after the chunk in hand",
+        (_PROCESS, "tests/node/vla_policy/test_observation_node.py", "tests/unit/vla_policy/test_freshness.py"),
     ),
     Row(
         "14",
         "a source that repeats itself under fresh stamps",
         "noticed after 5 images, or 0.5 s of joints under a moving command; hold",
+        (_PROCESS, "tests/node/vla_policy/test_observation_node.py", "tests/unit/robot_bringup/test_watchdog.py"),
     ),
     Row(
         "15",
         "30, 70, 100 % of the frames lost, a burst, one camera 200 ms behind",
         "judged by age and skew, never by count; parts of two moments are never put together",
+        (_PROCESS, "tests/unit/vla_policy/test_synchroniser.py"),
     ),
     Row(
         "16",
         "images of wrong encoding, size, step or length",
         "refused by their header before a pixel is touched; no crash, no leap of memory",
+        (_PROCESS, "tests/node/vla_policy/test_observation_node.py", "tests/unit/vla_policy/test_images.py"),
     ),
     Row(
         "17",
         "joint states with NaN, holes, extra joints, another order",
         "mapped by name; incomplete or not finite is refused",
+        (
+            _PROCESS,
+            "tests/node/vla_policy/test_observation_node.py",
+            "tests/node/robot_bringup/test_arm_node.py",
+            "tests/unit/robot_bringup/test_joints.py",
+            "tests/unit/vla_policy/test_joints.py",
+        ),
     ),
     Row(
         "18",
@@ -92,21 +104,25 @@ ROWS = (
         "19",
         "NaN, Inf, 1e38 in one element of a chunk",
         "the whole chunk is refused; nothing is clamped to something from NaN",
+        (_PROCESS, "tests/node/robot_bringup/test_arm_node.py", "tests/unit/robot_bringup/test_arm.py"),
     ),
     Row(
         "20",
         "steps that are too big, out of range, or first after a reset",
         "a small excess is clamped and counted, a large one refused; limits hold for what is sent",
+        (_PROCESS, "tests/unit/robot_bringup/test_safety.py"),
     ),
     Row(
         "21",
         "a policy with other joints, dimensions or normalisation",
         "refused before arming, and per message; the refusal names the field",
+        (_PROCESS, "tests/node/robot_bringup/test_arm_node.py", "tests/unit/whetstone_common/test_contract.py"),
     ),
     Row(
         "22",
         "chunks doubled, late, swapped, of an older episode or epoch",
         "only the answer to the last request plays, once; late steps are skipped, never squeezed",
+        (_PROCESS, "tests/unit/robot_bringup/test_chunk_queue.py"),
     ),
     Row(
         "23",
@@ -118,6 +134,7 @@ ROWS = (
         "43",
         "moved by 0.3 rad while stopped; paused while lagging",
         "after a reset the target is where the arm is now; a pause never steps back",
+        (_PROCESS, "tests/unit/robot_bringup/test_hold.py"),
     ),
     Row(
         "44",
@@ -133,10 +150,16 @@ ROWS = (
         "46",
         "teleoperation killed, hung, or with a stuck axis while engaged",
         "hold with TAKEOVER_LOST; the policy does not take over",
+        (_PROCESS, "tests/unit/robot_bringup/test_takeover.py"),
     ),
     Row(
         "47",
         "parameters out of range, NaN, of another type, unknown, or changed while armed",
         "refused with name, value and range; as a set or not at all",
+        (
+            "tests/node/test_parameter_schemas.py",
+            "tests/node/whetstone_common/test_node.py",
+            "tests/unit/whetstone_common/test_parameters.py",
+        ),
     ),
 )

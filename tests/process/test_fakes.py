@@ -10,7 +10,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from vla_interfaces.msg import ActionChunk, Request
 
 from fakes.fake_arm import HOME, JOINTS
-from harness.armlog import read_drive_log, read_lines
+from harness.armlog import LogTail, drive_command, read_lines
 from harness.schedule import Fault, dump_faults
 from harness.until import until
 from harness.world import World
@@ -31,7 +31,7 @@ def test_when_arm_is_commanded_expect_motion_log_and_drive_timeout(world: World,
     world.watcher.say(command, "arm_controller/joint_trajectory")
     until(lambda: states and abs(positions(states[-1][1])["panda_joint1"] - 0.01) < 1e-6, 10.0, "arm arrives")
     until(lambda: any(line["event"] == "timeout" for line in read_lines(log)), 10.0, "drive time-out")
-    assert read_drive_log(log)[0].values == tuple(target[:7])
+    assert LogTail(log, drive_command).read()[0].values == tuple(target[:7])
 
     world.watcher.tell("fake_arm", nan_joint=2, shuffle=True)
     until(lambda: positions(states[-1][1])["panda_joint3"] != positions(states[-1][1])["panda_joint3"], 5.0, "NaN")

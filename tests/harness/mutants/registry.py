@@ -165,6 +165,19 @@ def silence_is_ignored() -> None:
     replace(f"{_ARM}.watchdog:Timeout.expired", lambda _self, _now_s: False)
 
 
+def nothing_is_guarded() -> None:
+    """An exception in a callback goes its own way."""
+
+    def guarded(self: Any, callback: Any) -> Any:
+        def bare(*args: Any, **kwargs: Any) -> Any:
+            self._maybe_fail(callback.__name__)
+            return callback(*args, **kwargs)
+
+        return bare
+
+    replace("whetstone_common.nodes.node:WhetstoneNode.guarded", guarded)
+
+
 def sick_nodes_are_ignored() -> None:
     """An episode goes on whatever becomes of the nodes that it needs."""
     replace(f"{_ARM}.health:Health.problem", lambda _self, _now_s: "")
@@ -248,6 +261,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         lost_person_is_not_noticed,
         lost_policy_may_return,
         no_limits,
+        nothing_is_guarded,
         old_parts_are_used,
         policy_goes_on_under_the_person,
         second_source_is_welcome,

@@ -133,6 +133,27 @@ def simulator_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     )
 
 
+def callback_raises(world: World, seed: int, mutation: str) -> Verdict:
+    """Row 9: a callback of the arm node raises mid-motion; it holds, says so, lives on, and a reset leads back."""
+    callback = ("_on_chunk:4", "_control:400", "_on_housekeeping:80")[seed % 3]
+    cell = arm_cell(world, mutation=mutation, env={"WHETSTONE_FAIL_CALLBACK": callback})
+    cell.run()
+    try:
+        error = world.watcher.wait_state("arm_node", "ERROR", 15.0, reason="CALLBACK_EXCEPTION")
+    except AssertionError as failed:
+        return Verdict((f"{callback}: {failed}",))
+    watch_for(1.0)
+    verdict = cell.judge_stop(error.t_ns) + always(cell) + cell.judge_smooth()
+    verdict += check(callback.split(":", maxsplit=1)[0] in error.detail, f"the culprit is not named: {error.detail!r}")
+    verdict += check(error.counters.get("callback_exceptions") == 1, f"counters {error.counters}")
+    verdict += check(cell.parts["arm_node"].alive, "arm_node ended")
+    if not verdict.problems:
+        cell.reset()
+        cell.resume()
+        cell.wait_moving()
+    return verdict
+
+
 def drive_timeouts(cell: Cell, since_ns: int) -> list[int]:
     """Moments at which the drives held for want of commands."""
     lines = read_lines(cell.drive_log)
@@ -144,6 +165,7 @@ CASES = (
     Case("1", "kill -9 vla_node in the ring", vla_node_is_killed),
     Case("5", "kill -9 simulator", simulator_is_killed, ("silence_is_ignored", "sick_nodes_are_ignored")),
     Case("6", "kill -9 one of two cameras", camera_is_killed, ("old_parts_are_used",)),
+    Case("9", "a callback raises mid-motion", callback_raises, ("nothing_is_guarded",)),
     Case("8", "SIGSTOP policy", policy_hangs, ("chunk_never_ends",)),
     Case("8", "SIGSTOP arm_node", arm_node_hangs, ("silence_is_ignored",)),
     Case("8", "SIGSTOP drives", drives_hang, ("silence_is_ignored",)),
