@@ -205,7 +205,7 @@ def pushed_while_stopped(world: World, seed: int, mutation: str) -> Verdict:
     world.watcher.tell("fake_policy", amplitude_rad=0.0)
     resumed_ns = now_ns()
     cell.resume()
-    until(lambda: cell.policy_commands_after(resumed_ns), 10.0, "the first command after the resume")
+    until(lambda: after(cell.commands(), resumed_ns), 10.0, "the first command after the resume")
     world.watcher.tell("fake_arm", braked=False)
     first = after(cell.commands(), resumed_ns)[0]
     distance = first.values[0] - before[0]
