@@ -17,7 +17,7 @@ TASK ?= pick_place
 EPISODES ?= 50
 ARGS ?=
 
-.PHONY: help setup build demo test test-fast test-unit test-node test-process test-learning check format \
+.PHONY: help setup build demo test test-fast test-unit test-node test-process test-learning reliability check format \
 	demos pocket bench eval doctor lock clean distclean
 
 help: ## list every target
@@ -48,6 +48,10 @@ test-node: setup ## ring b: nodes in process
 
 test-process: setup ## ring c: real processes, started and killed
 	@$(ENV) && python tools/run_tests.py process
+
+reliability: setup ## every fault row, also without its protection; writes docs/reference/reliability.md (ARGS="--repeat 20")
+	@$(ENV) && python -m pytest tests/process/test_rows.py -q --timeout=200 --all-mutations $(ARGS); \
+		status=$$?; (cd tests && python -m harness.report); exit $$status
 
 test-learning: setup ## ring d: learning and determinism
 	@$(ENV) && python tools/run_tests.py learning

@@ -100,6 +100,7 @@ def judge_stop(log: Sequence[Command], fault_ns: int, limits: StopLimits, until_
         )
     if any(command.source for command in window):
         last = max((c.t_ns for c in late if c.source != HOLD), default=fault_ns)
+        numbers["allowed_stop_s"] = limits.last_motion_command_s
         numbers["stop_s"] = (last - fault_ns) / _NS
         if numbers["stop_s"] > limits.last_motion_command_s:
             problems.append(

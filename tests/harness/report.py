@@ -64,7 +64,10 @@ def page(measured: dict[str, dict[str, Any]]) -> str:
         "\n## Measured\n",
         f"Machine: {platform.machine()}, {platform.system()}; times in seconds, median / worst.\n",
     ]
-    lines += ["| row | case | runs | kept | stop | standstill | reason | other |", "|---|---|---|---|---|---|---|---|"]
+    lines += [
+        "| row | case | runs | kept | stop | allowed | standstill | reason | other |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in ROWS:
         lines += [_measured(row.number, name, case) for name, case in sorted(measured.get(row.number, {}).items())]
     return "\n".join(lines) + "\n" + _TAIL
@@ -76,7 +79,9 @@ def _tests(row: Row) -> str:
 
 def _measured(number: str, name: str, case: dict[str, Any]) -> str:
     numbers = dict(case["numbers"])
+    allowed = max(numbers.get("allowed_stop_s", [0.0]))
     columns = [_pair(numbers.pop(key, [])) for key in ("stop_s", "standstill_s", "reason_s")]
+    columns.insert(1, f"{allowed:.3g}" if allowed else "–")
     rest = [f"{_words(key)} {_pair(numbers[key])}{_unit(key)}" for key in _SHOWN if key in numbers]
     runs = case["ok"] + case["failed"]
     return f"| {number} | {name} | {runs} | {case['ok']} | {' | '.join(columns)} | {'; '.join(rest)} |"
