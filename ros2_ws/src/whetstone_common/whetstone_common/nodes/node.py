@@ -40,7 +40,12 @@ class WhetstoneNode(LifecycleNode):
     Every callback handed to `create_subscription`, `create_steady_timer` and `create_service` is guarded: an exception
     leads to `safe_action`, state ERROR with a reason, a counter and one traceback in the log; it never leaves the
     executor.
+
+    Attributes:
+        has_coroutines: Whether callbacks of the class are coroutines; decides which executor runs it.
     """
+
+    has_coroutines = False
 
     def __init__(self, name: str, *, package: str, **kwargs: Any) -> None:
         """Declare all parameters of `<share of package>/config/<name>_params.yaml`.
@@ -67,13 +72,14 @@ class WhetstoneNode(LifecycleNode):
         super().__init__(name, **kwargs)
         self._is_ours = True
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        share = Path(get_package_share_directory(package))
-        common = Path(get_package_share_directory("whetstone_common"))
-        self.schema = Schema.load(
-            share / "config" / f"{name}_params.yaml", include=common / "config" / "common_params.yaml"
-        )
         self._values: dict[str, Any] = {}
-        self._declare()
+        try:
+            self.schema = _load_schema(name, package)
+            self._declare()
+        except ParameterError:
+            # Whoever refuses must not leave half a node behind, which the traceback would keep alive.
+            self.destroy_node()
+            raise
         self._status_publisher = self.create_publisher(NodeStatus, "node_status", qos.LATCHED)
         self.create_steady_timer(_STATUS_PERIOD_S, self.publish_status)
 
@@ -330,6 +336,11 @@ class WhetstoneNode(LifecycleNode):
                 self._transition(undo)
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
+
+
+def _load_schema(name: str, package: str) -> Schema:
+    own, common = (Path(get_package_share_directory(each)) / "config" for each in (package, "whetstone_common"))
+    return Schema.load(own / f"{name}_params.yaml", include=common / "common_params.yaml")
 
 
 def guarded_callbacks(node: WhetstoneNode) -> Iterable[str]:
