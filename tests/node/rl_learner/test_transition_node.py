@@ -39,9 +39,10 @@ class Bench:
 
     def start(self, **parameters: Any) -> TransitionNode:
         values = {"directory": str(self.folder), "run": "r", "window_steps": C, "gamma": 0.9, "min_free_mb": 0.0}
-        node = self.rig.add(TransitionNode, **(values | parameters))
+        values |= {"pace": "lockstep", "episode_grace_s": 20.0}
+        self.node = self.rig.add(TransitionNode, **(values | parameters))
         self.agree(from_contract(CONTRACT))
-        return node
+        return self.node
 
     def say(self, records: Iterable[Any]) -> None:
         for record in records:
@@ -54,7 +55,7 @@ class Bench:
         return [decode(r.payload) for r in records if r.kind is Kind.DATA]
 
     def wait_stored(self, count: int) -> None:
-        self.rig.until(lambda: len(self.stored()) >= count, what=f"{count} transitions are stored")
+        self.rig.until(lambda: self.node.counters["transitions"] >= count, what=f"{count} transitions are stored")
 
 
 @pytest.fixture

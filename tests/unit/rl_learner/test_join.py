@@ -21,7 +21,7 @@ GRACE_S = 2.0
 
 
 def joiner(**changes: Any) -> Joiner:
-    rules = Rules(GAMMA, C, changes.pop("keep_aborted", False))
+    rules = Rules(GAMMA, C, changes.pop("keep_aborted", False), changes.pop("lockstep", False))
     made = Joiner(rules, **({"grace_s": GRACE_S, "max_steps": 100} | changes))
     made.on_contract(CONTRACT)
     return made
@@ -182,10 +182,29 @@ def test_when_the_world_did_not_wait_for_the_arm_expect_the_steps_that_were_exec
     records += [judgement(20), replace(end(20), time_ns=tick_ns(6))]
     made = joiner()
     feed(made, records)
-    assert made.collect(0.1) == []
-    (batch,) = made.collect(0.4)
+    assert made.collect(GRACE_S - 0.1) == []
+    # The next episode's first step: nothing more of this one can come.
+    feed(made, plain_episode(2, episode=2)[:3])
+    (batch,) = made.collect(0.1)
     assert [(t.episode_step, t.steps, t.mask) for t in batch.transitions] == [(0, 4, 1.0), (4, 2, 0.0)]
     assert batch.transitions[1].reward == pytest.approx(GAMMA)
+
+
+def test_when_the_world_waits_for_the_arm_expect_an_episode_that_lacks_its_last_steps_dropped() -> None:
+    made = joiner(lockstep=True)
+    feed(made, [r for r in plain_episode(8) if not (isinstance(r, Step) and r.episode_step >= 6)])
+    assert made.collect(GRACE_S - 0.1) == []
+    assert [b.entry.dropped for b in made.collect(GRACE_S)] == ["missing steps"]
+
+
+def test_when_the_reader_lags_behind_expect_the_grace_to_count_from_the_newest_record() -> None:
+    made = joiner()
+    records = plain_episode(8)
+    feed(made, [r for r in records if not isinstance(r, Step)])
+    for index, record in enumerate(r for r in records if isinstance(r, Step)):
+        assert made.collect(0.9 * GRACE_S * (index + 1)) == []
+        feed(made, [record], now_s=0.9 * GRACE_S * (index + 1))
+    assert made.collect(0.9 * GRACE_S * 9)[0].entry.transitions == 2
 
 
 def test_when_numbers_are_not_finite_expect_them_refused_and_counted() -> None:

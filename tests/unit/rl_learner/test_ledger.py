@@ -35,6 +35,7 @@ def test_when_nobody_answers_expect_the_same_again_ever_more_rarely() -> None:
 
 def test_when_the_learner_answers_expect_the_window_to_move_on() -> None:
     sender = delivery()
+    sender.on_ack(ack(0), 10, 0.0)
     sender.next(1, 10, 0.0)
     sender.published(4)
     assert sender.on_ack(ack(3), 10, 0.5) is AckVerdict.TAKEN

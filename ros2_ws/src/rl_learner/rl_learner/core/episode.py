@@ -30,11 +30,13 @@ class Rules:
         gamma: Discount per step.
         window_steps: C, steps of a full window.
         keep_aborted: Whether an aborted episode gives the windows that end before the abort.
+        lockstep: Whether the world waits for the arm, so that every step that was judged was executed.
     """
 
     gamma: float
     window_steps: int
     keep_aborted: bool = False
+    lockstep: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cuts no window.
@@ -58,6 +60,7 @@ class Episode:
         rewards: By number of steps executed.
         end: How it ended.
         estop_step: Steps executed when an e-stop was pressed.
+        steps_done: No more steps can come.
     """
 
     epoch: int
@@ -68,6 +71,7 @@ class Episode:
     end: Event | None = None
     started: bool = False
     estop_step: int | None = None
+    steps_done: bool = False
 
     @property
     def key(self) -> tuple[int, int]:
@@ -96,23 +100,24 @@ class Missing:
     patience: Patience = Patience.NONE
 
 
-def missing_of(episode: Episode, contracts: Mapping[str, Contract]) -> Missing:
+def missing_of(episode: Episode, contracts: Mapping[str, Contract], rules: Rules) -> Missing:
     """What an ended episode lacks."""
     end = episode.end
     assert end is not None  # noqa: S101 - the caller has checked
-    if sorted(episode.steps) != list(range(len(episode.steps))):
+    is_short = len(episode.steps) < end.steps and end.outcome is not Outcome.ABORTED
+    if sorted(episode.steps) != list(range(len(episode.steps))) or (is_short and (rules.lockstep or not episode.steps)):
         return Missing(fatal="missing steps")
     if end.outcome is not Outcome.ABORTED and not episode.rewards:
         return Missing(fatal="missing reward")
     if any(d.contract_hash not in contracts for d in episode.decisions.values()):
         return Missing(fatal="unknown contract")
-    if not _played(episode) <= set(episode.decisions):
+    # In real time the world does not wait for the arm, so the judge counts more steps than were executed; a last one
+    # may still be under way.
+    if (is_short and not episode.steps_done) or not _played(episode) <= set(episode.decisions):
         return Missing(patience=Patience.GRACE)
-    # In real time the world does not wait for the arm, so the judge may count more steps than were executed; and
-    # nobody says how many looks are still under way.
+    # Nobody says how many looks are under way.
     has_looks = any(d.asked is Asked.LOOK for d in episode.decisions.values())
-    is_uncertain = has_looks or len(episode.steps) < end.steps or end.outcome is Outcome.ABORTED
-    return Missing(patience=Patience.QUIET if is_uncertain else Patience.NONE)
+    return Missing(patience=Patience.QUIET if has_looks or end.outcome is Outcome.ABORTED else Patience.NONE)
 
 
 def _played(episode: Episode) -> set[int]:

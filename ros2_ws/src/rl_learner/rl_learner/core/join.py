@@ -45,7 +45,7 @@ class _Open:
 
     episode: Episode
     touched_s: float
-    deadline_s: float | None = None
+    is_over: bool = False
 
 
 class Joiner:
@@ -53,7 +53,7 @@ class Joiner:
 
     Args:
         rules: How windows are cut.
-        grace_s: How long after its end an episode may lack something.
+        grace_s: How long after its newest record an ended episode may lack something.
         max_steps: An episode that grows longer is dropped.
         after: (epoch, episode) of the newest episode in the books, so that what was missed since is known.
     """
@@ -91,6 +91,9 @@ class Joiner:
         if live is None or self._is_bad(step):
             return
         self._keep(live.episode.steps, step.episode_step, step)
+        for key, other in self._open.items():
+            # Steps come in order: with one of a later episode, all of the earlier ones have come.
+            other.episode.steps_done = other.episode.steps_done or key < live.episode.key
         self._bound(live)
 
     def on_judgement(self, judgement: Judgement, now_s: float) -> None:
@@ -112,7 +115,7 @@ class Joiner:
             live.episode.started = True
         elif live.episode.end is None:
             live.episode.end = event
-            live.deadline_s = now_s + self.grace_s
+            live.is_over = True
         else:
             self.counters["duplicates"] += 1
 
@@ -148,12 +151,13 @@ class Joiner:
     def _verdict(self, live: _Open, now_s: float) -> Batch | None:
         """The episode's place in the books, None while it may still change."""
         episode = live.episode
-        is_late = live.deadline_s is not None and now_s >= live.deadline_s
+        # Counted from the newest record: a reader that lags behind still has the others before it.
+        is_late = live.is_over and now_s - live.touched_s >= self.grace_s
         if episode.end is None:
             return Batch(_entry(episode, dropped="no end")) if is_late else None
         if episode.end.outcome is Outcome.ABORTED and not self._rules.keep_aborted:
             return Batch(_entry(episode, dropped="aborted"))
-        missing = missing_of(episode, self._contracts)
+        missing = missing_of(episode, self._contracts, self._rules)
         if missing.fatal:
             return Batch(_entry(episode, dropped=missing.fatal)) if is_late else None
         is_quiet = now_s - live.touched_s >= _QUIET_S
@@ -195,7 +199,7 @@ class Joiner:
         self._newest = key
         for live in self._open.values():
             # Another episode has begun, so this one is over, whether or not anyone said so.
-            live.deadline_s = live.deadline_s or now_s + self.grace_s
+            live.is_over = True
         self._open[key] = _Open(Episode(epoch, episode), now_s)
         if len(self._open) > _MAX_OPEN:
             oldest = next(iter(self._open))

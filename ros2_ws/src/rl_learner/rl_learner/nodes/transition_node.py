@@ -93,7 +93,12 @@ class TransitionNode(WhetstoneNode):
         newest = (0, 0)
         for note in spool.notes():
             newest = max(newest, EpisodeEntry.from_bytes(note.payload).key)
-        rules = Rules(self.param("gamma"), self.param("window_steps"), self.param("keep_aborted"))
+        rules = Rules(
+            gamma=self.param("gamma"),
+            window_steps=self.param("window_steps"),
+            keep_aborted=self.param("keep_aborted"),
+            lockstep=self.param("pace") == "lockstep",
+        )
         return Joiner(
             rules, grace_s=self.param("episode_grace_s"), max_steps=self.param("max_episode_steps"), after=newest
         )
