@@ -153,6 +153,22 @@ def test_when_the_arm_holds_after_a_chunk_expect_it_to_stop_at_the_last_target_a
     world.assert_within_limits()
 
 
+def test_when_resumed_before_the_hold_ramp_has_ended_expect_it_to_end_first():
+    robot = panda()
+    gentle = replace(robot, limits=replace(robot.limits, acceleration=np.full(7, 8.0)))
+    world = ArmWorld(gentle, space="joint").running()
+    world.step()
+    world.answer(velocity_m_s=0.6)
+    world.step(20)
+    world.arm.pause()
+    world.step(2)
+    world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
+    world.step(1)
+    play(world)
+    assert world.executed[-1].actor is Actor.POLICY
+    world.assert_within_limits()
+
+
 # ---- bad chunks ------------------------------------------------------------------------------------------------------
 
 

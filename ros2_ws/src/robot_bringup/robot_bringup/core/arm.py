@@ -473,6 +473,8 @@ class Arm:
         sample = self._sample
         if sample is None or sample.stamp_ns < self._starting_ns:
             return False
+        if not (self._set.lockstep or self.at_rest):
+            return False  # the hold ramp ends first
         if not self._seed(sample, trusted=self._trusted and not self._set.lockstep):
             return False
         self._starting_ns = None
@@ -495,7 +497,7 @@ class Arm:
         self.state = self.state.continue_takeover()
         if not self.state.moving:
             return
-        if was_lost and (self._sample is None or not self._seed(self._sample, trusted=True)):
+        if was_lost and self.at_rest and (self._sample is None or not self._seed(self._sample, trusted=True)):
             return
         self._restart(now)
         self.state = self.state.run(Reason.TAKEOVER)
