@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 import rclpy
-from fakes.fake_cell import FakeCell, Script
 from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from robot_bringup.nodes.episode_node import EpisodeNode
 from std_msgs.msg import String
 from vla_interfaces.action import RunEpisodes
 from vla_interfaces.msg import EpisodeEvent, Reward
 from vla_interfaces.srv import SetInstruction
+
+from fakes.fake_cell import FakeCell, Script
+from robot_bringup.nodes.episode_node import EpisodeNode
 from whetstone_common.core.reason import State
 from whetstone_common.nodes import qos
 

@@ -15,11 +15,12 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from robot_bringup.core.recording import reader
-from robot_bringup.nodes.recorder_node import RecorderNode
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vla_interfaces.msg import EpisodeEvent, Executed
+
+from robot_bringup.core.recording import reader
+from robot_bringup.nodes.recorder_node import RecorderNode
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.nodes import qos
 

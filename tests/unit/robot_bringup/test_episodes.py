@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+
 from robot_bringup.core.episodes import Outcome, Plan, Record, Run, Verdict, plans_of
 
 

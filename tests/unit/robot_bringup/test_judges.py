@@ -2,6 +2,7 @@
 import math
 
 import pytest
+
 from robot_bringup.core.episodes import Outcome
 from robot_bringup.core.judges import Mark, Panel, Score, Settings, Step, Truth
 

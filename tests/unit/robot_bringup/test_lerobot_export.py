@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from mcap_ros2.writer import Writer
+
 from robot_bringup.core.lerobot_export.dataset import DatasetError, DatasetWriter
 from robot_bringup.core.lerobot_export.frames import Episode, Frame, Topics, episode_of
 from robot_bringup.core.lerobot_export.layout import FILES_PER_CHUNK, FileIndex, Schema
@@ -77,9 +78,7 @@ def test_when_exported_expect_features_and_columns_to_agree(root: Path) -> None:
 def test_when_exported_expect_each_episode_at_its_place_in_the_video(root: Path) -> None:
     entries = pq.read_table(root / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
     with av.open(str(root / "videos/observation.images.front/chunk-000/file-000.mp4")) as container:
-        frames = [
-            (float(f.pts * f.time_base), f.to_ndarray(format="rgb24").mean()) for f in container.decode(video=0)
-        ]
+        frames = [(float(f.pts * f.time_base), f.to_ndarray(format="rgb24").mean()) for f in container.decode(video=0)]
     assert [time_s for time_s, _ in frames] == pytest.approx([i / 20 for i in range(9)])
     starts = [entry["videos/observation.images.front/from_timestamp"] for entry in entries]
     assert starts == pytest.approx([0.0, 0.15, 0.25])
@@ -133,7 +132,9 @@ def recorded(tmp_path: Path, *, images_at: list[int], steps_at: list[int]) -> Pa
     time = "=" * 80 + "\nMSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n"
     stamp = "=" * 80 + "\nMSG: vla_interfaces/Stamp\nuint32 episode\n"
     image_text = (
-        "std_msgs/Header header\nuint32 height\nuint32 width\nstring encoding\nuint32 step\nuint8[] data\n" + header + time
+        "std_msgs/Header header\nuint32 height\nuint32 width\nstring encoding\nuint32 step\nuint8[] data\n"
+        + header
+        + time
     )
     step_text = (
         "vla_interfaces/Stamp stamp\nuint32 episode_step\nbuiltin_interfaces/Time time\nuint8 actor\n"

@@ -2,6 +2,7 @@
 from pathlib import Path
 
 import pytest
+
 from robot_bringup.core.recording import reader
 from robot_bringup.core.recording.definitions import DefinitionError, complete, dependencies
 from robot_bringup.core.recording.episode_file import Channel, EpisodeFile, Message

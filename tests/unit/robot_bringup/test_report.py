@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from robot_bringup.core.report import Evaluation, rows_of, write_csv, write_json
 
 

@@ -2,6 +2,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from robot_bringup.core.statistics import mean, median, wilson
 
 

@@ -18,7 +18,7 @@ from robot_bringup.core.episodes import Outcome, Plan, Record, Run, Verdict, pla
 from robot_bringup.core.health import Health
 from robot_bringup.core.judges import Event, Mark, Panel, Settings, Step, Truth
 from robot_bringup.nodes import episode_convert as convert
-from robot_bringup.nodes.waiting import Aborted, Cancelled, Waiter
+from robot_bringup.nodes.waiting import Aborted, Cancelled, Driver, Waiter
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_ns, to_time
@@ -63,8 +63,6 @@ def _steps_of(event: Event, live: _Live) -> int:
 class EpisodeNode(WhetstoneNode):
     """Action server `run_episodes`; one goal at a time."""
 
-    has_coroutines = True
-
     def __init__(self, **kwargs: Any) -> None:
         """See `WhetstoneNode`."""
         super().__init__("episode_node", package="robot_bringup", **kwargs)
@@ -76,6 +74,7 @@ class EpisodeNode(WhetstoneNode):
         self._ready_marked = False
         self._heard_all = False
         self._feedback_s = 0.0
+        self._end: tuple[str, RunEpisodes.Result] | None = None
         self._server: ActionServer | None = None
 
     # ---- lifecycle -------------------------------------------------------------------------------------------------
@@ -83,7 +82,8 @@ class EpisodeNode(WhetstoneNode):
     def on_setup(self) -> None:
         """Create publishers, subscriptions, clients."""
         self._health = Health(self.param("watched_nodes"), self.param("silent_after_s"))
-        self._waiter = Waiter(self._check_goal)
+        self._driver: Driver[tuple[str, RunEpisodes.Result]] = Driver()
+        self._waiter = Waiter(self._check_goal, self._driver.step)
         arm = self.param("arm_name")
         self._arm = self.create_client(Arm, f"{arm}/arm")
         self._reset = self.create_client(Reset, f"{arm}/reset")
@@ -116,6 +116,7 @@ class EpisodeNode(WhetstoneNode):
             RunEpisodes,
             "run_episodes",
             execute_callback=self._execute,
+            handle_accepted_callback=self.guarded(self._on_accepted),
             goal_callback=self.guarded(self._on_goal),
             cancel_callback=self.guarded(self._on_cancel),
         )
@@ -124,6 +125,9 @@ class EpisodeNode(WhetstoneNode):
 
     def on_stop(self) -> None:
         """Withdraw the action."""
+        self._goal = self._live = None
+        if "_driver" in self.__dict__:
+            self._driver.drop()
         if self._server is not None:
             self._server.destroy()
             self._server = None
@@ -145,7 +149,8 @@ class EpisodeNode(WhetstoneNode):
     # ---- inputs ----------------------------------------------------------------------------------------------------
 
     def _on_wake(self) -> None:
-        """Wakes the executor, so that waiting coroutines see their deadlines."""
+        """Lets the run see its deadlines."""
+        self._driver.step()
 
     def _observe(self, event: Event) -> None:
         live = self._live
@@ -155,6 +160,7 @@ class EpisodeNode(WhetstoneNode):
         if (steps := _steps_of(event, live)) > live.steps:
             live.steps = steps
             live.progressed_s = time.monotonic()
+        self._driver.step()
 
     def _on_truth(self, msg: TaskTruth) -> None:
         self._truth = convert.truth_of(msg)
@@ -172,6 +178,7 @@ class EpisodeNode(WhetstoneNode):
             self.counters["bad_message"] += 1
             return
         self._health.update(msg.node, report)
+        self._driver.step()
 
     def _on_contract(self, msg: PolicyContract) -> None:
         self._contract = msg
@@ -180,6 +187,7 @@ class EpisodeNode(WhetstoneNode):
         mark: Mark = convert.mark_of(msg, self._now_ns())
         self._ready_marked = self._ready_marked or mark.word in _READY_WORDS
         self._observe(mark)
+        self._driver.step()
 
     def _on_score(self, msg: Float32) -> None:
         self._observe(convert.score_of(msg, self._now_ns()))
@@ -206,12 +214,28 @@ class EpisodeNode(WhetstoneNode):
     def _on_cancel(self, _goal: Any) -> CancelResponse:
         return CancelResponse.ACCEPT
 
+    def _on_accepted(self, goal: Any) -> None:
+        def finish(end: tuple[str, RunEpisodes.Result]) -> None:
+            self._goal = self._live = None
+            if self.status[0] is State.RUNNING:
+                self.set_state(State.READY)
+            self._end = end
+            goal.execute()
+
+        self._driver.start(self._work(goal), finish)
+
+    def _execute(self, goal: Any) -> RunEpisodes.Result:
+        """Hand over the result of a run that has ended; the goal counts as accepted until then."""
+        how, result = self._end
+        {"succeed": goal.succeed, "abort": goal.abort, "canceled": goal.canceled}[how]()
+        return result
+
     def _check_goal(self) -> None:
         if self._goal is not None and self._goal.is_cancel_requested:
             raise Cancelled
         self._feedback()
 
-    async def _execute(self, goal: Any) -> RunEpisodes.Result:
+    async def _work(self, goal: Any) -> tuple[str, RunEpisodes.Result]:
         request = goal.request
         run = Run(
             plans_of(
@@ -228,18 +252,12 @@ class EpisodeNode(WhetstoneNode):
         self._goal, self._run = goal, run
         self.set_state(State.RUNNING)
         try:
-            return await self._episodes(goal, run)
-        except Exception as error:  # noqa: BLE001 - boundary of the action: the arm must hold and the client must hear
-            self.fail("execute", error)
-            goal.abort()
-            return convert.to_result(run, f"episode_node failed: {error}")
-        finally:
-            self._goal = None
-            self._live = None
-            if self.status[0] is State.RUNNING:
-                self.set_state(State.READY)
+            return await self._episodes(run)
+        except Exception as error:  # noqa: BLE001 - boundary of the run: the arm must hold and the client must hear
+            self.fail("run_episodes", error)
+            return "abort", convert.to_result(run, f"episode_node failed: {error}")
 
-    async def _episodes(self, goal: Any, run: Run) -> RunEpisodes.Result:
+    async def _episodes(self, run: Run) -> tuple[str, RunEpisodes.Result]:
         while (plan := run.next_plan) is not None:
             self._live = _Live(plan, len(run.records) + 1)
             self._ready_marked = False
@@ -247,11 +265,9 @@ class EpisodeNode(WhetstoneNode):
                 verdict = await self._episode(self._live)
             except Cancelled:
                 await self._finish(self._live, self._abort(self._live, "cancelled"), run)
-                goal.canceled()
-                return convert.to_result(run, "cancelled")
+                return "canceled", convert.to_result(run, "cancelled")
             await self._finish(self._live, verdict, run)
-        (goal.abort if run.hopeless else goal.succeed)()
-        return convert.to_result(run, run.message)
+        return ("abort" if run.hopeless else "succeed"), convert.to_result(run, run.message)
 
     # ---- one episode -----------------------------------------------------------------------------------------------
 
@@ -400,8 +416,9 @@ class EpisodeNode(WhetstoneNode):
         if not self._pause.service_is_ready():
             return
         future = self._pause.call_async(Pause.Request(reason=reason))
+        future.add_done_callback(lambda _future: self._driver.step())
         # A cancelled goal must still hold the arm, so this wait does not look at the goal.
-        waiter = Waiter(lambda: None)
+        waiter = Waiter(lambda: None, self._driver.step)
         try:
             await waiter.until(future.done, self.param("service_timeout_s"), "the arm did not answer the pause")
         except Aborted as error:
