@@ -14,8 +14,8 @@ from harness.record import FOLDER, ROOT, summary
 PAGE = ROOT / "docs" / "reference" / "reliability.md"
 _UNITS = {"s": "s", "rad": "rad", "mb": "MB", "s2": "rad/s²"}
 _SHOWN = (
-    "stop_s", "standstill_s", "drive_standstill_s", "drive_stop_s", "reason_s", "takeover_s", "largest_step_rad",
-    "first_command_off_rad", "backward_step_rad", "longest_gap_s", "worst_skew_s", "memory_grown_mb", "exit_s",
+    "policy_lost_s", "drive_standstill_s", "drive_stop_s", "takeover_s", "largest_step_rad", "first_command_off_rad",
+    "backward_step_rad", "longest_gap_s", "worst_skew_s", "memory_grown_mb", "exit_s",
 )  # fmt: skip
 _HEAD = """# What survives, and how fast the arm stops
 

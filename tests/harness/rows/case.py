@@ -78,11 +78,9 @@ def underrun_then_lost(cell: Cell, fault_ns: int, open_loop_s: float = OPEN_LOOP
         cell.world.watcher.wait_state("arm_node", "STOPPED", 4.0, after_ns=fault_ns, reason="POLICY_LOST")
     except AssertionError as error:
         return cell.judge_stop(fault_ns, open_loop_s=open_loop_s) + Verdict((str(error),))
-    return (
-        cell.judge_stop(fault_ns, open_loop_s=open_loop_s)
-        + judge_reason(statuses(cell), "arm_node", "POLICY_LOST", fault_ns, within_s=lost_s + 1.0, allowance=1.0)
-        + always(cell)
-    )
+    said = judge_reason(statuses(cell), "arm_node", "POLICY_LOST", fault_ns, within_s=lost_s + 1.0, allowance=1.0)
+    lost = Verdict(said.problems, {"policy_lost_s": said.numbers.get("reason_s", float("inf"))})
+    return cell.judge_stop(fault_ns, open_loop_s=open_loop_s) + lost + always(cell)
 
 
 def no_motion(cell: Cell, since_ns: int, what: str, duration_s: float = 1.0) -> Verdict:

@@ -100,7 +100,7 @@ def estop_without_supervisor(world: World, seed: int, mutation: str) -> Verdict:
 
 def takeover_during_inference(world: World, seed: int, mutation: str) -> Verdict:
     """Row 45: the person wins within a period, the chunk in flight is dropped, and labels say who acted."""
-    cell = arm_cell(world, mutation=mutation, policy={"delays_s": [0.3]})
+    cell = arm_cell(world, mutation=mutation, policy={"delays_s": [0.3]}, arm={"chunk_timeout_s": 4.0})
     executed = world.watcher.listen(Executed, "executed")
     heard = world.watcher.listen(Takeover, "takeover")
     world.fake("fake_teleop", parameters={"twist": _TWIST})
@@ -151,7 +151,7 @@ def labels_agree(cell: Cell, executed: list[Executed]) -> Verdict:
 
 def teleop_is_lost(world: World, seed: int, mutation: str) -> Verdict:
     """Row 46: killed, hung, and an axis that sticks; the arm holds and the policy does not take over."""
-    cell = arm_cell(world, mutation=mutation, arm={"takeover_stuck_s": 1.0})
+    cell = arm_cell(world, mutation=mutation, arm={"takeover_stuck_s": 1.0, "chunk_timeout_s": 4.0})
     teleop = world.fake("fake_teleop", parameters={"twist": _TWIST})
     world.wait_ready("fake_teleop")
     cell.run()
