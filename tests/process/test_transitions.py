@@ -34,8 +34,8 @@ class Line:
         self.store = folder / "learner.jsonl"
         self.spool = folder / "runs" / "default" / "transitions"
         self.parameters = {
-            "directory": str(folder / "runs"), "window_steps": C, "resend_s": 0.3, "episode_grace_s": 4.0, "pace": "lockstep",
-            "min_free_mb": 0.0,
+            "directory": str(folder / "runs"), "window_steps": C, "resend_s": 0.3, "episode_grace_s": 4.0,
+            "pace": "lockstep", "min_free_mb": 0.0,
         } | parameters  # fmt: skip
         self.episode = 0
         self.starts = 0
