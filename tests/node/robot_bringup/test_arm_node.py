@@ -335,3 +335,13 @@ def test_when_in_real_time_expect_a_steady_stream_from_its_own_thread_and_a_ramp
     assert (np.abs(np.diff(q[:, :7], axis=0)) <= ROBOT.limits.velocity * 0.0101).all()
     assert lines[-1]["source"] == "hold" and np.allclose(q[-1], q[-2], atol=ROBOT.limits.acceleration.max() * 1e-4)
     assert rig.statuses[-1].state in (NodeStatus.RUNNING, NodeStatus.STOPPED, NodeStatus.FINALIZED)
+
+
+def test_when_the_control_thread_raises_expect_error_and_a_ramp_instead_of_silence(bench, tmp_path, monkeypatch):
+    monkeypatch.setenv("WHETSTONE_FAIL_CALLBACK", "_control:60")
+    log = tmp_path / "arm.jsonl"
+    rig = bench(pace="realtime", joint_timeout_s=5.0, command_log=str(log), realtime_priority=0)
+    rig.until(lambda: rig.status() == (NodeStatus.ERROR, NodeStatus.CALLBACK_EXCEPTION))
+    assert "_control" in rig.statuses[-1].detail
+    assert rig.arm._loop.is_alive  # noqa: SLF001
+    rig.until(lambda: rig.call("reset", Reset.Request()).success)

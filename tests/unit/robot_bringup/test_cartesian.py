@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from fakes.arm_world import kinematics_of, panda
 from robot_bringup.core.cartesian import (
-    Target,
     UnreachableError,
     between,
     displaced,
@@ -19,7 +18,6 @@ from robot_bringup.core.cartesian import (
     seven_from_pose,
     solve,
 )
-from robot_bringup.core.interpolate import Segment
 from whetstone_common.core.kinematics import Pose, rotation_matrix
 
 ROBOT = panda()
@@ -61,12 +59,3 @@ def test_when_the_target_is_out_of_reach_expect_it_said():
     here = KINEMATICS.fk(ROBOT.home)
     with pytest.raises(UnreachableError, match="out of reach"):
         solve(KINEMATICS, ROBOT.home, Pose(here.position + np.array([3.0, 0, 0]), here.rotation), ROBOT.home)
-
-
-def test_when_a_segment_is_followed_expect_an_even_way_and_the_gripper_at_once():
-    segment = Segment(Target(np.zeros(2), 1.0), Target(np.ones(2), 0.0), 10.0, 0.05)
-    np.testing.assert_allclose(segment.at(9.0).joints, 0.0)
-    np.testing.assert_allclose(segment.at(10.025).joints, 0.5)
-    np.testing.assert_allclose(segment.at(11.0).joints, 1.0)
-    assert segment.at(10.0).opening == 0.0
-    assert not segment.done(10.04) and segment.done(10.05)
