@@ -7,7 +7,8 @@ import sys
 from array import array
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
+from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from vla_interfaces.msg import ActionChunk, NodeStatus
@@ -50,10 +51,11 @@ def main() -> None:
     names = sys.argv[1 : sys.argv.index("--ros-args")] if "--ros-args" in sys.argv else sys.argv[1:]
     rclpy.init()
     node = EchoNode(names)
-    executor = SingleThreadedExecutor()
+    executor = EventsExecutor()
     executor.add_node(node)
     try:
-        executor.spin()
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=0.1)
     except (ExternalShutdownException, KeyboardInterrupt):
         pass
     finally:

@@ -12,7 +12,7 @@ import yaml
 from ament_index_python.packages import get_package_share_directory
 from figures import Figure, summarise
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from stage import stage, start_script, wait_known, wait_until_quiet
@@ -40,7 +40,7 @@ class Client:
         self._context = Context()
         self._context.init(domain_id=domain_id)
         self._node = Node("bench_client", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = EventsExecutor(context=self._context)
         self._executor.add_node(self._node)
         make = self._node.create_publisher
         self._cameras = {name: make(Image, f"/camera/{name}/image_raw", qos.SENSOR_OUT) for name in cameras}

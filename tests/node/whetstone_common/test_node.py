@@ -210,7 +210,7 @@ NODES = {
     "steering_node": ("vla_policy", "SteeringNode", {}),
     "arm_node": ("robot_bringup", "ArmNode", {}),
     "episode_node": ("robot_bringup", "EpisodeNode", {}),
-    "operator_node": ("robot_bringup", "OperatorNode", {"device": "none"}),
+    "operator_node": ("robot_bringup", "OperatorNode", {"device": "joy"}),
 }
 
 

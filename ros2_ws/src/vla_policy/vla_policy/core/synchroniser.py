@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,5 +155,11 @@ class Synchroniser:
         return None
 
 
-def _nearest(history: Iterable[Part], moment_ns: int) -> Part:
-    return min(history, key=lambda part: abs(part.stamp_ns - moment_ns))
+def _nearest(history: deque[Part], moment_ns: int) -> Part:
+    best = history[-1]
+    # Stamps grow: from the newest backwards the distance falls, then rises for good.
+    for part in reversed(history):
+        if abs(part.stamp_ns - moment_ns) > abs(best.stamp_ns - moment_ns):
+            break
+        best = part
+    return best

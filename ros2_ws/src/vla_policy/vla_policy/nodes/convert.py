@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +39,19 @@ def to_frame(msg: Image | CompressedImage, rules: ImageRules) -> Frame:
     return Frame(msg.data, lambda: view)
 
 
-def from_image(image: NDArray[np.uint8], stamp_ns: int, camera: str) -> Image:
-    """Message of uint8 RGB [H, W, 3]."""
+def from_image(image: NDArray[np.uint8], stamp_ns: int, camera: str, received: Any = None) -> Image:
+    """Message of uint8 RGB [H, W, 3].
+
+    Args:
+        image: The pixels.
+        stamp_ns: Their stamp (ns).
+        camera: Whose they are.
+        received: Field that the pixels are a view of, if nothing was done to them: it is passed on without a copy.
+    """
     height, width, channels = image.shape
-    msg = Image(height=height, width=width, encoding=_RGB, step=width * channels, data=bytes_field(image))
+    msg = Image(height=height, width=width, encoding=_RGB, step=width * channels)
+    is_untouched = received is not None and np.may_share_memory(image, np.frombuffer(received, np.uint8))
+    msg.data = received if is_untouched and len(received) == image.nbytes else bytes_field(image)
     msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
     msg.header.frame_id = camera
     return msg

@@ -239,7 +239,7 @@ class ObservationNode(WhetstoneNode):
                 self._observer.discard(camera, part, str(error))
                 raise
             fitted = fit(pixels, self._contract.image_height, self._contract.image_width, crop=self.param("crop"))
-            images.append(from_image(fitted, part.stamp_ns, camera))
+            images.append(from_image(fitted, part.stamp_ns, camera, part.payload.data))
         return images
 
     def _message(self, ask: Ask, found: Snapshot, images: list[Image]) -> Observation:
