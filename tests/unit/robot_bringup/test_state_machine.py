@@ -55,6 +55,8 @@ def test_when_new_expect_disarmed_and_no_motion():
         (["arm", "resume", "stop", "reset"], Mode.READY),
         (["arm", "resume", "disarm"], Mode.DISARMED),
         (["stop", "reset"], Mode.DISARMED),
+        (["arm", "reset"], Mode.READY),
+        (["arm", "resume", "reset"], Mode.RUNNING),
         (["arm", "resume", "stop", "disarm", "reset"], Mode.DISARMED),
         (["arm", "resume", "lost", "back"], Mode.RUNNING),
         (["arm", "resume", "stop", "back"], Mode.STOPPED),

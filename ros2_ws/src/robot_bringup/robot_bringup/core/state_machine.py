@@ -89,13 +89,15 @@ class ArmState:
         return ArmState(Mode.DISARMED, Reason.DISARMED, detail, estop=self.estop)
 
     def reset(self) -> ArmState:
-        """Leave STOPPED.
+        """Leave STOPPED; READY stays, so that who asks twice is not told off.
 
         Raises:
-            Refused: Not STOPPED, or the emergency stop is pressed.
+            Refused: Running or disarmed, or the emergency stop is pressed.
         """
         if self.estop:
             raise Refused("the emergency stop is pressed")
+        if self.mode is Mode.READY:
+            return self
         if self.mode is not Mode.STOPPED:
             raise Refused(f"nothing to reset: {self.mode.value}")
         return ArmState(Mode.READY, Reason.NONE, armed=True) if self.armed else ArmState()
