@@ -16,6 +16,8 @@ from whetstone_common.core.parameters import ParameterError, Schema
 COMMON = SRC / "whetstone_common" / "config" / "common_params.yaml"
 # the one place that may call rclpy's declare_parameter
 DECLARER = SRC / "whetstone_common" / "whetstone_common" / "nodes" / "node.py"
+# what a preset that sets nothing is addressed to: ROS wants at least one node in a parameter file
+NOBODY = "no_node"
 # what every ROS node has
 BUILT_IN = {"use_sim_time"}
 
@@ -94,9 +96,9 @@ def preset_faults(path: Path, found: dict[str, Schema]) -> list[str]:
             faults += [
                 f"{short(path)}: {key!r} for all nodes is no common parameter" for key in _unknown(values, found)
             ]
-        elif node not in found:
+        elif node not in found and node != NOBODY:
             faults.append(f"{short(path)}: there is no node {node!r}")
-        else:
+        elif node in found:
             try:
                 found[node].check(values)
             except ParameterError as error:
