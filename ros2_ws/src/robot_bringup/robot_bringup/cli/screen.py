@@ -56,13 +56,13 @@ def progress() -> Iterator[Progress]:
 
 def results_table(evaluations: Sequence[Evaluation], controls: Sequence[Evaluation] = ()) -> Table:
     """One line per task, with the control run beside it where there is one."""
-    table = Table(title="Success with the true instruction" if controls else None)
-    table.add_column("task")
-    for name in ("success", "rate", "95 % interval", "mean time to success", "× real time"):
+    table = Table(title="Success when told the truth, and when told something else" if controls else None)
+    table.add_column("task", no_wrap=True)
+    for name in ("success", "rate", "95 % interval", "time", "× real time"):
         table.add_column(name, justify="right")
     by_task = {control.task: control for control in controls}
     if controls:
-        table.add_column("success with other words", justify="right")
+        table.add_column("other words", justify="right")
     for evaluation in evaluations:
         rate, time_s = evaluation.rate, evaluation.mean_time_to_success_s
         cells = [
