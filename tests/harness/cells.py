@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ _MOVES = 5
 SIM_JOINT_TIMEOUT_S = 0.4
 # Two commands further apart than this are not neighbours.
 _GAP_NS = 30_000_000
+_EARLY_STEPS = 4
 
 ARM_PARAMETERS: dict[str, Any] = {
     "pace": "realtime",
@@ -189,12 +191,22 @@ class Cell:
         self.pause()
         self.world.watcher.wait_state("arm_node", "READY", 5.0)
 
-    def wait_random_moment(self, seed: int, longest_s: float = 0.8) -> None:
-        """Let a seeded time pass, so that repetitions hit different phases of a chunk."""
-        from time import monotonic
+    def wait_random_moment(self, seed: int, longest_s: float = 0.8, *, playing: bool = True) -> None:
+        """Let a seeded time pass, so that repetitions hit different moments.
 
-        end_s = monotonic() + random.Random(seed).uniform(0.0, longest_s)  # noqa: S311
-        until(lambda: monotonic() >= end_s, longest_s + 1.0, "the moment")
+        Args:
+            seed: Of the moment.
+            longest_s: Bound of the time.
+            playing: Then go on until a chunk plays that is not yet near its end, so that there is something to stop.
+        """
+        end_s = time.monotonic() + random.Random(seed).uniform(0.0, longest_s)  # noqa: S311
+        until(lambda: time.monotonic() >= end_s, longest_s + 1.0, "the moment")
+        if playing:
+            until(self._is_playing, 10.0, "a chunk plays")
+
+    def _is_playing(self) -> bool:
+        last = self.commands()[-1]
+        return last.source == POLICY and last.step < _EARLY_STEPS and time.monotonic_ns() - last.t_ns < _GAP_NS
 
     # ---- judging ---------------------------------------------------------------------------------------------------
 
@@ -324,7 +336,8 @@ def full_cell(world: World, *, mutations: Mapping[str, str] | None = None) -> Ce
         ("vla_policy", "vla_node", {**robot, "backend": "fake", "fake_pattern": "sine", "fake_value": 0.008}),
         ("vla_policy", "steering_node", {"execute_steps": 6}),
         ("robot_bringup", "arm_node", {**ARM_PARAMETERS, **robot, **patience, "command_log": str(cell.arm_log)}),
-        ("robot_bringup", "episode_node", {}),
+        # Its own patience would end an episode too, but late; here it is the health of the nodes that must.
+        ("robot_bringup", "episode_node", {"stall_timeout_s": 60.0}),
     )
     for package, name, parameters in nodes:
         cell.parts[name] = world.node(package, name, parameters=parameters, mutation=mutations.get(name, ""))

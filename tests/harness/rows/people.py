@@ -52,7 +52,7 @@ def estop(world: World, seed: int, mutation: str) -> Verdict:
         world.watcher.tell("fake_policy", delays_s=delays)
         cell.resume()
         cell.wait_moving()
-        cell.wait_random_moment(seed)
+        cell.wait_random_moment(seed, playing=moment == "mid-chunk")
         verdicts.append(_pressed(cell, moment, seed))
         if verdicts[-1].problems:
             return total(verdicts)
@@ -108,7 +108,7 @@ def takeover_during_inference(world: World, seed: int, mutation: str) -> Verdict
     cell.run()
     verdicts = []
     for number in range(2):
-        cell.wait_random_moment(seed + number)
+        cell.wait_random_moment(seed + number, playing=False)
         verdicts.append(_taken_over(cell, heard))
         if verdicts[-1].problems:
             return total(verdicts)

@@ -90,7 +90,7 @@ def camera_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     """Row 6: hold, name the stream; a restart leads to READY and moves nothing."""
     cell = ring_cell(
         world,
-        mutations={"observation_node": mutation},
+        mutations={"observation_node": mutation, "arm_node": mutation},
         parameters={"observation_node": {"obs_max_age_s": 0.15}},
     )
     cell.run()
@@ -167,6 +167,6 @@ CASES = (
     Case("6", "kill -9 one of two cameras", camera_is_killed, ("old_parts_are_used",)),
     Case("9", "a callback raises mid-motion", callback_raises, ("nothing_is_guarded",)),
     Case("8", "SIGSTOP policy", policy_hangs, ("chunk_never_ends",)),
-    Case("8", "SIGSTOP arm_node", arm_node_hangs, ("silence_is_ignored",)),
+    Case("8", "SIGSTOP arm_node", arm_node_hangs, ("own_pause_is_not_noticed",)),
     Case("8", "SIGSTOP drives", drives_hang, ("silence_is_ignored",)),
 )
