@@ -38,6 +38,11 @@ class Figure:
     bar: str = ""
     holds: bool | None = None
 
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> Figure:
+        """Figure of a dictionary that `to_json` made."""
+        return cls(**{**entry, "ratio": float("nan") if entry["ratio"] is None else entry["ratio"]})
+
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary; NaN becomes None, as JSON has none."""
         return {key: None if value != value else value for key, value in asdict(self).items()}

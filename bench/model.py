@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from ament_index_python.packages import get_package_share_directory
 from figures import Figure, summarise
 
 from vla_policy.core.backends import load_backend
+from vla_policy.core.backends.onnx import export_onnx
+from vla_policy.core.backends.pocket import PocketBackend, load_pocket
 from vla_policy.core.protocol import Backend, Observation
 from vla_policy.core.serving import draw_noise
 
@@ -36,9 +39,14 @@ def run(directory: Path, *, repeats: int) -> list[Figure]:
         "torch eager": lambda: load_backend("pocket", str(directory), num_threads=threads),
         "torch compiled": lambda: _compiled(directory, threads),
     }
-    exported = next((path for path in (directory / "onnx", directory) if any(path.glob("*.onnx"))), None)
-    if exported is not None:
+    with tempfile.TemporaryDirectory(prefix="whetstone_bench_") as folder:
+        exported = Path(folder) / "onnx"
+        _export(directory, exported)
         runtimes["ONNX Runtime"] = lambda: load_backend("onnx", str(exported), num_threads=threads)
+        return _measure(runtimes, repeats)
+
+
+def _measure(runtimes: dict[str, Callable[[], Backend]], repeats: int) -> list[Figure]:
     figures: list[Figure] = []
     eager: dict[int, Figure] = {}
     for name, load in runtimes.items():
@@ -50,6 +58,12 @@ def run(directory: Path, *, repeats: int) -> list[Figure]:
             eager.setdefault(n, figure)
             figures.append(figure)
     return figures
+
+
+def _export(directory: Path, out: Path) -> None:
+    parts = load_pocket(directory)
+    backend = PocketBackend(parts)
+    export_onnx(parts, backend.spec, directory, out, num_steps=backend.num_steps)
 
 
 def _compiled(directory: Path, threads: int) -> Backend:

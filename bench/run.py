@@ -63,7 +63,17 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _kept(path: Path | None, fresh: list[Figure]) -> list[Figure]:
+    """Figures of an earlier run whose benchmark was not run this time."""
+    if path is None or not path.is_file():
+        return []
+    groups = {figure.group for figure in fresh}
+    earlier = [Figure.from_json(entry) for entry in json.loads(path.read_text(encoding="utf-8"))["figures"]]
+    return [figure for figure in earlier if figure.group not in groups]
+
+
 def _write(options: argparse.Namespace, machine: dict[str, str], figures: list[Figure]) -> None:
+    figures = [*_kept(options.json if options.only else None, figures), *figures]
     if options.json is not None:
         content = {"machine": machine, "figures": [figure.to_json() for figure in figures]}
         options.json.parent.mkdir(parents=True, exist_ok=True)
