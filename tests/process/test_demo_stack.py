@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
+from vla_interfaces.msg import Executed
 
 from harness.until import until
+from robot_bringup.cli import demos
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.options import StackOptions
+from robot_bringup.core.recording.reader import metadata
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 _STEPS = 40
 
@@ -84,6 +88,21 @@ def test_when_the_simulator_is_killed_expect_abort_with_its_name_and_never_a_suc
         assert [row.outcome for row in evaluation.rows] == ["aborted"]
         assert not evaluation.judged
         assert "sim_node" in client.events[-1].reason
+
+
+@pytest.mark.usefixtures("keep_environment")
+def test_when_the_expert_demonstrates_expect_a_recording_and_a_dataset(
+    tmp_path: Path,
+) -> None:
+    figures = demos.run(demos.DemosOptions("stack", 1, 3, tmp_path))
+    (recording,) = (tmp_path / "mcap").glob("*.mcap")
+    known = metadata(recording)
+    assert known["outcome"] == "succeeded"
+    rows = pq.read_table(tmp_path / "lerobot" / "data" / "chunk-000" / "file-000.parquet").to_pydict()
+    assert len(rows["index"]) == figures["frames"]
+    assert len(rows["index"]) >= int(known["steps"]) - 1
+    assert set(rows["actor"]) == {Executed.HUMAN}
+    assert rows["next.success"][-1]
 
 
 def test_when_the_user_interrupts_expect_exit_130_and_no_process_left(tmp_path: Path) -> None:
