@@ -25,8 +25,15 @@ def describe() -> dict[str, str]:
         "python": platform.python_version(),
         "middleware": os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"),
         "load before (1, 5, 15 min)": load,
+        "scheduling": _scheduling(),
         **{name: _version(name) for name in _PACKAGES},
     }
+
+
+def _scheduling() -> str:
+    """Ordinary, or ahead of the other load of the machine (`chrt -f 45 python bench/run.py`)."""
+    policies = {os.SCHED_OTHER: "ordinary", os.SCHED_FIFO: "first in, first out", os.SCHED_RR: "round robin"}
+    return policies.get(os.sched_getscheduler(0), "other")
 
 
 def _version(name: str) -> str:

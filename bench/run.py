@@ -23,7 +23,8 @@ from machine import describe  # noqa: E402
 DOCS = ROOT / "docs" / "reference" / "performance.md"
 HEAD = """# Performance
 
-Made by `make bench` (`python bench/run.py --json out/bench.json --docs`); the same figures are in `out/bench.json`.
+Made by `make bench ARGS=--docs`; the same figures are in `out/bench.json`. Less is run by
+`make bench ARGS="--only serving,arm --quick"`.
 Each figure is a median and a 99th percentile. A ratio compares two medians of the same run, so that it says something
 on another machine too. These are measurements, not tests: nothing in CI fails on them.
 
