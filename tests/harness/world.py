@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from ament_index_python.packages import get_package_prefix
 
+from harness.canary import Canary
 from harness.domains import DomainLock
 from harness.oracle import Verdict, judge_clean
 from harness.proc import Proc, carriers
@@ -37,12 +38,13 @@ class World:
         """
         self.folder = folder
         for name in ("home", "log", "tmp"):
-            (folder / name).mkdir()
+            (folder / name).mkdir(parents=True)
         self._segments = segments()
         self._lock = DomainLock()
         self.domain_id = self._lock.domain_id
         self.procs: list[Proc] = []
         self.watcher = Watcher(self.domain_id)
+        self.canary = Canary()
         self.env = {
             **os.environ,
             "ROS_DOMAIN_ID": str(self.domain_id),
@@ -151,6 +153,7 @@ class World:
             proc.cont()
             proc.term()
         self.watcher.close()
+        self.canary.close()
         deadline_s = time.monotonic() + 5.0
         while any(proc.alive for proc in self.procs) and time.monotonic() < deadline_s:
             time.sleep(0.02)

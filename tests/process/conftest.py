@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,27 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
 
     made = World(tmp_path)
     yield made
+    _end(made, request)
+
+
+@pytest.fixture
+def worlds(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], World]]:
+    """Makes one world after the other, each in its own folder."""
+    from harness.world import World
+
+    made: list[World] = []
+
+    def make() -> World:
+        if made:
+            _end(made[-1], request)
+        made.append(World(tmp_path / f"attempt{len(made)}"))
+        return made[-1]
+
+    yield make
+    _end(made[-1], request)
+
+
+def _end(made: World, request: pytest.FixtureRequest) -> None:
     clean = made.close()
     if request.node.stash.get(_FAILED, False):
         print(made.tails())

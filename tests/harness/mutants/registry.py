@@ -14,8 +14,20 @@ _VLA = "vla_policy.core"
 
 
 def chunk_never_ends() -> None:
-    """A chunk in hand plays to its last step, however long nobody has spoken."""
+    """A chunk in hand plays to its last step, however long nobody has spoken: neither steps nor time bound it."""
     replace(f"{_ARM}.chunk_queue:ChunkQueue._over", lambda _self, _playing, _slot: False)
+    chunk_never_expires()
+
+
+def chunk_never_expires() -> None:
+    """Only the number of its steps bounds a chunk, however long ago it was taken in."""
+    import math
+
+    def take(self: Any, chunk: Any, next_slot_ns: int, now_s: float) -> None:
+        original(self, chunk, next_slot_ns, now_s)
+        self._expires_s = math.inf
+
+    original = replace(f"{_ARM}.playback:Playback.take", take)
 
 
 def lost_policy_may_return() -> None:
@@ -199,6 +211,7 @@ def sick_nodes_are_ignored() -> None:
 def own_pause_is_not_noticed() -> None:
     """After a hang of its own the arm node goes on where it was."""
     silence_is_ignored()
+    chunk_never_expires()
     replace(f"{_ARM}.arm:Arm._notice_stall", lambda _self, _now: None)
 
 

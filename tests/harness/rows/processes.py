@@ -25,7 +25,7 @@ def policy_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     verdict = underrun_then_lost(cell, fault_ns)
     again_ns = now_ns()
     world.fake("fake_policy", name="again", parameters={"claim": "/fake_policy"})
-    world.watcher.wait_state("again", "READY", 20.0, after_ns=again_ns)
+    world.watcher.wait_state("again", "READY", 60.0, after_ns=again_ns)
     return verdict + no_motion(cell, again_ns, "motion after the policy came back, without a resume", 1.5)
 
 
@@ -38,7 +38,7 @@ def vla_node_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     verdict = underrun_then_lost(cell, fault_ns)
     again_ns = now_ns()
     world.node("vla_policy", "vla_node", parameters={"backend": "fake", "fake_value": 0.0}, name="vla_again")
-    world.watcher.wait_state("vla_node", "READY", 20.0, after_ns=again_ns)
+    world.watcher.wait_state("vla_node", "READY", 60.0, after_ns=again_ns)
     return verdict + no_motion(cell, again_ns, "motion after vla_node came back, without a resume")
 
 
@@ -102,7 +102,7 @@ def camera_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     )
     again_ns = now_ns()
     start_camera(world, "wrist", {"image_raw": "/camera/wrist/image_raw"}, {})
-    world.watcher.wait_state("observation_node", "READY", 20.0, after_ns=again_ns)
+    world.watcher.wait_state("observation_node", "READY", 60.0, after_ns=again_ns)
     return verdict + no_motion(cell, again_ns, "motion after the camera came back, without a resume")
 
 
