@@ -7,9 +7,11 @@ import time
 from array import array
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import Image
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from vla_interfaces.msg import Observation, PolicyContract
 
@@ -18,7 +20,7 @@ from harness.ring import ARM, HOME, JOINTS, Surroundings, contract, image, joint
 from vla_policy.nodes.observation_node import ObservationNode
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import from_contract, to_ns
+from whetstone_common.nodes.convert import from_contract, to_ns, to_time
 
 MS = 1_000_000
 S = 1000 * MS
@@ -320,3 +322,74 @@ def test_when_a_contract_lies_about_its_hash_expect_refusal(rig: Rig) -> None:
     rig.voice("policy_contract", PolicyContract, qos.LATCHED)(msg)
     rig.until_status(observed.node, State.HOLDING, Reason.CONTRACT_MISMATCH)
     assert observed.node.counters["contract_bad"] == 1
+
+
+# ---- formats and clocks --------------------------------------------------------------------------------------------
+
+
+def test_when_images_are_compressed_expect_them_decoded_and_a_broken_one_named(rig: Rig) -> None:
+    observed = Observed(rig, compressed=True)
+    cameras = {name: rig.voice(f"/camera/{name}/image_raw/compressed", CompressedImage) for name in ("front", "wrist")}
+    red = np.zeros((120, 160, 3), np.uint8)
+    red[:, :] = (200, 10, 10)
+    png = cv2.imencode(".png", np.ascontiguousarray(red[:, :, ::-1]))[1].tobytes()
+
+    def show(front: bytes) -> None:
+        stamp_ns = time.time_ns()
+        for name, content in (("front", front), ("wrist", png)):
+            msg = CompressedImage(format="png", data=array("B", content))
+            msg.header.stamp = joint_state(stamp_ns).header.stamp
+            cameras[name](msg)
+        observed.around.joints(joint_state(stamp_ns))
+
+    show(png[:-4] + b"\0\0\0\0")
+    observed.counted("front_bad")
+    show(png)
+    answer = observed.answer(1)
+    assert set(np.array(answer.images[0].data).reshape(-1, 3)[:, 0]) == {200}
+    # A header that is right before content that is not: found out only when it is decoded.
+    hollow = bytearray(png)
+    hollow[41:60] = bytes(19)
+    since_ns = time.time_ns()
+    show(bytes(hollow))
+    observed.no_answer(2, not_before_ns=since_ns)
+    assert observed.node.counters["front_bad"] == 2
+
+
+def test_when_bgr8_is_allowed_expect_colours_in_the_policys_order(rig: Rig) -> None:
+    observed = Observed(rig, accept_bgr=True)
+    stamp_ns = time.time_ns()
+    blue = np.zeros((96, 96, 3), np.uint8)
+    blue[:, :, 0] = 90
+    for publish in observed.around.cameras.values():
+        msg = image(stamp_ns)
+        msg.encoding, msg.data = "bgr8", array("B", blue.tobytes())
+        publish(msg)
+    observed.around.joints(joint_state(stamp_ns))
+    pixels = np.array(observed.answer(1).images[0].data).reshape(96, 96, 3)
+    assert pixels[..., 2].min() == 90 and pixels[..., 0].max() == 0
+
+
+@pytest.mark.row(18)
+def test_when_the_clock_goes_back_expect_what_was_seen_forgotten_and_new_images_taken(rig: Rig) -> None:
+    observed = Observed(rig, use_sim_time=True, pace="lockstep")
+    tell = rig.voice("/clock", Clock)
+
+    def tick(now_ns: int) -> None:
+        tell(Clock(clock=to_time(now_ns)))
+        observed.settle(lambda: observed.node.get_clock().now().nanoseconds == now_ns)
+        observed.around.tick(now_ns)
+
+    tick(1000 * S)
+    observed.answer(1)
+    tick(500 * S)
+    observed.counted("clock_jump")
+    assert to_ns(observed.answer(2).stamp.observation) == 500 * S
+
+
+@pytest.mark.row(18)
+def test_when_the_simulated_clock_stands_still_expect_requests_given_up_on_the_steady_clock(rig: Rig) -> None:
+    observed = Observed(rig, use_sim_time=True, pace="lockstep")
+    rig.voice("/clock", Clock)(Clock(clock=to_time(1000 * S)))
+    reason, _ = observed.no_answer(1, deadline_s=0.2)
+    assert reason == Reason.MISSING_STREAM
