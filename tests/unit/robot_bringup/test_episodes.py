@@ -32,6 +32,7 @@ def test_when_one_episode_aborts_expect_the_next_goes_on() -> None:
     run = Run(plans_of(task="stack", episodes=3, first_seed=0, max_steps=10))
     run.records.append(record(Outcome.ABORTED))
     assert run.next_plan is run.plans[1]
+    assert run.message == "0 of 1 succeeded; 1 aborted, the last: why"
 
 
 def test_when_three_in_a_row_abort_expect_the_run_gives_up_with_the_reason() -> None:

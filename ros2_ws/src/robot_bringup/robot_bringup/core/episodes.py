@@ -108,7 +108,9 @@ class Run:
         if self.hopeless:
             reason = self.records[-1].verdict.reason
             return f"gave up after {self.max_consecutive_aborts} aborted episodes in a row: {reason}"
-        return f"{self.successes} of {len(self.records)} succeeded"
+        text = f"{self.successes} of {len(self.records)} succeeded"
+        aborted = [record for record in self.records if record.verdict.outcome is Outcome.ABORTED]
+        return f"{text}; {len(aborted)} aborted, the last: {aborted[-1].verdict.reason}" if aborted else text
 
 
 def plans_of(
