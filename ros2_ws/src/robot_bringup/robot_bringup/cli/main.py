@@ -111,7 +111,7 @@ def demo(
     tasks: Annotated[str, typer.Option(help="Tasks, separated by commas; empty for all.")] = "",
     backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.POCKET,
     out: Annotated[Path, typer.Option(help="Folder for demo.json, demo.gif and logs.")] = Path("out"),
-    budget_s: Annotated[float, typer.Option(help="Leave out control runs after this long [s].")] = 300.0,
+    budget_s: Annotated[float, typer.Option(help="Wall time; a slow machine leaves out control runs [s].")] = 420.0,
     json: JsonFile = None,
 ) -> None:
     """Show it all: the pocket VLA on every task, then the same scenes with other words."""
