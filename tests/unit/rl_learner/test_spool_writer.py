@@ -95,6 +95,17 @@ def test_when_the_disk_is_full_expect_a_reason_and_the_dropped_in_the_books_once
     assert spool.last == 3 and not failures
 
 
+def test_when_a_learner_has_numbers_that_were_lost_expect_the_next_episode_behind_them(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, WIDE, identity=1)
+    writer = writer_of(spool)
+    writer.put(batch(1))
+    until(lambda: spool.last == 3, 20.0, "stored")
+    writer.skip_to(40)
+    writer.put(batch(2))
+    assert writer.close(20.0)
+    assert [r.seq for r in spool.read(3, 10, 10**6)] == [41, 42, 43]
+
+
 def test_when_something_else_breaks_expect_the_owner_to_be_told(tmp_path: Path) -> None:
     failures: list[BaseException] = []
     spool = Spool(tmp_path, WIDE, identity=1)

@@ -192,7 +192,7 @@ class TransitionNode(WhetstoneNode):
 
     def on_ack(self, msg: TransitionAck) -> None:
         """Take the learner's word."""
-        if self._spool is None:
+        if self._spool is None or self._writer is None:
             return
         ack = convert.to_ack(msg)
         verdict = self._delivery.on_ack(ack, self._spool.last, time.monotonic())
@@ -200,7 +200,7 @@ class TransitionNode(WhetstoneNode):
         if verdict is AckVerdict.TAKEN:
             self._spool.acknowledge(ack.through)
         elif verdict is AckVerdict.IMPOSSIBLE:
-            self._spool.skip_to(ack.through)
+            self._writer.skip_to(ack.through)
 
     def on_fetch(
         self, request: FetchTransitions.Request, response: FetchTransitions.Response

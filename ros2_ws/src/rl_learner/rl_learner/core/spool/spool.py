@@ -270,8 +270,10 @@ class Spool:
     def skip_to(self, seq: int) -> None:
         """Never give out a number up to `seq`: a learner has it, though this disk has lost it.
 
+        For the thread that appends.
+
         Raises:
-            OSError: The disk refuses.
+            SpoolFullError: The disk refuses.
         """
         with self._guard:
             if seq <= self.last:
@@ -279,7 +281,10 @@ class Spool:
             self._floor = seq
             if self._segments:
                 self._segments[-1].closed = True  # numbers follow one another within a segment
-        self._save_state()
+        try:
+            self._save_state()
+        except OSError as error:
+            raise SpoolFullError(Full.DISK, f"{self.folder}: {error.strerror or error}") from error
 
     def make_room(self, size: int) -> None:
         """See to it that `size` more bytes may be stored.

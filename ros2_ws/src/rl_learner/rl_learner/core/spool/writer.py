@@ -34,6 +34,7 @@ class Writer:
         self._waiting: queue.Queue[Batch | None] = queue.Queue(_MAX_WAITING)
         self._unbooked: deque[EpisodeEntry] = deque(maxlen=_MAX_UNBOOKED)
         self._needed = 0
+        self._floor = 0
         self.full: SpoolFullError | None = None
         self.counters: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
@@ -45,6 +46,10 @@ class Writer:
             self._waiting.put_nowait(batch)
         except queue.Full:
             self._drop(batch, "disk too slow")
+
+    def skip_to(self, seq: int) -> None:
+        """Number what comes next from behind `seq`."""
+        self._floor = max(self._floor, seq)
 
     def close(self, timeout_s: float) -> bool:
         """Store what waits and end; returns whether that was done in time."""
@@ -81,6 +86,7 @@ class Writer:
             self._drop(batch, _DROPPED[error.why])
 
     def _append(self, entries: list[Entry]) -> None:
+        self._spool.skip_to(self._floor)
         late = list(self._unbooked)
         self._spool.append([*map(_note, late), *entries])
         for _ in late:
