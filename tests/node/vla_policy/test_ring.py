@@ -18,7 +18,8 @@ from whetstone_common.core.reason import State
 def start(rig: Rig, **vla: object) -> Surroundings:
     """Three nodes around a fake model, and a robot."""
     nodes = [
-        rig.add(ObservationNode),
+        # A loaded machine may take long between a tick and the request; age has tests of its own.
+        rig.add(ObservationNode, obs_max_age_s=15.0, reliable_images=True),
         rig.add(VlaNode, **({"backend": "fake", "fake_pattern": "noise"} | vla)),
         rig.add(SteeringNode),
     ]

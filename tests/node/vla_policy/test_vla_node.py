@@ -46,6 +46,7 @@ def test_when_an_observation_comes_expect_features_and_as_many_candidates_as_wan
     assert (proposal.n, proposal.horizon, proposal.action_dim) == (3, 16, 7)
     assert len(proposal.chunks) == len(proposal.noise) == 3 * 16 * 7
     assert proposal.contract_hash == contract().hash() and proposal.stamp.request_id == 1
+    rig.until(lambda: served.features, what="features")
     assert list(served.features[0].features) == list(proposal.features) and len(proposal.features) == 74
     assert proposal.request.seed == 7 and not proposal.noise_steered and not proposal.noise_timed_out
 
@@ -137,7 +138,7 @@ def test_when_an_observation_is_repeated_or_older_expect_it_ignored(rig: Rig) ->
 
 
 def test_when_observations_pile_up_expect_the_newest_and_no_queue(rig: Rig) -> None:
-    served = Served(rig, fake_prefix_delay_s=0.3)
+    served = Served(rig, fake_prefix_delay_s=1.5)
     for number in range(1, 5):
         served.see(observation(number))
     rig.until(lambda: served.proposals, what="a proposal")
@@ -146,14 +147,14 @@ def test_when_observations_pile_up_expect_the_newest_and_no_queue(rig: Rig) -> N
 
 
 def test_when_a_look_waits_behind_an_act_expect_the_act_to_be_served(rig: Rig) -> None:
-    served = Served(rig, fake_denoise_delay_s=0.2)
+    served = Served(rig, fake_denoise_delay_s=1.5)
     served.see(observation(1))
     rig.until(lambda: served.features, what="work on the first one")
     served.see(observation(2, kind=Request.LOOK))
     served.see(observation(3))
     served.see(observation(4, kind=Request.LOOK))
     rig.until(lambda: len(served.proposals) >= 2, what="two proposals")
-    rig.turn(0.5)
+    rig.turn(0.3)
     assert [p.stamp.request_id for p in served.proposals] == [1, 3]
 
 
