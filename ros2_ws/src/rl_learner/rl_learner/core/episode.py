@@ -154,7 +154,7 @@ def build(episode: Episode, rules: Rules, contracts: Mapping[str, Contract]) -> 
     episode.
     """
     unused: Counter[str] = Counter()
-    track = _track(episode, rules.gamma)
+    track = _track(episode, rules)
     if track is None:
         return [], unused
     starts = _starts(episode, track, contracts, unused)
@@ -171,12 +171,14 @@ def build(episode: Episode, rules: Rules, contracts: Mapping[str, Contract]) -> 
     return made, unused
 
 
-def _track(episode: Episode, gamma: float) -> _Track | None:
+def _track(episode: Episode, rules: Rules) -> _Track | None:
     end = episode.end
     assert end is not None  # noqa: S101 - the caller has checked
     steps = [episode.steps[i] for i in range(len(episode.steps))]
-    # What was executed after the end does not count: in real time the arm goes on until it is told.
-    steps = [s for s in steps if s.time_ns < end.time_ns] if end.time_ns else steps[: end.steps]
+    # What was executed after the end does not count. In lockstep the judge counts the arm's own steps; in real time
+    # it counts the world's, and the arm goes on until it is told, so the moment decides.
+    by_count = rules.lockstep or not end.time_ns
+    steps = steps[: end.steps] if by_count else [s for s in steps if s.time_ns < end.time_ns]
     if not steps:
         return None
     rewards = np.zeros(len(steps))
@@ -189,7 +191,7 @@ def _track(episode: Episode, gamma: float) -> _Track | None:
         targets=np.array([s.tcp_target for s in steps]),
         actors=np.array([int(s.actor) for s in steps], dtype=np.uint8),
         labels=labels,
-        returns=returns_to_go(labels, gamma),
+        returns=returns_to_go(labels, rules.gamma),
     )
 
 
