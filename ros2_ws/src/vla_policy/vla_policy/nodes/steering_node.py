@@ -130,7 +130,8 @@ class SteeringNode(WhetstoneNode):
             return
         if msg.kind == Request.ACT:
             self._chunks.publish(from_choice(msg, choice, contract, self._identity()))
-        self._decisions.publish(from_decision(msg, choice, contract, self.param("method")))
+        if self._decisions.get_subscription_count() > 0:
+            self._decisions.publish(from_decision(msg, choice, contract, self.param("method")))
         self.counters["decisions"] += 1
         self.set_state(State.READY)
 

@@ -217,7 +217,9 @@ class VlaNode(WhetstoneNode):
         is_steered = self.param("steer_noise")
         if is_steered:
             self._noise.expect(job.stamp)
-        self._features.publish(from_features(job.msg, features, self._hash, expected=is_steered))
+        # Methods that do not steer noise wait for the proposal, which carries the features as well.
+        if self._features.get_subscription_count() > 0:
+            self._features.publish(from_features(job.msg, features, self._hash, expected=is_steered))
         draw = self._draw(job)
         if self._is_displaced(job):
             self.counters["observation_superseded"] += 1
