@@ -95,8 +95,8 @@ def test_when_asked_for_features_expect_token_and_normalised_proprioception(pock
 
 
 def test_when_the_words_change_expect_another_chunk(pocket, observation, noise):
-    other = Observation(observation.images, observation.proprio, pocket.spec.instructions[0])
-    assert other.instruction != observation.instruction
+    words = next(words for words in pocket.spec.instructions if words != observation.instruction)
+    other = Observation(observation.images, observation.proprio, words)
     first, second = (pocket.denoise(pocket.prefix(o), noise) for o in (observation, other))
     assert not np.array_equal(first, second)
 

@@ -8,7 +8,6 @@ import select
 import termios
 import tty
 
-
 TERMINAL = "/dev/tty"
 
 
