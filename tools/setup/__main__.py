@@ -35,7 +35,6 @@ def prepare(*, force_build: bool) -> None:
     else:
         environment.install_lock("colcon")
     build_workspace(ROOT, environment.prefix, uses_wheels=distro is None, force=force_build)
-    environment.link_command(ROOT / "ros2_ws" / "install" / "robot_bringup" / "lib" / "robot_bringup" / "whetstone")
     source = f"the sourced distribution {distro}" if distro else "the PyPI wheels of Kilted"
     say(f"ready; ROS 2 comes from {source}; for a shell of your own: source tools/env.sh")
 

@@ -89,14 +89,6 @@ class Environment:
             say(f"mended the include paths in {changed} CMake files of the ROS wheels")
         write_hooks(self.prefix)
 
-    def link_command(self, command: Path) -> None:
-        """Put a command of the built workspace onto the environment's path."""
-        link = self.prefix / "bin" / command.name
-        if link.is_symlink() and link.readlink() == command:
-            return
-        link.unlink(missing_ok=True)
-        link.symlink_to(command)
-
 
 def _reachable(url: str) -> bool:
     try:
