@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Source me (bash): activates .venv, the ROS wheels if they are used, and the built workspace.
+# What colcon and ament generate reads unset variables; a caller with `set -u` gets that option back below.
+case $- in *u*) _wst_nounset=1; set +u ;; *) _wst_nounset=0 ;; esac
 _wst_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # shellcheck disable=SC1091
 source "${_wst_root}/.venv/bin/activate"
@@ -15,4 +17,5 @@ fi
 export MUJOCO_GL="${MUJOCO_GL:-egl}"
 export PYOPENGL_PLATFORM="${PYOPENGL_PLATFORM:-${MUJOCO_GL}}"
 export WHETSTONE_ROOT="${_wst_root}"
-unset _wst_root
+if [ "${_wst_nounset}" = 1 ]; then set -u; fi
+unset _wst_root _wst_nounset
