@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any
 
 from rclpy.clock import JumpThreshold, TimeJump
@@ -161,23 +162,25 @@ class ObservationNode(WhetstoneNode):
 
     def on_image(self, camera: str, msg: Image | CompressedImage) -> None:
         """Take a frame of a camera."""
+        times = self._times()
         try:
             frame = to_frame(msg, self._rules)
-            self._observer.see_frame(camera, to_ns(msg.header.stamp), frame, **self._times())
+            self._observer.see_frame(camera, to_ns(msg.header.stamp), frame, **times)
         except ImageError as error:
             self._observer.complain(camera, "bad", str(error))
         except StampError as error:
             self._observer.complain(camera, error.kind, str(error))
-        self._answer()
+        self._answer(times)
 
     def on_joints(self, msg: JointState) -> None:
         """Take a joint state."""
+        times = self._times()
         try:
             joints = self._robot.joints.read(msg.name, msg.position)
-            self._observer.see_joints(to_ns(msg.header.stamp), joints, **self._times())
+            self._observer.see_joints(to_ns(msg.header.stamp), joints, **times)
         except (JointError, StampError) as error:
             self._observer.complain(JOINTS, error.kind, str(error))
-        self._answer()
+        self._answer(times)
 
     def on_request(self, msg: Request) -> None:
         """Take a request; the answer may be possible at once."""
@@ -185,9 +188,10 @@ class ObservationNode(WhetstoneNode):
             return
         not_before_ns, deadline_s = to_request_times(msg)
         wait_ns = round((deadline_s or self.param("request_timeout_s")) * _NS_PER_S)
-        ask = Ask(to_stamp(msg.stamp), not_before_ns, self._steady_ns() + wait_ns, msg)
+        times = self._times()
+        ask = Ask(to_stamp(msg.stamp), not_before_ns, times["steady_ns"] + wait_ns, msg)
         if self._observer.ask(ask):
-            self._answer()
+            self._answer(times)
 
     def on_clock_jump(self, _jump: TimeJump) -> None:
         """The clock went back: nothing that was seen before can be compared with what comes."""
@@ -200,32 +204,33 @@ class ObservationNode(WhetstoneNode):
         """Give up requests that are overdue, and say how the streams are."""
         if not self.active:
             return
-        if self._observer.is_overdue(self._steady_ns()):
-            self._answer(is_last_try=True)
+        times = self._times()
+        if self._observer.is_overdue(times["steady_ns"]):
+            self._answer(times, is_last_try=True)
         elif self.status[0] != State.ERROR:
-            self._report(self._health())
+            self._report(self._health(times))
 
     # ---- answering -------------------------------------------------------------------------------------------------
 
-    def _answer(self, *, is_last_try: bool = False) -> None:
+    def _answer(self, times: dict[str, int], *, is_last_try: bool = False) -> None:
         if self._observer.pending is None:
             return
-        found = self._ready() or self._observer.answer(self._contract.cameras, **self._times())
+        found = self._ready() or self._observer.answer(self._contract.cameras, **times)
         if isinstance(found, Snapshot):
-            self._publish(found)
+            self._publish(found, times["now_ns"])
         elif is_last_try:
             self.counters["request_unanswered"] += 1
             self._observer.done()
             self._report(found)
 
-    def _publish(self, found: Snapshot) -> None:
+    def _publish(self, found: Snapshot, now_ns: int) -> None:
         ask = self._observer.pending
         try:
             images = self._images(found)
         except ImageError:
             return
         self._observer.done()
-        self._observations.publish(self._message(ask, found, images))
+        self._observations.publish(self._message(ask, found, images, now_ns))
         self.counters["observations"] += 1
         self._report(None)
 
@@ -242,7 +247,7 @@ class ObservationNode(WhetstoneNode):
             images.append(from_image(fitted, part.stamp_ns, camera, part.payload.data))
         return images
 
-    def _message(self, ask: Ask, found: Snapshot, images: list[Image]) -> Observation:
+    def _message(self, ask: Ask, found: Snapshot, images: list[Image], now_ns: int) -> Observation:
         joints = found.parts[JOINTS].payload
         tcp = self._kinematics.fk(joints[:-1])
         msg = Observation(
@@ -256,7 +261,7 @@ class ObservationNode(WhetstoneNode):
             proprio=float32_field(proprioception(self._contract.action_space, joints, tcp)),
             instruction=self._instruction,
             image_skew_s=found.skew_ns / _NS_PER_S,
-            age_s=max(0.0, (self._times()["now_ns"] - found.oldest_ns) / _NS_PER_S),
+            age_s=max(0.0, (now_ns - found.oldest_ns) / _NS_PER_S),
             request=ask.content,
         )
         # The arm aligns the chunk by the moment at which it was where the policy thinks it is.
@@ -273,10 +278,10 @@ class ObservationNode(WhetstoneNode):
             return Refusal("missing", "instruction", "no instruction has been received")
         return None
 
-    def _health(self) -> Refusal | None:
+    def _health(self, times: dict[str, int]) -> Refusal | None:
         if self._contract is None:
             return self._ready()
-        return self._observer.health(self._contract.cameras, **self._times())
+        return self._observer.health(self._contract.cameras, **times)
 
     def _report(self, refusal: Refusal | None) -> None:
         if refusal is None:
@@ -289,10 +294,7 @@ class ObservationNode(WhetstoneNode):
         self.set_state(state, _REASONS[refusal.kind], refusal.text)
 
     def _times(self) -> dict[str, int]:
-        return {"now_ns": self.get_clock().now().nanoseconds, "steady_ns": self._steady_ns()}
-
-    def _steady_ns(self) -> int:
-        return int(self.steady_clock.now().nanoseconds)
+        return {"now_ns": self.get_clock().now().nanoseconds, "steady_ns": time.monotonic_ns()}
 
 
 def main() -> None:
