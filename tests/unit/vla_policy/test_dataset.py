@@ -82,3 +82,14 @@ def test_when_a_file_holds_objects_expect_it_refused(tmp_path):
 def test_when_there_are_no_demonstrations_expect_refusal():
     with pytest.raises(ValueError, match="no demonstrations"):
         ChunkDataset([])
+
+
+def test_when_a_scene_has_several_instructions_expect_one_image_and_several_targets():
+    first = replace(toy_demo(0), usable=np.zeros(20, dtype=bool))
+    other = replace(toy_demo(1, WORDS[1]), front=first.front[:0], wrist=first.wrist[:0], usable=first.usable)
+    data = ChunkDataset([toy_demo(5), first, other])
+    batch = data.gather([np.array([0, 0])], [np.array([1, 4]), np.array([2, 4])])
+    assert np.array_equal(batch.images[1], batch.images[2])
+    assert batch.instruction[1] != batch.instruction[2]
+    drawn = data.batch(np.random.default_rng(0), 4, 3)
+    assert (len(drawn.images), len(drawn.actions)) == (7, 4)

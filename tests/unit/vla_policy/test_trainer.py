@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from fakes.toy_vla import toy_demo, toy_trainer
 from vla_policy.core.files import CheckpointError
@@ -72,3 +73,21 @@ def test_when_images_are_shifted_expect_content_moved_and_borders_repeated():
     assert moved.images.shape == batch.images.shape
     assert set(np.unique(moved.images)) <= set(np.unique(batch.images))
     assert not np.array_equal(moved.images, batch.images)
+
+
+def test_when_started_from_a_shipped_model_expect_its_weights(pocket_directory):
+    trainer = toy_trainer(seed=7)
+    trainer.start_from(pocket_directory)
+    shipped = load_file(pocket_directory / "model.safetensors")
+    assert all(torch.equal(v, shipped[k].to(v.dtype)) for k, v in trainer.averaged_model().items())
+
+
+def test_when_started_from_another_run_expect_its_weights_and_a_fresh_schedule(tmp_path):
+    first = toy_trainer()
+    for _ in range(3):
+        first.advance()
+    first.save(tmp_path / "run")
+    second = toy_trainer(seed=7)
+    second.start_from(tmp_path / "run")
+    assert second.step == 0
+    assert same(weights(first), weights(second))

@@ -166,7 +166,11 @@ class ChunkDataset:
         """Cuts windows; takes statistics from these demonstrations unless `stats` is given."""
         if not demos:
             raise ValueError("no demonstrations")
-        self._images = [np.stack([d.front, d.wrist], axis=1) for d in demos]
+        # scenes are shown with several instructions: those after the first hold no images of their own
+        self._images: list[NDArray[np.uint8]] = []
+        for demo in demos:
+            own = len(demo.front) > 0
+            self._images.append(np.stack([demo.front, demo.wrist], axis=1) if own else self._images[-1])
         actions = [CHUNKS[action_space](d, horizon) for d in demos]
         proprio = [proprio_of(d, action_space) for d in demos]
         self.instructions = tuple(sorted({d.instruction for d in demos} | set(stats.instructions if stats else ())))

@@ -17,19 +17,46 @@ from transformers import PI0ForConditionalGeneration
 
 from vla_policy.core.architecture import DetectionHead, PocketShape
 from vla_policy.core.flow import encode_prefix, velocity
+from vla_policy.core.tokenizer import READOUTS
 from vla_policy.core.training.pointing import PointingHead, cell_targets
 
 FIRST_DETECTING_LAYER = 2
-POINTING_WEIGHT = 0.1  # its loss starts at log(64), the position's well below one
+POINTING_WEIGHT = 1.0
+NAMING_WEIGHT = 0.1
+# Places of (colour, noun) of object and goal in every task's sentence: "put the red cube on the blue plate".
+NAMES = ((2, 3), (6, 7))
+
+
+class NamingHead(nn.Module):
+    """Lets each readout say which words name what it stands for, so that it knows what to look for."""
+
+    def __init__(self, width: int, vocab_size: int) -> None:
+        """Two words per readout."""
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.words = nn.ModuleList(nn.Linear(width, 2 * vocab_size) for _ in READOUTS)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, S, D] of one layer -> scores [B, R, 2, vocabulary]."""
+        tokens = self.norm(hidden[:, -len(READOUTS) :].float())
+        scores = torch.stack([words(tokens[:, i]) for i, words in enumerate(self.words)], dim=1)
+        return scores.float().unflatten(-1, (2, -1))
+
+
+def naming_targets(input_ids: Tensor, max_words: int) -> Tensor:
+    """Ids [B, R, 2] of the colour and noun of object and goal in the prompts [B, S]."""
+    first = input_ids.shape[1] - len(READOUTS) - max_words
+    return torch.stack([input_ids[:, [first + place for place in pair]] for pair in NAMES], dim=1)
 
 
 class Heads(nn.Module):
     """What reads the prefix in training only."""
 
-    def __init__(self, shape: PocketShape) -> None:
+    def __init__(self, shape: PocketShape, vocab_size: int) -> None:
         """Heads for a pocket VLA of that shape."""
         super().__init__()
         self.detection = DetectionHead(shape.vlm_width)
+        self.naming = NamingHead(shape.vlm_width, vocab_size)
         self.pointing = PointingHead(shape.vlm_width, shape.image_size_px // shape.patch_size_px)
 
 
@@ -44,6 +71,7 @@ class Inputs(NamedTuple):
         actions: [W, H, A] normalised.
         detection: [B, 2, 8] normalised.
         where: [B, 2, 2] place of object and goal in the front image, 0 to 1.
+        names: int64 [B, 2, 2] ids of the words that name object and goal.
         noise: [W * M, H, A].
         time: [W * M].
     """
@@ -55,6 +83,7 @@ class Inputs(NamedTuple):
     actions: Tensor
     detection: Tensor
     where: Tensor
+    names: Tensor
     noise: Tensor
     time: Tensor
 
@@ -91,4 +120,6 @@ def flow_loss(model: PI0ForConditionalGeneration, inputs: Inputs, heads: Heads) 
     shares = cell_targets(inputs.where, heads.pointing.grid)
     pointed = [heads.pointing(hidden) for hidden in prefix.hidden[FIRST_DETECTING_LAYER - 1 : -1]]
     pointing = torch.stack([-(shares * x).sum(-1).mean() for x in pointed]).mean()
-    return flow, detection + POINTING_WEIGHT * pointing
+    named = [heads.naming(hidden) for hidden in prefix.hidden[1:3]]
+    naming = torch.stack([F.cross_entropy(x.flatten(0, 2), inputs.names.flatten()) for x in named]).mean()
+    return flow, detection + POINTING_WEIGHT * pointing + NAMING_WEIGHT * naming

@@ -25,7 +25,7 @@ from vla_policy.core.flow import encode_prefix
 from vla_policy.core.preprocess import pixels_from_uint8, prompt_ids
 from vla_policy.core.tokenizer import WordTokenizer
 from vla_policy.core.training.dataset import Batch, ChunkDataset
-from vla_policy.core.training.losses import FlowTime, Heads, Inputs, flow_loss
+from vla_policy.core.training.losses import FlowTime, Heads, Inputs, flow_loss, naming_targets
 
 CHECKPOINT_FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
 
@@ -100,7 +100,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model: PI0ForConditionalGeneration = build_model(pocket_config(shape, tokenizer.vocab_size))
         self.model.set_attn_implementation("eager")  # the fused CPU kernel's backward is several times slower
-        self.heads = Heads(shape)
+        self.heads = Heads(shape, tokenizer.vocab_size)
         self.step = 0
         self._ids = prompt_ids(tokenizer, data.instructions, shape, cameras=2)
         self._average = {k: v.detach().clone() for k, v in self._weights().items()}
@@ -123,14 +123,16 @@ class Trainer:
         repeats = self.config.noises
         count, horizon, dims = batch.actions.shape
         images = batch.images
+        prompts = ids[torch.from_numpy(batch.instruction)]
         return Inputs(
-            input_ids=ids[torch.from_numpy(batch.instruction)],
+            input_ids=prompts,
             pixel_values=pixels_from_uint8(torch.from_numpy(images)),
             camera_mask=torch.ones(images.shape[:2], dtype=torch.bool),
             proprio=torch.from_numpy(batch.proprio),
             actions=torch.from_numpy(batch.actions),
             detection=torch.from_numpy(batch.detection),
             where=torch.from_numpy(batch.where),
+            names=naming_targets(prompts, self.tokenizer.max_words),
             noise=torch.randn(count * repeats, horizon, dims, generator=generator),
             time=FlowTime().draw(generator, count * repeats),
         )
@@ -222,9 +224,15 @@ class Trainer:
         self.step = int(state["step"])
 
     def start_from(self, directory: Path) -> None:
-        """Takes over the averaged model of another run; heads, optimiser and schedule begin afresh."""
-        average = read_tensors(directory / "ema.safetensors")
-        load_strictly(self.model, _part(average, "model."), str(directory))
+        """Takes over a model: the averaged one of a checkpoint, with its heads if they fit, or a shipped one."""
+        if (directory / "ema.safetensors").is_file():
+            average = read_tensors(directory / "ema.safetensors")
+            load_strictly(self.model, _part(average, "model."), str(directory))
+            heads = _part(average, "head.")
+            if {k: v.shape for k, v in heads.items()} == {k: v.shape for k, v in self.heads.state_dict().items()}:
+                self.heads.load_state_dict(heads)
+        else:
+            load_strictly(self.model, read_tensors(directory / "model.safetensors"), str(directory))
         self._average = {k: v.detach().clone() for k, v in self._weights().items()}
 
     def averaged_model(self) -> dict[str, Tensor]:
