@@ -44,7 +44,7 @@ def main() -> None:
     }
     if has_model:
         benchmarks["model"] = lambda: model.run(directory, repeats=10 if quick else 50)
-    machine = describe()
+    machine = describe() | ({"conditions": options.note} if options.note else {})
     figures: list[Figure] = []
     for name in options.only or benchmarks:
         print(f"--- {name}", flush=True)
@@ -60,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", type=lambda text: text.split(","), help="serving, arm, lockstep, model")
     parser.add_argument("--quick", action="store_true", help="fewer samples")
     parser.add_argument("--docs", action="store_true", help=f"rewrite {DOCS.relative_to(ROOT)}")
+    parser.add_argument("--note", default="", help="conditions worth knowing, written beside the machine")
     parser.add_argument("--model", type=Path, help="directory of a pocket VLA, the shipped one by default")
     return parser.parse_args()
 
