@@ -17,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Repetitions of the process rows: 1 on each change, 20 in the nightly run."""
     parser.addoption("--repeat", type=int, default=1, help="how often each process row is run")
     parser.addoption("--all-mutations", action="store_true", help="also the mutation checks that take long")
+    parser.addoption(
+        "--budget-s", type=float, default=480.0, help="time for the fault rows, later ones are skipped; 0 for no end"
+    )
     parser.addoption("--seed", type=int, default=0, help="seed of the random moments of the faults")
 
 

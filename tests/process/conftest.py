@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,20 @@ def go_first() -> None:
     """Raise the priority of this process, and thereby of all that it starts."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, min(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
+@pytest.fixture(scope="session")
+def rows_started_s() -> float:
+    """When the first fault row began."""
+    return time.monotonic()
+
+
+@pytest.fixture
+def budget(request: pytest.FixtureRequest, rows_started_s: float) -> None:
+    """Leave out what no longer fits: on a crowded machine the most important rows are worth more than all late."""
+    budget_s = request.config.getoption("--budget-s")
+    if budget_s and time.monotonic() - rows_started_s > budget_s:
+        pytest.skip(f"the fault rows have used up their {budget_s:g} s; `make reliability` runs them all")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ is void and tried again, at most twice.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -21,6 +22,8 @@ from harness.rows.case import Case
 from harness.world import World
 
 ATTEMPTS = 3
+# No further attempt after this long.
+RETRY_S = 60.0
 MUTANTS = [(case, mutation) for case in CASES for mutation in case.mutations]
 
 
@@ -33,21 +36,23 @@ def mutant_parameter(case: Case, mutation: str) -> object:
 
 def judged(worlds: Callable[[], World], case: Case, seed: int, mutation: str) -> tuple[World, Verdict]:
     """Run a scenario; again, up to ATTEMPTS times, when it failed on a machine too busy to judge."""
+    end_s = time.monotonic() + RETRY_S
     for attempt in range(1, ATTEMPTS + 1):
         world = worlds()
         print(f"seed {seed}, attempt {attempt}")
         try:
             verdict = case.scenario(world, seed, mutation)
         except AssertionError:
-            if attempt == ATTEMPTS or not world.canary.starved:
+            if attempt == ATTEMPTS or time.monotonic() > end_s or not world.canary.starved:
                 raise
         else:
-            if verdict.ok or mutation or not world.canary.starved:
+            if verdict.ok or mutation or time.monotonic() > end_s or not world.canary.starved:
                 return world, verdict
         print(f"void: a thread of the test waited {world.canary.worst_s:.2f} s for a core")
     return world, verdict
 
 
+@pytest.mark.usefixtures("budget")
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
 def test_when_the_fault_strikes_expect_the_promise_to_be_kept(
     worlds: Callable[[], World], case: Case, repetition: int, first_seed: int
@@ -56,6 +61,7 @@ def test_when_the_fault_strikes_expect_the_promise_to_be_kept(
     world.judge(case.row, case.name, verdict)
 
 
+@pytest.mark.usefixtures("budget")
 @pytest.mark.parametrize(("case", "mutation"), [mutant_parameter(case, mutation) for case, mutation in MUTANTS])
 def test_when_the_protection_is_removed_expect_the_row_to_fail(
     worlds: Callable[[], World], case: Case, mutation: str, first_seed: int

@@ -85,13 +85,13 @@ def stale(world: World, seed: int, mutation: str) -> Verdict:
     cell.run()
     verdicts = []
     reasons = ("STALE_OBSERVATION", "BAD_MESSAGE", "MISSING_STREAM")
-    for topic, name in ((_WRIST, "wrist"), (_JOINTS, "joint")):
-        for shift_s in (-1.0, _HOUR_S, math.nan):
-            fault = Fault("restamp", shift_s=shift_s, field="header.stamp")
-            # Joints feed the arm as well, which may stop for its own reason before the observation is missed.
-            verdicts.append(strike(cell, relay_of(topic), fault, reasons=reasons, detail=name))
-            if verdicts[-1].problems:
-                return total(verdicts)
+    shifts_s = (-1.0, _HOUR_S, math.nan)
+    # Joints feed the arm as well, which may stop for its own reason before the observation is missed.
+    for topic, name, shift_s in (*((_WRIST, "wrist", s) for s in shifts_s), (_JOINTS, "joint", shifts_s[seed % 3])):
+        fault = Fault("restamp", shift_s=shift_s, field="header.stamp")
+        verdicts.append(strike(cell, relay_of(topic), fault, reasons=reasons, detail=name))
+        if verdicts[-1].problems:
+            return total(verdicts)
     return total(verdicts)
 
 
