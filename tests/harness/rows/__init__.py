@@ -7,7 +7,10 @@ from harness.rows import chunks, inputs, people, processes, timing
 from harness.rows.case import Case
 
 # What must not be missing comes first: a run that has used up its time leaves out the end.
-_ORDER = [
+_ORDER = (
+    "1", "8", "44", "46", "19", "22", "43", "45", "18", "13", "23", "6", "14", "25", "10", "5", "20", "9", "21", "17",
+    "15", "16",
+)  # fmt: skip
     "1",
     "8",
     "44",
