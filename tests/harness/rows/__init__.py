@@ -11,28 +11,5 @@ _ORDER = (
     "1", "8", "44", "46", "19", "22", "43", "45", "18", "13", "23", "6", "14", "25", "10", "5", "20", "9", "21", "17",
     "15", "16",
 )  # fmt: skip
-    "1",
-    "8",
-    "44",
-    "46",
-    "19",
-    "22",
-    "43",
-    "45",
-    "18",
-    "13",
-    "23",
-    "6",
-    "14",
-    "25",
-    "10",
-    "5",
-    "20",
-    "9",
-    "21",
-    "17",
-    "15",
-    "16",
-]
 _ALL = (*processes.CASES, *inputs.CASES, *timing.CASES, *chunks.CASES, *people.CASES)
 CASES: tuple[Case, ...] = tuple(sorted(_ALL, key=lambda case: _ORDER.index(case.row)))
