@@ -36,7 +36,7 @@ RINGS = {
     "unit": Ring(test_s=120, ring_s=600, workers=2),
     "node": Ring(test_s=120, ring_s=900, workers=1),
     "process": Ring(test_s=300, ring_s=1500, workers=1, tries=2),
-    "learning": Ring(test_s=900, ring_s=1500, workers=1),
+    "learning": Ring(test_s=900, ring_s=2000, workers=1),
 }
 
 
