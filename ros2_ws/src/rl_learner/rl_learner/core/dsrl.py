@@ -11,16 +11,15 @@ Legend: B batch, N candidates, H horizon, M noise dims, W = H * M, K knots, F fe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from rl_learner.core import checkpoint
 from rl_learner.core.critic import Critic, CriticConfig, Reduce
 from rl_learner.core.networks import ScaledTanhNormal, knots_over, mlp
 from rl_learner.core.replay import Batch
+from rl_learner.core.resumable import Resumable
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class NoiseActor(nn.Module):
         return torch.einsum("hk,...km->...hm", self.basis, knots.unflatten(-1, self.shape))
 
 
-class Dsrl:
+class Dsrl(Resumable):
     """Both critics, the actor, the temperature, and their optimisers."""
 
     def __init__(self, config: DsrlConfig) -> None:
@@ -169,22 +168,6 @@ class Dsrl:
             (self.log_alpha.exp() * gap).backward()
             self.alpha_optimizer.step()
         return {"actor/value": float(value.detach().mean()), "actor/entropy": -float(log_prob.detach().mean())}
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that learning changes."""
-        own = {"log_alpha": self.log_alpha.detach().clone(), "updates": torch.tensor(self.updates)}
-        return own | checkpoint.state_of(self._modules(), self._optimizers())
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes back what `state` gave.
-
-        Raises:
-            CheckpointError: It does not fit this learner.
-        """
-        checkpoint.restore(tensors, self._modules(), self._optimizers())
-        with torch.no_grad():
-            self.log_alpha.copy_(tensors["log_alpha"])
-        self.updates = int(tensors["updates"])
 
     def _modules(self) -> dict[str, nn.Module]:
         return {

@@ -11,17 +11,16 @@ Legend: B batch, N candidates, C executed steps, A action dims, D = C * A, K kno
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rl_learner.core import checkpoint
 from rl_learner.core.critic import Critic, CriticConfig, Reduce
 from rl_learner.core.networks import ScaledTanhNormal, Scaler, knots_over, mlp
 from rl_learner.core.replay import Batch
+from rl_learner.core.resumable import Resumable
 
 INSIDE = 0.98  # imitated edits stay this share inside the box, where tanh still has a slope
 
@@ -156,7 +155,7 @@ class Pick:
     scores: Tensor
 
 
-class Expo:
+class Expo(Resumable):
     """Critic, edit policy, temperature, and their optimisers."""
 
     def __init__(self, config: ExpoConfig) -> None:
@@ -294,22 +293,6 @@ class Expo:
         self.alpha_optimizer.step()
 
     # -- as tensors ---------------------------------------------------------------------------------------------
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that learning changes."""
-        own = {"log_alpha": self.log_alpha.detach().clone(), "updates": torch.tensor(self.updates)}
-        return own | checkpoint.state_of(self._modules(), self._optimizers())
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes back what `state` gave.
-
-        Raises:
-            CheckpointError: It does not fit this learner.
-        """
-        checkpoint.restore(tensors, self._modules(), self._optimizers())
-        with torch.no_grad():
-            self.log_alpha.copy_(tensors["log_alpha"])
-        self.updates = int(tensors["updates"])
 
     def _modules(self) -> dict[str, nn.Module]:
         return {

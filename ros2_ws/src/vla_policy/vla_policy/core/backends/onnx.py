@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vla_policy.core.backends.pi0 import Parts, Prompter, PublishedPrompter, read_config
+from vla_policy.core.backends.pi0 import Parts, Prompter, PublishedPrompter, read_config, spec_of
 from vla_policy.core.backends.pocket import WordPrompter
 from vla_policy.core.expert import ExpertStep, stack_prefix
 from vla_policy.core.files import CheckpointError, read_manifest, write_manifest
@@ -150,23 +150,7 @@ class OnnxBackend:
         config = read_config(directory)
         self._state_dim = int(config.max_state_dim)
         self._prompter = _prompter_of(directory, config, self._stats)
-        size, stats = int(config.vlm_config.vision_config.image_size), self._stats
-        self._spec = PolicySpec(
-            model_id=str(manifest["model_id"]),
-            cameras=stats.cameras,
-            image_height_px=size,
-            image_width_px=size,
-            proprio_dim=stats.proprio.dim,
-            horizon=int(config.chunk_size),
-            action_dim=stats.action.dim,
-            noise_dim=int(config.max_action_dim),
-            dt_s=stats.dt_s,
-            action_space=stats.action_space,
-            action_scale=stats.action.std,
-            action_offset=stats.action.mean,
-            feature_dim=int(manifest["feature_dim"]),
-            instructions=stats.instructions,
-        )
+        self._spec = spec_of(config, self._stats, str(manifest["model_id"]), int(manifest["feature_dim"]))
 
     @classmethod
     def load(cls, directory: str, **options: Any) -> OnnxBackend:

@@ -117,7 +117,9 @@ class Pi0Backend:
         self._expert = ExpertStep(self.model).to(device=self._device)
         config = parts.model.config
         self.num_steps = num_steps or int(config.num_inference_steps)
-        self._spec = _spec_of(parts)
+        self._spec = spec_of(
+            parts.model.config, parts.stats, parts.model_id, parts.featurizer.dim + parts.stats.proprio.dim
+        )
         if self._spec.proprio_dim > config.max_state_dim:
             raise CheckpointError(f"stats have {self._spec.proprio_dim} state dims, model {config.max_state_dim}")
 
@@ -174,11 +176,11 @@ class Pi0Backend:
         return np.ascontiguousarray(out)
 
 
-def _spec_of(parts: Parts) -> PolicySpec:
-    config, stats = parts.model.config, parts.stats
+def spec_of(config: PI0Config, stats: PolicyStats, model_id: str, feature_dim: int) -> PolicySpec:
+    """What a model of that configuration and those statistics expects and returns."""
     size = int(config.vlm_config.vision_config.image_size)
     return PolicySpec(
-        model_id=parts.model_id,
+        model_id=model_id,
         cameras=stats.cameras,
         image_height_px=size,
         image_width_px=size,
@@ -190,7 +192,7 @@ def _spec_of(parts: Parts) -> PolicySpec:
         action_space=stats.action_space,
         action_scale=stats.action.std,
         action_offset=stats.action.mean,
-        feature_dim=parts.featurizer.dim + stats.proprio.dim,
+        feature_dim=feature_dim,
         instructions=stats.instructions,
     )
 

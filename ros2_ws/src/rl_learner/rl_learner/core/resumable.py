@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a learner with a temperature gives to a checkpoint, and takes back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from rl_learner.core import checkpoint
+
+
+class Resumable(ABC):
+    """A learner whose whole state is modules, optimisers, a temperature and a count of updates."""
+
+    log_alpha: nn.Parameter
+    updates: int
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that learning changes."""
+        own = {"log_alpha": self.log_alpha.detach().clone(), "updates": torch.tensor(self.updates)}
+        return own | checkpoint.state_of(self._modules(), self._optimizers())
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what `state` gave.
+
+        Raises:
+            CheckpointError: It does not fit this learner.
+        """
+        checkpoint.restore(tensors, self._modules(), self._optimizers())
+        with torch.no_grad():
+            self.log_alpha.copy_(tensors["log_alpha"])
+        self.updates = int(tensors["updates"])
+
+    @abstractmethod
+    def _modules(self) -> dict[str, nn.Module]:
+        """Everything with weights, targets included."""
+
+    @abstractmethod
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Everything with moments."""
