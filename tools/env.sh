@@ -13,9 +13,7 @@ if [ -f "${_wst_root}/ros2_ws/install/setup.bash" ]; then
   # shellcheck disable=SC1091
   source "${_wst_root}/ros2_ws/install/setup.bash"
 fi
-# MuJoCo draws without a display unless the caller says otherwise.
-export MUJOCO_GL="${MUJOCO_GL:-egl}"
-export PYOPENGL_PLATFORM="${PYOPENGL_PLATFORM:-${MUJOCO_GL}}"
+# MUJOCO_GL is left alone: sim_bridge chooses what this machine can draw with, unless the caller has.
 export WHETSTONE_ROOT="${_wst_root}"
 if [ "${_wst_nounset}" = 1 ]; then set -u; fi
 unset _wst_root _wst_nounset

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 import torch
 from episodes import Decision, Episode, Pick, Rules, Runner
@@ -19,6 +18,7 @@ from scipy.stats import spearmanr
 from sim_rollout import TASKS, Cell
 from train import summary
 
+from sim_bridge.core.gl import mujoco
 from vla_policy.core.backends import load_backend
 
 

@@ -121,7 +121,7 @@ def install_system_packages(python: str) -> None:
         return
     drawing = {EGL[1], GL[1]}
     if set(missing) <= drawing and run(["apt-get", "install", "-y", "-q", OSMESA[1]], env=quiet_apt, quiet=True):
-        say("no EGL here: OSMesa is installed instead; run with MUJOCO_GL=osmesa")
+        say("no EGL here: OSMesa is installed instead, slower and without a GPU")
         return
     message = f"apt could not install {' '.join(missing)}; the line was: {line}"
     raise SetupError(message)
