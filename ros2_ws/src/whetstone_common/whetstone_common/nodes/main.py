@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -16,6 +15,9 @@ from rclpy.signals import SignalHandlerOptions
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.nodes.node import WhetstoneNode
 
+# The executor driven by events spends 27 us of CPU on a message of a lifecycle node, where the one that rebuilds a wait
+# set of all its services each time spends 310 us; in lockstep that is most of what a tick costs. It polls a coroutine
+# that awaits something (a quarter of a core), so callbacks of nodes are no coroutines.
 try:
     from rclpy.experimental import EventsExecutor
 except ImportError:  # distributions before Kilted
@@ -38,16 +40,6 @@ class _StopFlag:
         self.is_set = True
 
 
-def make_executor(node: WhetstoneNode, **kwargs: Any) -> Any:
-    """The executor that suits a node.
-
-    The one driven by events spends 27 us of CPU on a message of a lifecycle node, where the one that rebuilds a wait
-    set of all its services each time spends 310 us; in lockstep that is most of what a tick costs. But it looks at a
-    coroutine that awaits something again and again (a quarter of a core), so nodes with coroutines use the other one.
-    """
-    return SingleThreadedExecutor(**kwargs) if node.has_coroutines else EventsExecutor(**kwargs)
-
-
 def run(factory: Callable[[], WhetstoneNode]) -> None:
     """Run one node until SIGINT or SIGTERM, then hold, flush and exit with 0."""
     stop = _StopFlag()
@@ -58,7 +50,7 @@ def run(factory: Callable[[], WhetstoneNode]) -> None:
         sys.stderr.write(f"refused to start: {error}\n")
         rclpy.shutdown()
         sys.exit(_BAD_PARAMETERS)
-    executor = make_executor(node)
+    executor = EventsExecutor()
     executor.add_node(node)
     try:
         node.autostart()

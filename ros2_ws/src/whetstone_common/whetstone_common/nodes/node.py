@@ -40,12 +40,7 @@ class WhetstoneNode(LifecycleNode):
     Every callback handed to `create_subscription`, `create_steady_timer` and `create_service` is guarded: an exception
     leads to `safe_action`, state ERROR with a reason, a counter and one traceback in the log; it never leaves the
     executor.
-
-    Attributes:
-        has_coroutines: Whether callbacks of the class are coroutines; decides which executor runs it.
     """
-
-    has_coroutines = False
 
     def __init__(self, name: str, *, package: str, **kwargs: Any) -> None:
         """Declare all parameters of `<share of package>/config/<name>_params.yaml`.
