@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_TESTS = 5  # pytest's exit code
+INTERRUPT_S = 10.0  # how long pytest may sum up after Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,7 @@ def run_pytest(name: str, further: list[str], count: Sum) -> int:
     argv = [sys.executable, "-m", "pytest", folder, "-q", f"--timeout={ring.test_s}", f"--junitxml={report}"]
     begin_s = time.monotonic()
     try:
-        code = subprocess.run(
-            [*argv, *workers, *further], cwd=ROOT, stdin=subprocess.DEVNULL, check=False, timeout=ring.ring_s
-        ).returncode
+        code = run_group([*argv, *workers, *further], ring.ring_s)
     except subprocess.TimeoutExpired:
         print(f"== ring {name}: stopped after its limit of {ring.ring_s} s", flush=True)
         code = 1
@@ -102,12 +103,34 @@ def run_pytest(name: str, further: list[str], count: Sum) -> int:
     return code
 
 
+def run_group(argv: list[str], limit_s: float) -> int:
+    """Run a command in a process group of its own; nothing of the group outlives this call.
+
+    Raises:
+        subprocess.TimeoutExpired: It took longer than `limit_s`.
+    """
+    process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        return process.wait(limit_s)
+    except KeyboardInterrupt:
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(INTERRUPT_S)
+        raise
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def main() -> int:
     """Run the rings that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rings", nargs="+", choices=sorted(RINGS))
     arguments, further = parser.parse_known_args()
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".hypothesis"))
+    # Being terminated must end the group as well, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     total = Sum()
     results = [run_ring(name, further, total) for name in arguments.rings]
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
