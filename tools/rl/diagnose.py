@@ -13,9 +13,10 @@ from episodes import Episode, load
 from scipy.stats import rankdata
 from windows import windows_of
 
-from rl_learner.core.critic import CriticConfig, Reduce
+from rl_learner.core.critic import CriticConfig
 from rl_learner.core.expo import Expo, ExpoConfig
 from rl_learner.core.replay import Replay, ReplayShape
+from vla_policy.core.steering.scoring import Reduce
 
 PHASES = ("far", "near", "low", "held")
 NEAR_M, LOW_M = 0.08, 0.03

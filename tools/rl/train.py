@@ -26,10 +26,11 @@ from operator_model import Habits, ScriptedPerson
 from sim_rollout import ROOT, TASKS, Cell
 from windows import windows_of
 
-from rl_learner.core.critic import CriticConfig, Reduce
+from rl_learner.core.critic import CriticConfig
 from rl_learner.core.expo import Expo, ExpoConfig
 from rl_learner.core.replay import Replay, ReplayShape
 from vla_policy.core.backends import load_backend
+from vla_policy.core.steering.scoring import Reduce
 
 EVALUATION_SEED, TRAINING_SEED = 0, 50_000
 METHODS = ROOT / "ros2_ws" / "src" / "rl_learner" / "config" / "methods"

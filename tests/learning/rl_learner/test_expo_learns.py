@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from rl_learner.core.checkpoint import digest
-from rl_learner.core.critic import CriticConfig, Reduce
+from rl_learner.core.critic import CriticConfig
 from rl_learner.core.expo import Expo, ExpoConfig
 from rl_learner.core.replay import Replay, ReplayShape, Window
+from vla_policy.core.steering.scoring import Reduce
 
 SHAPE = ReplayShape(features=2, steps=2, action_dim=2, candidates=4, horizon=2, noise_dim=2)
 TOLERANCE = 0.25

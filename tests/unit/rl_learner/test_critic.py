@@ -2,7 +2,8 @@
 import pytest
 import torch
 
-from rl_learner.core.critic import Critic, CriticConfig, Reduce
+from rl_learner.core.critic import Critic, CriticConfig, polyak
+from vla_policy.core.steering.scoring import Reduce
 
 
 def make(**changes):
@@ -60,3 +61,10 @@ def test_when_a_setting_cannot_work_expect_its_name_in_the_error(changes):
         CriticConfig(members=4, **changes)
     with pytest.raises(ValueError, match="learning_rate"):
         CriticConfig(learning_rate=float("nan"))
+
+
+def test_when_a_target_follows_expect_the_given_share():
+    a, b = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    before, source = a.weight.detach().clone(), b.weight.detach().clone()
+    polyak(a, b, 0.25)
+    torch.testing.assert_close(a.weight.detach(), 0.75 * before + 0.25 * source)

@@ -5,7 +5,8 @@ import torch
 from fakes.rl_windows import SHAPE, filled
 from rl_learner.core.checkpoint import digest
 from rl_learner.core.critic import CriticConfig
-from rl_learner.core.dsrl import Dsrl, DsrlConfig, knot_basis
+from rl_learner.core.dsrl import Dsrl, DsrlConfig
+from vla_policy.core.steering.dsrl import knot_basis
 
 
 def make(**changes):

@@ -6,9 +6,10 @@ import torch
 
 from fakes.rl_windows import SHAPE, filled, window
 from rl_learner.core.checkpoint import digest
-from rl_learner.core.critic import CriticConfig, Reduce
+from rl_learner.core.critic import CriticConfig
 from rl_learner.core.expo import Expo, ExpoConfig
 from rl_learner.core.replay import Replay
+from vla_policy.core.steering.scoring import Reduce
 
 CONFIG = ExpoConfig(
     features=SHAPE.features,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The critic: an ensemble with its target, its loss, and how its members are made into one score.
+"""The critic while it learns: an ensemble with its target, its loss and its optimiser.
 
 Legend: E members, B batch, N chunks per state, F features, D flattened chunk.
 """
@@ -9,22 +9,13 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from enum import Enum
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rl_learner.core.networks import EnsembleCritic, polyak
-
-
-class Reduce(Enum):
-    """How the members' values become one score."""
-
-    SUBSET = "subset"  # minimum over a random subset, as REDQ and RLPD do
-    MINIMUM = "minimum"
-    LOWER = "lower"  # mean minus k deviations
-    MEAN = "mean"
+from vla_policy.core.steering.networks import EnsembleCritic
+from vla_policy.core.steering.scoring import Reduce, Scoring
 
 
 @dataclass(frozen=True)
@@ -63,13 +54,17 @@ class CriticConfig:
         if not 0.0 < self.polyak <= 1.0:
             raise ValueError(f"polyak is {self.polyak}, allowed: (0, 1]")
 
+    def scoring(self) -> Scoring:
+        """How values are read, which the actor half needs as well."""
+        return Scoring(self.members, self.subset, self.bounded, self.deviations)
+
 
 class Critic:
     """Online ensemble, target ensemble, optimiser."""
 
     def __init__(self, config: CriticConfig, features: int, action: int) -> None:
         """Fresh weights from torch's global seed; F and D are the input sizes."""
-        self.config = config
+        self.config, self.scoring = config, config.scoring()
         self.online = EnsembleCritic(config.members, features, action, config.hidden)
         self.target = copy.deepcopy(self.online).requires_grad_(requires_grad=False)
         self.optimizer = torch.optim.AdamW(
@@ -78,25 +73,16 @@ class Critic:
 
     def values(self, features: Tensor, chunks: Tensor, *, target: bool = False, chosen: Tensor | None = None) -> Tensor:
         """Features [B, F], chunks [B, N, D] -> [E, B, N] in units of return; of the chosen members only if given."""
-        raw = (self.target if target else self.online)(features, chunks, chosen)
-        return torch.sigmoid(raw) if self.config.bounded else raw
+        return self.scoring.values(self._net(target=target), features, chunks, chosen)
 
     def score(
         self, features: Tensor, chunks: Tensor, how: Reduce, generator: torch.Generator | None, *, target: bool = True
     ) -> Tensor:
         """One score per chunk, [B, N]; members that do not count are not computed."""
-        chosen = None
-        if how is Reduce.SUBSET:
-            chosen = torch.randperm(self.config.members, generator=generator)[: self.config.subset].to(features.device)
-        return self.reduce(self.values(features, chunks, target=target, chosen=chosen), how)
+        return self.scoring.score(self._net(target=target), features, chunks, how, generator)
 
-    def reduce(self, values: Tensor, how: Reduce) -> Tensor:
-        """[E, ...] -> [...]; for a subset, E are its members."""
-        if how in (Reduce.SUBSET, Reduce.MINIMUM):
-            return values.amin(0)
-        if how is Reduce.LOWER:
-            return values.mean(0) - self.config.deviations * values.std(0, unbiased=False)
-        return values.mean(0)
+    def _net(self, *, target: bool) -> EnsembleCritic:
+        return self.target if target else self.online
 
     def loss(self, features: Tensor, chunks: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Weighted regression of every member to one target.
@@ -125,3 +111,9 @@ class Critic:
     def sync(self) -> None:
         """Makes the target equal to the online ensemble."""
         self.target.load_state_dict(self.online.state_dict())
+
+
+def polyak(target: nn.Module, source: nn.Module, rate: float) -> None:
+    """Moves the target by a share of the way to the source, in place."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)

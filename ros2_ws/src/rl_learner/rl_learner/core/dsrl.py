@@ -11,15 +11,19 @@ Legend: B batch, N candidates, H horizon, M noise dims, W = H * M, K knots, F fe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rl_learner.core.critic import Critic, CriticConfig, Reduce
-from rl_learner.core.networks import ScaledTanhNormal, knots_over, mlp
+from rl_learner.core.critic import Critic, CriticConfig
 from rl_learner.core.replay import Batch
 from rl_learner.core.resumable import Resumable
+from vla_policy.core.steering.architecture import architecture_of
+from vla_policy.core.steering.dsrl import DsrlActor, DsrlActorConfig, NoiseActor
+from vla_policy.core.steering.networks import Scaler
+from vla_policy.core.steering.scoring import Reduce
 
 
 @dataclass(frozen=True)
@@ -60,40 +64,13 @@ class DsrlConfig:
 
     def __post_init__(self) -> None:
         """Refuses what cannot work."""
-        if not 1 <= self.knots <= self.horizon:
-            raise ValueError(f"knots is {self.knots}, allowed: 1..{self.horizon}")
-        if not (math.isfinite(self.bound) and self.bound > 0.0):
-            raise ValueError(f"bound is {self.bound}, must be finite and positive")
+        self.actor_config()
 
-
-def knot_basis(knots: int, horizon: int) -> Tensor:
-    """[H, K] interpolation over the horizon whose rows have length 1, so that unit noise stays unit noise."""
-    basis = knots_over(knots, horizon)
-    return basis / basis.norm(dim=1, keepdim=True)
-
-
-class NoiseActor(nn.Module):
-    """Features [..., F] -> distribution over K * M numbers; `expand` makes full noise of them."""
-
-    def __init__(self, config: DsrlConfig) -> None:
-        """Starts near zero mean and unit deviation of what is squashed."""
-        super().__init__()
-        self.shape = (config.knots, config.noise_dim)
-        self.body = mlp(config.features, config.actor_hidden, 2 * config.knots * config.noise_dim)
-        with torch.no_grad():
-            self.body[-1].weight.mul_(0.01)
-            self.body[-1].bias.zero_()
-        self.register_buffer("scale", torch.full((config.knots * config.noise_dim,), config.bound))
-        self.register_buffer("basis", knot_basis(config.knots, config.horizon))
-
-    def forward(self, features: Tensor) -> ScaledTanhNormal:
-        """Distribution of the knots."""
-        mean, log_std = self.body(features).chunk(2, dim=-1)
-        return ScaledTanhNormal(mean, log_std, self.scale)
-
-    def expand(self, knots: Tensor) -> Tensor:
-        """[..., K * M] -> [..., H, M]."""
-        return torch.einsum("hk,...km->...hm", self.basis, knots.unflatten(-1, self.shape))
+    def actor_config(self) -> DsrlActorConfig:
+        """The part that acting needs."""
+        return DsrlActorConfig(
+            self.features, self.horizon, self.noise_dim, self.knots, self.bound, self.actor_hidden
+        )  # fmt: skip
 
 
 class Dsrl(Resumable):
@@ -104,14 +81,21 @@ class Dsrl(Resumable):
         self.config = config
         self.of_action = Critic(config.critic, config.features, config.chunk_dim)
         self.of_noise = Critic(config.critic, config.features, config.horizon * config.noise_dim)
-        self.actor = NoiseActor(config)
+        self.actor = NoiseActor(config.actor_config())
+        self.scaler = Scaler(config.features)
+        self.acting = DsrlActor(config.actor_config(), self.actor, self.scaler)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(max(config.alpha, 1e-8))))
         self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.actor_rate)
         self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.actor_rate)
         self.updates = 0
 
+    def fit_scaler(self, features: Tensor) -> None:
+        """Takes the statistics of features [B, F] once, before the first update."""
+        self.scaler.fit(features)
+
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         """One step of Q_A, `distil_steps` of Q_W, one of the actor and the temperature."""
+        batch = replace(batch, features=self.scaler(batch.features), next_features=self.scaler(batch.next_features))
         metrics = self._update_action_critic(batch, generator)
         for _ in range(self.config.distil_steps):
             metrics |= self._distil(batch, generator)
@@ -123,13 +107,15 @@ class Dsrl(Resumable):
         self, features: Tensor, count: int, generator: torch.Generator | None = None, *, explore: bool = False
     ) -> Tensor:
         """Noise [count, H, M] to start from at features [F]: the mode first, samples after it or everywhere."""
-        with torch.no_grad():
-            policy: ScaledTanhNormal = self.actor(features.expand(count, -1))
-            knots = policy.sample(generator)[0]
-            if not explore:
-                knots[0] = policy.mode()[0]
-            out: Tensor = self.actor.expand(knots)
-            return out
+        return self.acting.noise(features, count, generator, explore=explore)
+
+    def architecture(self) -> dict[str, Any]:
+        """The fields of `DsrlActorConfig`, as JSON can hold them."""
+        return architecture_of(self.acting.config)
+
+    def actor_weights(self) -> dict[str, Tensor]:
+        """A copy of what acting needs, as `DsrlActor` names it."""
+        return {name: value.detach().clone() for name, value in self.acting.state_dict().items()}
 
     def _update_action_critic(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         with torch.no_grad():
@@ -176,6 +162,7 @@ class Dsrl(Resumable):
             "noise": self.of_noise.online,
             "noise_target": self.of_noise.target,
             "actor": self.actor,
+            "scaler": self.scaler,
         }
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:

@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rl_learner.core.critic import Critic, CriticConfig, Reduce
-from rl_learner.core.networks import ScaledTanhNormal, Scaler, knots_over, mlp
+from rl_learner.core.critic import Critic, CriticConfig
 from rl_learner.core.replay import Batch
 from rl_learner.core.resumable import Resumable
+from vla_policy.core.steering.architecture import architecture_of
+from vla_policy.core.steering.expo import EditPolicy, ExpoActor, ExpoActorConfig, Pick, Rule
+from vla_policy.core.steering.networks import ScaledTanhNormal, Scaler
+from vla_policy.core.steering.scoring import Reduce
 
 INSIDE = 0.98  # imitated edits stay this share inside the box, where tanh still has a slope
 
@@ -88,18 +92,13 @@ class ExpoConfig:
 
     def __post_init__(self) -> None:
         """Refuses what cannot work."""
-        if len(self.edit_scale) not in (1, self.action_dim):
-            raise ValueError(f"edit_scale has {len(self.edit_scale)} entries, allowed: 1 or {self.action_dim}")
         for name in ("discount", "mc_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed: 0..1")
-        for name in ("features", "steps", "action_dim", "backup_candidates", "best_of"):
+        for name in ("backup_candidates", "best_of"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
-        if not 1 <= self.edit_knots <= self.steps:
-            raise ValueError(f"edit_knots is {self.edit_knots}, allowed: 1..{self.steps}")
-        if not all(math.isfinite(s) and s > 0.0 for s in self.edit_scale):
-            raise ValueError(f"edit_scale is {self.edit_scale}, must be finite and positive")
+        self.actor()
 
     @property
     def chunk_dim(self) -> int:
@@ -108,51 +107,19 @@ class ExpoConfig:
 
     def scale(self) -> Tensor:
         """Largest value of each knot, [K * A]."""
-        return torch.tensor(self.edit_scale).expand(self.edit_knots, self.action_dim).reshape(-1).clone()
+        return self.actor().scale()
 
+    def actor(self) -> ExpoActorConfig:
+        """The part that acting needs."""
+        critic = self.critic
+        return ExpoActorConfig(
+            self.features, self.steps, self.action_dim, critic.members, critic.subset, critic.hidden, critic.bounded,
+            critic.deviations, self.edit, self.edit_scale, self.edit_knots, self.edit_hidden,
+        )  # fmt: skip
 
-class EditPolicy(nn.Module):
-    """A change of a base chunk: knots from a scaled squashed Gaussian, interpolated over the steps."""
-
-    def __init__(self, config: ExpoConfig) -> None:
-        """Starts with edits around zero."""
-        super().__init__()
-        self.shape = (config.edit_knots, config.action_dim)
-        self.body = mlp(
-            config.features + config.chunk_dim, config.edit_hidden, 2 * config.edit_knots * config.action_dim
-        )
-        last = self.body[-1]
-        with torch.no_grad():
-            last.weight.mul_(0.01)
-            last.bias.zero_()
-        self.register_buffer("scale", config.scale())
-        self.register_buffer("basis", knots_over(config.edit_knots, config.steps))
-
-    def forward(self, features: Tensor, base: Tensor, share: float = 1.0) -> ScaledTanhNormal:
-        """Features [..., F], base chunks [..., D]; `share` of the full edit scale."""
-        mean, log_std = self.body(torch.cat([features, base], dim=-1)).chunk(2, dim=-1)
-        return ScaledTanhNormal(mean, log_std, self.scale * share)
-
-    def spread(self, knots: Tensor) -> Tensor:
-        """Knots [..., K * A] -> edits [..., D]."""
-        return torch.einsum("ck,...ka->...ca", self.basis, knots.unflatten(-1, self.shape)).flatten(-2)
-
-
-@dataclass(frozen=True, eq=False)
-class Pick:
-    """What EXPO would play.
-
-    Attributes:
-        chunk: [H, A], normalised.
-        candidate: base candidate it is or comes from.
-        edited: whether the edit is in it.
-        scores: [best_of] base then [best_of] edited, or base alone.
-    """
-
-    chunk: Tensor
-    candidate: int
-    edited: bool
-    scores: Tensor
+    def rule(self) -> Rule:
+        """How scores decide when acting."""
+        return Rule(self.best_of, self.select, self.margin, self.base_margin)
 
 
 class Expo(Resumable):
@@ -162,8 +129,9 @@ class Expo(Resumable):
         """Fresh weights from torch's global seed."""
         self.config = config
         self.critic = Critic(config.critic, config.features, config.chunk_dim)
-        self.edit = EditPolicy(config)
+        self.edit = EditPolicy(config.actor())
         self.scaler = Scaler(config.features)
+        self.actor = ExpoActor(config.actor(), self.critic.target, self.edit, self.scaler)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(max(config.alpha, 1e-8))))
         self.edit_optimizer = torch.optim.AdamW(
             self.edit.parameters(), lr=config.edit_rate, weight_decay=config.edit_decay
@@ -311,7 +279,6 @@ class Expo(Resumable):
 
     # -- acting -------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def choose(
         self,
         features: Tensor,
@@ -322,44 +289,18 @@ class Expo(Resumable):
         explore: bool = False,
         offset: Tensor | None = None,
     ) -> Pick:
-        """Picks among base and edited candidates.
+        """Picks among base and edited candidates; arguments as in `ExpoActor.choose`."""
+        return self.actor.choose(
+            features, candidates, generator, rule=self.config.rule(), share=share, explore=explore, offset=offset
+        )
 
-        Args:
-            features: [F].
-            candidates: [N, H, A] of the base.
-            generator: Of exploration.
-            share: Of the edit scale that may be used.
-            explore: Sample edits; else use them without noise.
-            offset: [A] added to every edit, for exploration that is the same all episode.
-        """
-        config = self.config
-        features = self.scaler(features)
-        count = min(config.best_of, len(candidates))
-        base = candidates[:count, : config.steps].flatten(1)  # [n, D]
-        choices = base
-        if config.edit and share > 0.0:
-            policy = self.edit(features.expand(count, -1), base, share)
-            change = self.edit.spread(policy.sample(generator)[0] if explore else policy.mode())
-            if offset is not None:
-                change = change + offset.repeat(config.steps)
-            choices = torch.cat([base, base + change])
-        scores = self.critic.score(features[None], choices[None], config.select, generator)[0]
-        best = self._best(scores, count)
-        chunk = candidates[best % count].clone()
-        if best >= count:
-            edit = change[best - count].view(config.steps, config.action_dim)
-            chunk[: config.steps] += edit
-            chunk[config.steps :] += edit[-1]  # the tail is played only when the next chunk is late
-        return Pick(chunk, best % count, best >= count, scores)
+    def architecture(self) -> dict[str, Any]:
+        """The fields of `ExpoActorConfig`, as JSON can hold them."""
+        return architecture_of(self.actor.config)
 
-    def _best(self, scores: Tensor, count: int) -> int:
-        base = int(scores[:count].argmax())
-        if float(scores[base] - scores[0]) < self.config.base_margin:
-            base = 0
-        if len(scores) == count:
-            return base
-        edited = count + int(scores[count:].argmax())
-        return edited if float(scores[edited] - scores[base]) > self.config.margin else base
+    def actor_weights(self) -> dict[str, Tensor]:
+        """A copy of what acting needs, as `ExpoActor` names it."""
+        return {name: value.detach().clone() for name, value in self.actor.state_dict().items()}
 
 
 def _repeat(features: Tensor, count: int) -> Tensor:

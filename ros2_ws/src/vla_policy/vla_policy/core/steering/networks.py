@@ -170,9 +170,3 @@ def knots_over(knots: int, steps: int) -> Tensor:
         return torch.ones(steps, 1)
     place = torch.arange(steps) * (knots - 1) / (steps - 1)
     return (1.0 - (place[:, None] - torch.arange(knots)[None, :]).abs()).clamp(min=0.0)
-
-
-def polyak(target: nn.Module, source: nn.Module, rate: float) -> None:
-    """Moves the target by a share of the way to the source, in place."""
-    with torch.no_grad():
-        torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from rl_learner.core.networks import EnsembleCritic, ScaledTanhNormal, polyak
+from vla_policy.core.steering.networks import EnsembleCritic, ScaledTanhNormal
 
 
 def test_when_an_ensemble_is_evaluated_expect_each_member_to_be_what_it_is_alone():
@@ -53,10 +53,3 @@ def test_when_far_out_expect_a_finite_density():
     policy = ScaledTanhNormal(torch.full((1, 1), 30.0), torch.zeros(1, 1), torch.ones(1))
     _, log_prob = policy.sample(torch.Generator().manual_seed(0))
     assert math.isfinite(float(log_prob))
-
-
-def test_when_a_target_follows_expect_the_given_share():
-    a, b = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
-    before, source = a.weight.detach().clone(), b.weight.detach().clone()
-    polyak(a, b, 0.25)
-    torch.testing.assert_close(a.weight.detach(), 0.75 * before + 0.25 * source)
