@@ -23,6 +23,9 @@ from whetstone_common.nodes.convert import to_ns
 
 MakeBench = Callable[..., Any]
 
+REAL_TIME_TOLERANCE = 0.3
+REAL_TIME_DEADLINE_S = 40.0
+
 
 def play(bench: Any, task: str, seed: int, ticks: int) -> list[bytes]:
     """All that is heard of an episode under fixed commands, without its stamps."""
@@ -157,10 +160,19 @@ def test_when_real_time_is_commanded_forward_expect_the_arm_to_follow_and_then_t
 
 def test_when_time_is_real_expect_simulated_and_real_seconds_to_agree(make_bench: MakeBench) -> None:
     bench = make_bench(publish_clock=True, cameras=["front", "wrist"])
-    start, start_ns = time.monotonic(), to_ns(bench.joints[-1].header.stamp)
-    bench.until(lambda: to_ns(bench.joints[-1].header.stamp) > start_ns + 1_000_000_000)
-    # never ahead of real time; a busy machine may fall behind
-    assert 0.7 < time.monotonic() - start < 10.0
+
+    def real_s() -> float:
+        """Real time that one simulated second takes."""
+        start, start_ns = time.monotonic(), to_ns(bench.joints[-1].header.stamp)
+        bench.until(lambda: to_ns(bench.joints[-1].header.stamp) >= start_ns + 1_000_000_000)
+        return (time.monotonic() - start) / (to_ns(bench.joints[-1].header.stamp) - start_ns) * 1e9
+
+    # A busy machine makes single seconds long and the next one short; time that runs at another rate is wrong in all.
+    tries: list[float] = []
+    deadline = time.monotonic() + REAL_TIME_DEADLINE_S
+    while not tries or (abs(tries[-1] - 1.0) > REAL_TIME_TOLERANCE and time.monotonic() < deadline):
+        tries.append(real_s())
+    assert tries[-1] == pytest.approx(1.0, abs=REAL_TIME_TOLERANCE), tries
 
 
 @pytest.mark.parametrize("factor", [0.25, 2.0])
