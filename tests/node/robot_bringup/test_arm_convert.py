@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+from ament_index_python.packages import get_package_share_directory
 from sensor_msgs.msg import JointState
 from vla_interfaces.msg import ActionChunk, Executed, Request, Takeover
 
@@ -14,6 +18,7 @@ from robot_bringup.core.robot import GripperOutput, Output, Robot
 from robot_bringup.core.safety import Motion
 from robot_bringup.nodes import convert
 from robot_bringup.nodes.robot_files import find_kinematics, find_robot
+from vla_policy.nodes import resources
 from whetstone_common.core.reason import ReasonedError
 from whetstone_common.core.stamp import Stamp
 
@@ -41,6 +46,20 @@ def test_when_a_command_is_sent_expect_what_the_robots_controller_reads(name):
         assert ahead.sec + ahead.nanosec / 1e9 == pytest.approx(robot.time_from_start_s)
     lo, hi = sorted((robot.gripper.closed, robot.gripper.open))
     assert lo <= convert.gripper(robot, command(robot)).data[0] <= hi
+
+
+@pytest.mark.parametrize("urdf", ["description/my_panda.urdf", "panda.urdf"])
+def test_when_a_robot_file_lies_elsewhere_expect_arm_and_policy_to_find_the_same_urdf(tmp_path: Path, urdf: str):
+    share = Path(get_package_share_directory("robot_bringup"))
+    (tmp_path / "description").mkdir()
+    shutil.copy(share / "description" / "panda.urdf", tmp_path / "description" / "my_panda.urdf")
+    file = tmp_path / "mine.yaml"
+    text = (share / "config" / "robots" / "sim_panda.yaml").read_text(encoding="utf-8")
+    file.write_text(text.replace("urdf: panda.urdf", f"urdf: {urdf}"), encoding="utf-8")
+    robot = find_robot(str(file))
+    assert find_kinematics(robot).joint_names == robot.joints
+    assert (tmp_path / "description" in Path(robot.urdf).parents) == (urdf != "panda.urdf")
+    assert resources.find_robot(str(file)).urdf == (share / "description" / "panda.urdf").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ROBOTS)

@@ -42,6 +42,19 @@ def test_when_a_robot_file_is_good_expect_what_it_says(tmp_path: Path) -> None:
     assert view.urdf == "<robot/>" and dict(view.camera_topics) == {"front": "/front"}
 
 
+def test_when_the_file_lies_elsewhere_expect_a_urdf_at_a_path_relative_to_it_or_else_a_shipped_one(
+    tmp_path: Path,
+) -> None:
+    shipped = tmp_path / "shipped"
+    for folder in (tmp_path / "mine" / "urdf", shipped):
+        folder.mkdir(parents=True)
+    (tmp_path / "mine" / "urdf" / "arm.urdf").write_text("<robot name='mine'/>", encoding="utf-8")
+    (shipped / "panda.urdf").write_text("<robot name='panda'/>", encoding="utf-8")
+    beside = written(tmp_path, GOOD | {"urdf": "mine/urdf/arm.urdf"})
+    assert load_robot_view(beside, shipped).urdf == "<robot name='mine'/>"
+    assert load_robot_view(written(tmp_path, GOOD | {"urdf": "panda.urdf"}), shipped).urdf == "<robot name='panda'/>"
+
+
 @pytest.mark.parametrize("key", ["joints", "gripper", "urdf", "tip", "topics"])
 def test_when_a_key_is_missing_expect_refusal_that_names_file_and_key(tmp_path: Path, key: str) -> None:
     with pytest.raises(RobotFileError, match=rf"robot\.yaml.*{key}"):

@@ -9,7 +9,7 @@ Legend: n arm joints; positions in rad (gripper: opening, 0 closed to 1 open).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ class Robot:
 
     Attributes:
         name: Its name.
-        urdf: File name in this package's description folder, or an absolute path.
+        urdf: Absolute path, or file name in this package's description folder.
         tip: Link of the URDF that is the TCP.
         joints: Arm joint names in the order of the command.
         home: (n,) posture that spare joints keep to (rad).
@@ -180,7 +180,7 @@ class Robot:
 
 
 def load_robot(path: Path) -> Robot:
-    """Read a robot file.
+    """Read a robot file; a URDF that lies beside it, at the path that it gives, wins over a shipped one.
 
     Raises:
         RobotError: A key is missing, unknown, or its value makes no sense.
@@ -190,9 +190,11 @@ def load_robot(path: Path) -> Robot:
     except (OSError, yaml.YAMLError) as error:
         raise RobotError(f"robot file {path}: {error}") from error
     try:
-        return parse_robot(raw)
+        robot = parse_robot(raw)
     except (RobotError, ValueError, TypeError, KeyError) as error:
         raise RobotError(f"robot file {path}: {error}") from error
+    beside = path.parent.absolute() / robot.urdf
+    return replace(robot, urdf=str(beside)) if beside.is_file() else robot
 
 
 def parse_robot(raw: Any) -> Robot:

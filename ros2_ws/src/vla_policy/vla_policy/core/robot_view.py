@@ -36,26 +36,26 @@ class RobotView:
     camera_topics: Mapping[str, str]
 
 
-def load_robot_view(path: Path) -> RobotView:
+def load_robot_view(path: Path, descriptions: Path | None = None) -> RobotView:
     """Read the keys of a robot file that the policy side uses.
 
     Args:
-        path: The YAML file; its `urdf` is relative to the robot package's `description/` folder,
-            which lies two folders up, or absolute.
+        path: The YAML file; its `urdf` is relative to the file itself, else to `descriptions`, or absolute.
+        descriptions: Folder of the shipped URDFs; by default the one of the package that the file lies in.
 
     Raises:
         RobotFileError: A file or a key is missing, or has the wrong shape.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return _view(content, path)
+        return _view(content, path, descriptions or path.resolve().parents[2] / "description")
     except OSError as error:
         raise RobotFileError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, yaml.YAMLError, ValueError) as error:
         raise RobotFileError(f"{path}: {type(error).__name__}: {error}") from error
 
 
-def _view(content: Mapping[str, Any], path: Path) -> RobotView:
+def _view(content: Mapping[str, Any], path: Path, descriptions: Path) -> RobotView:
     gripper = content["gripper"]
     layout = JointLayout(
         arm=tuple(content["joints"]),
@@ -65,16 +65,15 @@ def _view(content: Mapping[str, Any], path: Path) -> RobotView:
     )
     return RobotView(
         joints=layout,
-        urdf=_find_urdf(str(content["urdf"]), path).read_text(encoding="utf-8"),
+        urdf=_find_urdf(str(content["urdf"]), path, descriptions).read_text(encoding="utf-8"),
         tip=str(content["tip"]),
         joint_states_topic=str(content["topics"]["joint_states"]),
         camera_topics={str(name): str(topic) for name, topic in content["cameras"].items()},
     )
 
 
-def _find_urdf(name: str, path: Path) -> Path:
-    share = path.resolve().parent.parent.parent
-    for candidate in (path.parent / name, share / "description" / name, share / name, Path(name)):
-        if candidate.is_file():
-            return candidate
-    raise RobotFileError(f"{path}: urdf {name!r} is not found")
+def _find_urdf(name: str, path: Path, descriptions: Path) -> Path:
+    for folder in (path.parent, descriptions):
+        if (folder / name).is_file():
+            return folder / name
+    raise RobotFileError(f"{path}: urdf {name!r} is neither in {path.parent} nor in {descriptions}")

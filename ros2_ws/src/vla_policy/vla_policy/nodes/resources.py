@@ -37,6 +37,6 @@ def find_robot(name: str) -> RobotView:
     is_stem = "/" not in name and not name.endswith(".yaml")
     path = find(f"{_PACKAGE}robot_bringup/config/robots/{name}.yaml" if is_stem else name)
     try:
-        return load_robot_view(path)
+        return load_robot_view(path, find(f"{_PACKAGE}robot_bringup/description"))
     except RobotFileError as error:
         raise ReasonedError(Reason.BAD_PARAMETER, f"robot_file = {name!r}: {error}") from error
