@@ -7,32 +7,78 @@ import torch
 
 from fakes.toy_vla import TINY, WORDS, toy_demo, toy_trainer
 from vla_policy.core.backends.pocket import PocketBackend
+from vla_policy.core.flow import encode_prefix
+from vla_policy.core.preprocess import prompt_ids
 from vla_policy.core.protocol import Observation
 from vla_policy.core.rl_token import TokenShape
 from vla_policy.core.training.dataset import cartesian_chunks
 from vla_policy.core.training.export import export
+from vla_policy.core.training.pointing import cell_targets
 from vla_policy.core.training.token import TokenConfig, train_token
 
 pytestmark = pytest.mark.learning
+
+STEPS = 1000
 
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("learnt")
-    trainer = toy_trainer(steps=600, batch=16, learning_rate=3e-3, ema_decay=0.98, warmup_steps=30)
-    results = [trainer.advance() for _ in range(600)]
+    trainer = toy_trainer(steps=STEPS, batch=16, learning_rate=3e-3, ema_decay=0.98, warmup_steps=30)
+    results = [trainer.advance() for _ in range(STEPS)]
     trainer.save(folder / "run")
     export(folder / "run", folder / "model", model_id="toy")
     return trainer, results, PocketBackend.load(str(folder / "model"), num_steps=8)
 
 
-def test_when_trained_on_a_toy_task_expect_both_losses_to_fall(learnt):
+def what_heads_see(trainer):
+    """Inputs of 64 frames, and the hidden layers that the heads are trained on."""
+    batch = trainer.data.batch(np.random.default_rng(7), 64, 0)
+    ids = prompt_ids(trainer.tokenizer, trainer.data.instructions, TINY, cameras=2)
+    inputs = trainer.inputs(batch, torch.Generator().manual_seed(0), ids)
+    with torch.no_grad():
+        prefix = encode_prefix(
+            trainer.model, inputs.input_ids, inputs.pixel_values, inputs.camera_mask, keep_hidden=True
+        )
+    return inputs, prefix.hidden
+
+
+def test_when_trained_on_a_toy_task_expect_the_flow_loss_to_fall(learnt):
     _, results, _ = learnt
     first, last = results[:20], results[-20:]
     assert np.mean([r.flow for r in last]) < 0.35 * np.mean([r.flow for r in first])
-    # The pointing part of it is a cross-entropy against shares of cells, whose own entropy is its floor.
-    assert np.mean([r.detection for r in last]) < 0.6 * np.mean([r.detection for r in first])
+
+
+def test_when_trained_on_a_toy_task_expect_object_and_goal_detected_to_a_centimetre(learnt):
+    trainer, _, _ = learnt
+    inputs, hidden = what_heads_see(trainer)
+    with torch.no_grad():
+        seen = trainer.heads.detection(hidden[-1])
+    error = (seen - inputs.detection) * torch.tensor(trainer.data.detection_stats.std)
+    assert float(error[..., :3].norm(dim=-1).max()) < 0.01
+
+
+def test_when_trained_on_a_toy_task_expect_the_tokens_of_object_and_goal_pointed_at(learnt):
+    trainer, _, _ = learnt
+    inputs, hidden = what_heads_see(trainer)
+    wanted = cell_targets(inputs.where, trainer.heads.pointing.grid)
+    with torch.no_grad():
+        log_shares = trainer.heads.pointing(hidden[1])
+    assert bool((log_shares.argmax(-1) == wanted.argmax(-1)).all())
+    # What a cross-entropy has above the entropy of its targets; an object at the border has only part of its share.
+    wanted = wanted / wanted.sum(-1, keepdim=True)
+    excess = (torch.xlogy(wanted, wanted) - wanted * log_shares).sum(-1)
+    assert float(excess.max()) < 0.01
+
+
+def test_when_trained_on_a_toy_task_expect_colour_and_noun_of_object_and_goal_named(learnt):
+    trainer, _, _ = learnt
+    inputs, hidden = what_heads_see(trainer)
+    with torch.no_grad():
+        scores = trainer.heads.naming(hidden[-1])
+    assert bool((scores.argmax(-1) == inputs.names).all())
+    assert float(torch.nn.functional.cross_entropy(scores.flatten(0, 2), inputs.names.flatten())) < 0.01
 
 
 def test_when_asked_about_what_it_was_shown_expect_the_demonstrated_chunk(learnt):
