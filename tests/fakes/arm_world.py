@@ -175,6 +175,13 @@ class ArmWorld:
         self.keep(self.arm.on_chunk(chunk, self.now))
         return chunk
 
+    def play(self, chunks: int = 1, **changes: Any) -> None:
+        """Answer each request at once and play the executed part."""
+        for _ in range(chunks):
+            self.step()
+            self.answer(**changes)
+            self.step(47)
+
     def person(self, *, engaged: bool = True, **changes: Any) -> TakeoverSample:
         """A person's device speaks: 5 cm/s along x."""
         self.human_sequence += 1

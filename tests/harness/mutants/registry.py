@@ -212,7 +212,7 @@ def own_pause_is_not_noticed() -> None:
     """After a hang of its own the arm node goes on where it was."""
     silence_is_ignored()
     chunk_never_expires()
-    replace(f"{_ARM}.arm:Arm._notice_stall", lambda _self, _now: None)
+    replace(f"{_ARM}.arm_motion:ArmMotion._notice_stall", lambda _self, _now: None)
 
 
 def hold_is_a_wall() -> None:

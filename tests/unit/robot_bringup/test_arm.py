@@ -8,22 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fakes.arm_world import DT_S, HORIZON, ArmWorld, panda
+from fakes.arm_world import DT_S, ArmWorld, panda
 from robot_bringup.core.chunk_queue import Execution
 from robot_bringup.core.laps import LOOK_SEQUENCE
 from robot_bringup.core.outputs import Actor, RequestKind
 from robot_bringup.core.state_machine import Refused
-from robot_bringup.core.takeover import Drive
 from whetstone_common.core.reason import Reason
-
-
-def play(world: ArmWorld, chunks: int = 1, **chunk: object) -> None:
-    """Answer each request at once and play the executed part."""
-    for _ in range(chunks):
-        world.step()
-        world.answer(**chunk)
-        world.step(47)
-
 
 # ---- real time, synchronous ----------------------------------------------------------------------------------------
 
@@ -41,7 +31,7 @@ def test_when_resumed_expect_one_request_and_holding_still_until_the_chunk():
 def test_when_a_chunk_comes_expect_its_steps_then_a_new_request():
     world = ArmWorld().running()
     start = world.kinematics.fk(world.joints).position
-    play(world)
+    world.play()
     assert [done.step for done in world.executed] == list(range(8))
     assert all(done.actor is Actor.POLICY for done in world.executed)
     moved = world.kinematics.fk(world.joints).position - start
@@ -53,7 +43,7 @@ def test_when_a_chunk_comes_expect_its_steps_then_a_new_request():
 
 def test_when_playing_expect_a_command_in_every_period():
     world = ArmWorld().running()
-    play(world, 3)
+    world.play(3)
     times = np.array([time for time, _ in world.commands])
     np.testing.assert_allclose(np.diff(times), 0.01, atol=1e-9)
 
@@ -71,7 +61,7 @@ def test_when_a_step_ends_expect_the_executed_action_relative_to_the_chunks_refe
 
 def test_when_nobody_answers_expect_underrun_then_policy_lost_and_no_motion():
     world = ArmWorld(chunk_timeout_s=2.0).running()
-    play(world)
+    world.play()
     world.step(100)
     assert world.status == ("HOLDING", "UNDERRUN")
     world.step(150)
@@ -84,7 +74,7 @@ def test_when_nobody_answers_expect_underrun_then_policy_lost_and_no_motion():
 
 def test_when_the_policy_comes_back_after_it_was_lost_expect_no_motion_until_reset_and_resume():
     world = ArmWorld(chunk_timeout_s=1.0).running()
-    play(world)
+    world.play()
     world.step(150)
     late = world.chunk()
     count = len(world.commands)
@@ -95,7 +85,7 @@ def test_when_the_policy_comes_back_after_it_was_lost_expect_no_motion_until_res
         world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0)
     world.arm.reset()
     world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
-    play(world)
+    world.play()
     assert world.status == ("RUNNING", "NONE")
 
 
@@ -116,7 +106,7 @@ def test_when_a_reply_is_late_expect_it_never_applied_to_a_later_request():
 
 def test_when_max_steps_are_played_expect_ready_with_the_count():
     world = ArmWorld().running(max_steps=11)
-    play(world, 3)
+    world.play(3)
     assert world.status == ("READY", "EPISODE_END")
     assert len(world.executed) == 11
     assert world.arm.steps == 11
@@ -164,7 +154,7 @@ def test_when_resumed_before_the_hold_ramp_has_ended_expect_it_to_end_first():
     world.step(2)
     world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
     world.step(1)
-    play(world)
+    world.play()
     assert world.executed[-1].actor is Actor.POLICY
     world.assert_within_limits()
 
@@ -185,7 +175,7 @@ def test_when_one_element_is_garbage_expect_the_whole_chunk_refused_and_hold(bad
     world.step(10)
     np.testing.assert_array_equal(world.positions() - world.robot.home, 0.0)
     assert len(world.requests) == 2
-    play(world)
+    world.play()
     assert world.status == ("RUNNING", reason) or world.status == ("RUNNING", "NONE")
 
 
@@ -245,7 +235,7 @@ def test_when_a_step_leads_too_far_expect_it_refused_before_it_begins():
 
 def test_when_the_target_is_a_little_too_fast_expect_it_clamped_and_counted():
     world = ArmWorld().running()
-    play(world, velocity_m_s=1.6)
+    world.play(velocity_m_s=1.6)
     assert world.counters["limit_clamped"] > 0
     assert any(done.limited for done in world.executed)
     world.assert_within_limits()
@@ -253,12 +243,12 @@ def test_when_the_target_is_a_little_too_fast_expect_it_clamped_and_counted():
 
 def test_when_a_second_source_sends_valid_chunks_expect_refusal_by_name():
     world = ArmWorld().running()
-    play(world)
+    world.play()
     world.answer(source="/rogue")
     _, reason, detail = world.arm.status
     assert reason is Reason.SECOND_SOURCE and "/rogue" in detail
     assert world.counters["second_source"] == 1
-    play(world)
+    world.play()
     assert world.status[0] == "RUNNING"
 
 
@@ -320,262 +310,20 @@ def test_when_asynchronous_and_slower_than_the_chunk_expect_underrun_and_a_fresh
     world.assert_within_limits()
 
 
-# ---- people ----------------------------------------------------------------------------------------------------------
-
-
-def test_when_a_person_takes_over_during_inference_expect_them_to_drive_within_one_period():
-    world = ArmWorld().running()
-    play(world)
-    request = world.asked()
-    world.person()
-    assert world.status == ("RUNNING", "TAKEOVER")
-    world.step()
-    assert world.commands[-1][1].actor is Actor.HUMAN
-    world.keep(world.arm.on_chunk(world.chunk(request), world.now))
-    for _ in range(30):
-        world.person()
-        world.step(2)
-    assert world.counters["chunk_foreign"] == 1
-    assert all(command.actor is Actor.HUMAN for _, command in world.commands[-50:])
-    actors = {done.actor for done in world.executed[9:]}
-    assert actors == {Actor.HUMAN}
-    world.assert_within_limits()
-
-
-def test_when_the_person_releases_expect_a_fresh_observation_asked():
-    world = ArmWorld().running()
-    play(world)
-    world.person()
-    world.step(10)
-    world.person(engaged=False)
-    released_ns = world.ros_ns
-    world.step(2)
-    assert world.asked().not_before_ns >= released_ns
-    old_eyes = world.chunk()
-    stale = replace(old_eyes, stamp=replace(old_eyes.stamp, observation_ns=released_ns - 40_000_000))
-    world.keep(world.arm.on_chunk(stale, world.now))
-    assert world.counters["chunk_stale"] == 1
-    play(world)
-    assert world.commands[-1][1].actor in (Actor.POLICY, Actor.HOLD)
-
-
-def test_when_the_person_vanishes_expect_hold_until_release_and_new_engage():
-    world = ArmWorld().running()
-    play(world)
-    world.person()
-    world.step(40)
-    assert world.status == ("STOPPED", "TAKEOVER_LOST")
-    count = len(world.commands)
-    world.person()
-    world.step(10)
-    assert world.status == ("STOPPED", "TAKEOVER_LOST")
-    assert all(command.actor is Actor.HOLD for _, command in world.commands[count:])
-    world.person(engaged=False)
-    world.person()
-    world.step(10)
-    assert world.status == ("RUNNING", "TAKEOVER")
-    world.assert_within_limits()
-
-
-def test_when_an_axis_sticks_with_fresh_stamps_expect_takeover_lost():
-    world = ArmWorld(takeover_stuck_s=1.0).running()
-    for _ in range(120):
-        world.person(twist=np.array([0.0, 0.01, 0, 0, 0, 0]))
-        world.step()
-    assert world.status == ("STOPPED", "TAKEOVER_LOST")
-
-
-def test_when_a_second_person_wants_the_wheel_expect_refusal_by_name():
-    world = ArmWorld().running()
-    world.person()
-    world.person(source="/rogue_teleop")
-    world.step()
-    _, reason, detail = world.arm.status
-    assert reason is Reason.TAKEOVER or "/rogue_teleop" in detail
-    assert world.counters["second_source"] == 1
-
-
-def test_when_a_person_wants_what_is_not_finite_expect_it_refused():
-    world = ArmWorld().running()
-    world.person(twist=np.full(6, np.nan))
-    world.person(drive=Drive.TCP_TARGET, tcp_target=np.full(7, np.nan))
-    world.step(5)
-    assert world.counters["takeover_refused"] == 2
-    np.testing.assert_array_equal(world.positions() - world.robot.home, 0.0)
-
-
-def test_when_a_person_wants_a_far_target_expect_a_slow_way_there():
-    world = ArmWorld().running()
-    target = world.kinematics.fk(world.joints)
-    seven = np.array([*(target.position + np.array([0.0, 0.3, 0.0])), 1.0, 0.0, 0.0, 0.0])
-    for _ in range(60):
-        world.person(drive=Drive.TCP_TARGET, tcp_target=seven)
-        world.step(2)
-    np.testing.assert_allclose(world.kinematics.fk(world.joints).position, seven[:3], atol=5e-3)
-    world.assert_within_limits()
-
-
-# ---- stopping --------------------------------------------------------------------------------------------------------
-
-
-def test_when_the_estop_is_pressed_mid_chunk_expect_only_a_ramp_and_a_latch():
-    world = ArmWorld().running()
-    world.step()
-    world.answer(velocity_m_s=0.5)
-    world.step(12)
-    count = len(world.commands)
-    world.arm.on_estop(pressed=True)
-    world.step(60)
-    assert all(command.actor is Actor.HOLD for _, command in world.commands[count:])
-    assert len(world.commands) - count < 25
-    with pytest.raises(Refused, match="emergency stop"):
-        world.arm.reset()
-    world.arm.on_estop(pressed=False)
-    assert world.status == ("STOPPED", "ESTOP")
-    with pytest.raises(Refused, match="resume needs READY"):
-        world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
-    world.arm.reset()
-    assert world.status == ("READY", "NONE")
-    world.assert_within_limits()
-
-
-def test_when_the_arm_was_moved_while_stopped_expect_the_first_command_at_the_measured_pose():
-    world = ArmWorld().running()
-    play(world)
-    world.arm.on_estop(pressed=True)
-    world.step(30)
-    world.joints = world.joints + 0.3 * np.array([1, 0, 0, 0, 0, 0, 0])
-    world.arm.on_estop(pressed=False)
-    world.step()
-    world.arm.reset()
-    measured = world.joints.copy()
-    world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
-    count = len(world.commands)
-    world.step()
-    assert (np.abs(world.positions()[count] - measured) <= world.robot.limits.step).all()
-
-
-def test_when_paused_while_lagging_expect_the_next_episode_to_start_from_the_last_command():
-    world = ArmWorld().running()
-    world.follow = False
-    world.step()
-    world.answer(velocity_m_s=0.05)
-    world.step(20)
-    world.arm.pause()
-    world.step(20)
-    last = world.positions()[-1]
-    assert np.abs(last - world.joints).max() > 0.005
-    world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
-    world.step()
-    np.testing.assert_array_equal(world.positions()[-1], last)
-
-
-def test_when_joint_states_fall_silent_expect_stopped():
-    world = ArmWorld().running()
-    play(world)
-    world.joints_alive = False
-    world.step(30)
-    assert world.status == ("STOPPED", "JOINT_STATE_LOST")
-
-
-def test_when_joints_freeze_with_fresh_stamps_expect_frozen_source():
-    world = ArmWorld().running()
-    world.follow = False
-    for _ in range(3):
-        world.step()
-        world.answer(velocity_m_s=0.2)
-        world.step(47)
-    assert world.status == ("STOPPED", "FROZEN_SOURCE")
-
-
-def test_when_ros_time_jumps_back_expect_the_episode_to_end():
-    world = ArmWorld().running()
-    play(world)
-    world.ros_ns -= 500 * 10**9
-    world.step(2)
-    assert world.status == ("STOPPED", "CLOCK_JUMP")
-
-
-def test_when_ros_time_jumps_ahead_or_stops_expect_the_watchdogs_still_to_fire():
-    world = ArmWorld(chunk_timeout_s=1.0).running()
-    play(world)
-    world.ros_ns += 1000 * 10**9
-    frozen_ns = world.ros_ns
-    for _ in range(200):
-        world.step()
-        world.ros_ns = frozen_ns
-    assert world.status == ("STOPPED", "POLICY_LOST")
-
-
-def test_when_the_contract_changes_while_running_expect_stopped():
-    world = ArmWorld().running()
-    play(world)
-    world.arm.on_contract(replace(world.contract, horizon=HORIZON + 1))
-    assert world.status == ("STOPPED", "CONTRACT_MISMATCH")
-    assert "horizon" in world.arm.status[2]
-
-
-def test_when_the_contract_does_not_fit_the_robot_expect_arming_refused_by_field():
-    world = ArmWorld()
-    world.arm.on_contract(replace(world.contract, joint_names=("a", "b")))
-    world.show_joints()
-    with pytest.raises(Refused, match="joint_names"):
-        world.arm.arm("", world.now)
-
-
-def test_when_nothing_is_known_expect_arming_refused():
-    world = ArmWorld()
-    with pytest.raises(Refused, match="policy_contract"):
-        world.arm.arm("", world.now)
-    world.arm.on_contract(world.contract)
-    with pytest.raises(Refused, match="joint states"):
-        world.arm.arm("", world.now)
-    world.show_joints()
-    with pytest.raises(Refused, match="expected other"):
-        world.arm.arm("other", world.now)
-    world.arm.arm(world.contract.hash(), world.now)
-
-
-def test_when_the_node_itself_was_stopped_for_seconds_expect_the_chunk_discarded_and_no_motion_left_over():
-    world = ArmWorld(joint_timeout_s=20.0).running()
-    world.step()
-    world.answer(velocity_m_s=0.4)
-    world.step(17)
-    last, count = world.positions()[-1], len(world.commands)
-    world.steady_s += 5.0
-    world.ros_ns += 5 * 10**9
-    world.step(20)
-    np.testing.assert_array_equal(world.positions()[count:] - last, 0.0)
-    assert world.counters["stalls"] == 1 and world.arm.status[1] is Reason.DEADLINE_MISSED
-    assert world.asked().not_before_ns >= world.ros_ns - 10**9
-    play(world)
-    assert world.executed[-1].actor is Actor.POLICY
-
-
-def test_when_dry_expect_the_arm_to_stand_and_every_chunk_to_start_from_it():
-    world = ArmWorld(dry_run=True).running()
-    world.follow = False
-    for _ in range(4):
-        play(world, velocity_m_s=0.2)
-    assert world.status[0] == "RUNNING"
-    assert [done.step for done in world.executed] == list(range(8)) * 4
-    assert not any(done.limited for done in world.executed)
-
-
 # ---- joint space and looks -------------------------------------------------------------------------------------------
 
 
 def test_when_the_policy_speaks_joints_expect_the_joints_it_wants():
     world = ArmWorld(space="joint").running()
-    play(world, velocity_m_s=0.4)
+    world.play(velocity_m_s=0.4)
     np.testing.assert_allclose(world.joints[0] - world.robot.home[0], 8 * 0.4 * DT_S, atol=5e-3)
     np.testing.assert_allclose(world.executed[-1].action[0], 8 * 0.4 * DT_S, atol=5e-3)
 
 
 def test_when_looks_are_wanted_expect_them_between_and_the_same_noise_for_acts():
     plain, looking = ArmWorld().running(), ArmWorld(look_stride=2).running()
-    play(plain, 2)
-    play(looking, 2)
+    plain.play(2)
+    looking.play(2)
     looks = [request for request in looking.requests if request.kind is RequestKind.LOOK]
     assert [look.stamp.sequence for look in looks] == [LOOK_SEQUENCE + k for k in range(6)]
     acts = [request.stamp.sequence for request in looking.requests if request.kind is RequestKind.ACT]

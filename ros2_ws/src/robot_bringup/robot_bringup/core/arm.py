@@ -1,38 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arm's core: events in, commands and requests out. No ROS and no clock; every moment is handed in.
-
-Two ways to be driven. In real time `tick` is called at the control rate. In lockstep nothing moves but by events: a new
-joint state, a chunk or a person's target may each lead to the one command of the present tick.
-"""
+"""The arm's core: events in, commands and requests out. No ROS and no clock; every moment is handed in."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-
+from robot_bringup.core.arm_motion import ArmMotion
 from robot_bringup.core.chunk import Chunk, check_chunk
 from robot_bringup.core.chunk_queue import Offer
-from robot_bringup.core.hold import reseed
 from robot_bringup.core.joints import JointSample
-from robot_bringup.core.laps import Laps
-from robot_bringup.core.notice import Notice
-from robot_bringup.core.outputs import Actor, Now, Outputs
-from robot_bringup.core.playback import Begun, Playback
-from robot_bringup.core.player import Player
-from robot_bringup.core.robot import Robot
-from robot_bringup.core.safety import Verdict
-from robot_bringup.core.settings import Settings
-from robot_bringup.core.state_machine import ArmState, Mode, Refused
-from robot_bringup.core.takeover import Hand, Heard, Takeover, TakeoverSample
-from robot_bringup.core.watchdog import ClockJump, FrozenJoints, Timeout
+from robot_bringup.core.outputs import Now, Outputs
+from robot_bringup.core.playback import Playback
+from robot_bringup.core.state_machine import Mode, Refused
+from robot_bringup.core.takeover import Heard, TakeoverSample
 from whetstone_common.core.contract import Contract
-from whetstone_common.core.kinematics import Kinematics
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.stamp import Stamp
 
 _NS = 1_000_000_000
-_DISORDER_S = 0.1  # joint states that overtake each other are no clock jump
-_STALL_S = 0.1  # without a command for this long a controller has stopped the arm
 _REFUSALS = {
     Offer.DUPLICATE: ("chunk_duplicate", Reason.NONE),
     Offer.FOREIGN: ("chunk_foreign", Reason.NONE),
@@ -42,53 +25,8 @@ _REFUSALS = {
 }
 
 
-class Arm:
-    """Everything that decides what the arm is told.
-
-    Args:
-        robot: The robot.
-        kinematics: Of its arm.
-        settings: Times and modes.
-        epoch: Identity of this run.
-        counters: Where events are counted.
-    """
-
-    def __init__(
-        self, robot: Robot, kinematics: Kinematics, settings: Settings, epoch: int, counters: Counter[str]
-    ) -> None:
-        self._robot = robot
-        self._set = settings
-        self._counters = counters
-        self._player = Player(robot, kinematics)
-        self._laps = Laps(epoch)
-        self._make_watchdogs()
-        self._ros_jump = ClockJump(_DISORDER_S)
-        self._joint_jump = ClockJump(0.0 if settings.lockstep else _DISORDER_S)
-        self._notice = Notice()
-        self._contract: Contract | None = None
-        self._contract_hash = ""
-        self._playback: Playback | None = None
-        self._sample: JointSample | None = None
-        self._strikes = 0
-        self._trusted = False  # whether the last command still means something
-        self._starting_ns: int | None = None  # resume waits for a joint state at least this new
-        self._ticked_s = math.inf  # real time: the last control period
-        self._answered_ns = -1  # lockstep: the tick whose command was sent
-        self.state = ArmState()
-
-    def _make_watchdogs(self) -> None:
-        self._takeover = Takeover(self._set.takeover_timeout_s, self._set.takeover_stuck_s)
-        self._joints_silent = Timeout(self._set.joint_timeout_s)
-        self._waiting = Timeout(self._set.chunk_timeout_s)
-        self._frozen = FrozenJoints(self._set.frozen_joints_s)
-
-    def configure(self, settings: Settings) -> None:
-        """Other settings: watchdogs change while disarmed only, the way of playing with the next episode."""
-        self._set = settings
-        if not self.state.armed:
-            self._make_watchdogs()
-
-    # ---- what the node asks ------------------------------------------------------------------------------------
+class Arm(ArmMotion):
+    """Everything that decides what the arm is told: services and events on top of its motion."""
 
     @property
     def status(self) -> tuple[State, Reason, str]:
@@ -113,29 +51,7 @@ class Arm:
         out = None if self._playback is None else self._playback.queue.outstanding
         return out is not None and out.same_request(stamp)
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether the last command does not move."""
-        motion = None if self._playback is None else self._playback.drive.motion
-        return motion is None or motion.at_rest
-
-    def ready_to_arm(self, now: Now) -> str:
-        """Why arming is refused; empty when it is not."""
-        if self._contract is None:
-            return "no policy_contract yet"
-        problems = self._robot.contract_problems(self._contract)
-        if problems:
-            return "the policy does not fit the robot: " + "; ".join(problems)
-        return self._no_joints(now)
-
-    def _no_joints(self, now: Now) -> str:
-        if self._sample is None:
-            return f"no joint states on {self._robot.joint_states_topic}"
-        if self._joints_silent.expired(now.steady_s):
-            return f"joint states on {self._robot.joint_states_topic} have ceased"
-        return ""
-
-    # ---- services ------------------------------------------------------------------------------------------------
+    # ---- services ----------------------------------------------------------------------------------------------------
 
     def arm(self, expected_contract: str, now: Now) -> None:
         """Allow motion.
@@ -203,16 +119,7 @@ class Arm:
         known = self._sample is not None and 0 < not_before_ns <= self._sample.stamp_ns
         return self._lockstep(now) if self._set.lockstep and known else Outputs()
 
-    def pause(self, reason: Reason = Reason.NONE, detail: str = "") -> None:
-        """Hold by ramp, empty the queue, READY.
-
-        Raises:
-            Refused: STOPPED or DISARMED.
-        """
-        self.state = self.state.pause(reason, detail)
-        self._drop()
-
-    # ---- events ----------------------------------------------------------------------------------------------------
+    # ---- events ------------------------------------------------------------------------------------------------------
 
     def on_estop(self, *, pressed: bool) -> None:
         """The emergency stop changed; a press is latched."""
@@ -283,6 +190,14 @@ class Arm:
             self._strike(error.reason, f"{chunk.source}: {error.detail}")
         return self._lockstep(now)
 
+    def _not_taken(self, offer: Offer, chunk: Chunk) -> None:
+        counter, reason = _REFUSALS[offer]
+        self._counters[counter] += 1
+        if reason is not Reason.NONE:
+            self._notice.give(reason, f"{offer.value}: chunk of {chunk.source} for request {chunk.stamp.request_id}")
+        if offer in (Offer.STALE, Offer.FUTURE):
+            self._the_playback().queue.cancel()
+
     def on_takeover(self, sample: TakeoverSample, now: Now) -> Outputs:
         """A person's device speaks."""
         heard = self._takeover.hear(sample, now.steady_s)
@@ -301,197 +216,6 @@ class Arm:
             self._restart(now)
         return self._lockstep(now)
 
-    def stop(self, reason: Reason, detail: str = "") -> None:
-        """Hold by ramp and stay until a reset."""
-        if self.state.mode is not Mode.STOPPED:
-            self._counters[f"stop_{reason.name.lower()}"] += 1
-        self.state = self.state.stop(reason, detail)
-        self._stopped()
-
-    # ---- time --------------------------------------------------------------------------------------------------------
-
-    def watch(self, now: Now) -> None:
-        """All time-outs; called at least every 50 ms by the steady clock."""
-        self._notice.at(now.steady_s)
-        back_s = self._ros_jump.update(now.ros_ns)
-        lost = self._takeover.lost(now.steady_s)
-        if not self.state.moving:
-            if lost:
-                self._takeover.let_go()
-            if self.state.mode is Mode.DISARMED:
-                self.state = self.state.disarm(self.ready_to_arm(now))
-            return
-        if back_s and not self._set.lockstep:
-            self.stop(Reason.CLOCK_JUMP, f"ROS time went back by {back_s:.3f} s")
-        if lost:
-            self.stop(Reason.TAKEOVER_LOST, lost)
-        if self._joints_silent.expired(now.steady_s):
-            age_s = self._joints_silent.age_s(now.steady_s)
-            self.stop(Reason.JOINT_STATE_LOST, f"{self._robot.joint_states_topic} silent for {age_s:.2f} s")
-        if self._waiting.expired(now.steady_s):
-            age_s = self._waiting.age_s(now.steady_s)
-            self._counters["policy_lost"] += 1
-            self.stop(Reason.POLICY_LOST, f"no chunk for {age_s:.2f} s")
-
-    def tick(self, now: Now) -> Outputs:
-        """One control period in real time."""
-        self._notice_stall(now)
-        self.watch(now)
-        out = Outputs()
-        if not (self.state.moving and self._started()):
-            return self._ramp(out)
-        if self._the_playback().drive.due(now.steady_s):
-            self._next_step(now, out)
-        if self.state.moving:
-            self._advance(now, out)
-        return out
-
-    def _notice_stall(self, now: Now) -> None:
-        """After a pause of our own the arm stands where it was last told to; what was planned then is void."""
-        last_s, self._ticked_s = self._ticked_s, now.steady_s
-        if self._playback is None or now.steady_s - last_s <= _STALL_S:
-            return
-        self._playback.drive.rest()
-        if self.state.moving:
-            self._counters["stalls"] += 1
-            self._notice.give(Reason.DEADLINE_MISSED, f"nothing was sent for {now.steady_s - last_s:.2f} s")
-            self._restart(now)
-
-    def _ramp(self, out: Outputs) -> Outputs:
-        """Come to rest, then be silent."""
-        self._record(out)
-        if self._playback is not None and not self.at_rest:
-            out.command = self._playback.drive.advance(0.0)[0]
-        return out
-
-    def _lockstep(self, now: Now) -> Outputs:
-        """The command of the present tick, when everything for it is here."""
-        out = Outputs()
-        if not (self._set.lockstep and self.state.moving and self._started()) or self._sample is None:
-            return out
-        tick = Now(now.steady_s, self._sample.stamp_ns)
-        if tick.ros_ns <= self._answered_ns or self._awaits_person(tick):
-            return out
-        if self._next_step(tick, out):
-            self._answered_ns = tick.ros_ns
-            self._advance(tick, out)
-            self._record(out)
-        return out
-
-    def _awaits_person(self, tick: Now) -> bool:
-        sample = self._takeover.sample
-        return self._takeover.hand is Hand.ON and sample is not None and sample.time_ns < tick.ros_ns
-
-    # ---- steps -----------------------------------------------------------------------------------------------------
-
-    def _next_step(self, now: Now, out: Outputs) -> bool:
-        """End the step in progress and begin the next; False when there is none."""
-        play = self._the_playback()
-        self._record(out)
-        begun, why = play.next_step(now, out, self._person())
-        if begun is Begun.OVER:
-            self.pause(Reason.EPISODE_END, f"{self._laps.steps} steps")
-        elif begun is Begun.REFUSED:
-            self._refuse_step(now, out, why)
-        elif begun is Begun.WAITS:
-            self._wait(now, out)
-        else:
-            self.state = self.state.run(Reason.TAKEOVER if self._person() else Reason.NONE)
-        return begun is Begun.STEP
-
-    def _person(self) -> TakeoverSample | None:
-        return self._takeover.sample if self._takeover.hand is Hand.ON else None
-
-    def _advance(self, now: Now, out: Outputs) -> None:
-        limited = self._the_playback().advance(now, out)
-        if limited is None or limited.verdict is Verdict.PASSED:
-            return
-        self._counters[f"limit_{limited.verdict.value}"] += 1
-        if limited.verdict is not Verdict.CLAMPED:
-            self._record(out)
-            self._the_playback().queue.clear()
-            self._strike(Reason.LIMIT_EXCEEDED, f"{limited.excess_rad:.3f} rad beyond the limits")
-
-    def _refuse_step(self, now: Now, out: Outputs, detail: str) -> None:
-        """A step that must not even begin: drop the chunk, hold, ask anew."""
-        self._counters["limit_refused"] += 1
-        self._the_playback().queue.clear()
-        self._strike(Reason.LIMIT_EXCEEDED, detail)
-        if self.state.moving:
-            self._the_playback().ask(now, out)
-            self._waiting.start(now.steady_s)
-
-    def _wait(self, now: Now, out: Outputs) -> None:
-        """Nothing to play: hold, and say so when it takes long."""
-        play = self._the_playback()
-        self._waiting.start(now.steady_s)
-        if play.ran_dry:
-            # The arm stands now, so the reply that is under way was made for another motion.
-            play.restart(now.ros_ns)
-            self._underrun("the chunk ran out before the next one came")
-            play.ask(now, out)
-        slow_s = play.horizon * play.dt_s
-        if not self._set.lockstep and self._waiting.age_s(now.steady_s) > slow_s:
-            self._underrun(f"no chunk for {slow_s:.2f} s")
-
-    def _underrun(self, detail: str) -> None:
-        if self.state.mode is Mode.RUNNING:
-            self._counters["underruns"] += 1
-            self.state = self.state.hold(Reason.UNDERRUN, detail)
-
-    def _record(self, out: Outputs) -> None:
-        if self._playback is None or self._sample is None:
-            return
-        done = self._playback.record(out, self._sample)
-        if done is not None and done.actor is not Actor.HOLD:
-            self._strikes = 0
-
-    def _next_slot_ns(self, now: Now) -> int:
-        """ROS time at which the next slot begins."""
-        play = self._the_playback()
-        if self._set.lockstep and self._sample is not None:
-            waits = self._sample.stamp_ns > self._answered_ns
-            return self._sample.stamp_ns + (0 if waits else round(play.dt_s * _NS))
-        end_s = play.drive.step_end_s
-        return now.ros_ns + (0 if end_s is None else round(max(0.0, end_s - now.steady_s) * _NS))
-
-    # ---- changes of mode ---------------------------------------------------------------------------------------------
-
-    def _begin_episode(self, now: Now, not_before_ns: int) -> None:
-        self._strikes = 0
-        self._answered_ns = -1
-        self._starting_ns = not_before_ns
-        fresh = not_before_ns if self._set.lockstep else max(not_before_ns, now.ros_ns)
-        self._the_playback().begin_episode(fresh, self._set)
-        self._frozen.clear()
-        self._waiting.clear()
-
-    def _started(self) -> bool:
-        """Whether the first joint state of the episode is here; then the target has been seeded from it."""
-        if self._starting_ns is None:
-            return True
-        sample = self._sample
-        if sample is None or sample.stamp_ns < self._starting_ns:
-            return False
-        if not (self._set.lockstep or self.at_rest):
-            return False  # the hold ramp ends first
-        if not self._seed(sample, trusted=self._trusted and not self._set.lockstep):
-            return False
-        self._starting_ns = None
-        return True
-
-    def _seed(self, sample: JointSample, *, trusted: bool) -> bool:
-        play = self._the_playback()
-        last = play.drive.motion
-        opening = sample.opening if math.isfinite(sample.opening) else (last.opening if last else 1.0)
-        try:
-            play.seed(reseed(sample.positions, opening, last, self._robot.limits, trusted=trusted), sample)
-        except ValueError as error:
-            self.stop(Reason.LIMIT_EXCEEDED, str(error))
-            return False
-        self._trusted = True
-        return True
-
     def _engage(self, now: Now) -> None:
         was_lost = not self.state.moving
         self.state = self.state.continue_takeover()
@@ -501,39 +225,3 @@ class Arm:
             return
         self._restart(now)
         self.state = self.state.run(Reason.TAKEOVER)
-
-    def _restart(self, now: Now) -> None:
-        lockstep = self._set.lockstep and self._sample is not None
-        self._the_playback().restart(self._sample.stamp_ns if lockstep and self._sample else now.ros_ns)
-        self._waiting.clear()
-
-    def _drop(self) -> None:
-        if self._playback is not None:
-            self._playback.queue.clear()
-        self._waiting.clear()
-        self._starting_ns = None
-
-    def _stopped(self) -> None:
-        self._drop()
-        self._trusted = self.state.reason is Reason.TAKEOVER_LOST
-        self._takeover.drop()
-
-    def _strike(self, reason: Reason, detail: str) -> None:
-        self._strikes += 1
-        self._notice.give(reason, detail)
-        if self._strikes >= self._set.max_strikes:
-            self.stop(reason, f"{self._strikes} in a row: {detail}")
-        elif not self._the_playback().drive.playing:
-            self.state = self.state.hold(reason, detail)
-
-    def _not_taken(self, offer: Offer, chunk: Chunk) -> None:
-        counter, reason = _REFUSALS[offer]
-        self._counters[counter] += 1
-        if reason is not Reason.NONE:
-            self._notice.give(reason, f"{offer.value}: chunk of {chunk.source} for request {chunk.stamp.request_id}")
-        if offer in (Offer.STALE, Offer.FUTURE):
-            self._the_playback().queue.cancel()
-
-    def _the_playback(self) -> Playback:
-        assert self._playback is not None  # noqa: S101 - made by arm(), and nothing moves unarmed
-        return self._playback
