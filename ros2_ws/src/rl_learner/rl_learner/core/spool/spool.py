@@ -8,7 +8,6 @@ One process writes (a lock sees to it); one thread of it appends, others may rea
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import threading
 from collections import Counter
@@ -17,15 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
-from rl_learner.core.spool.fileops import DiskFiles, FileOps, write_whole
+from rl_learner.core.spool.books import Books
+from rl_learner.core.spool.fileops import DiskFiles, FileOps
 from rl_learner.core.spool.record import Kind, RecordError, StoredRecord, encode
 from rl_learner.core.spool.segment import SUFFIX, Segment, number_and_first, recover, segment_path
 
-_STATE = "spool.json"
 _LOCK = "lock"
-_STATE_VERSION = 1
 _MIN_SEGMENTS = 4
 
 
@@ -116,21 +113,31 @@ class Spool:
         self._files: FileOps = files or DiskFiles()
         self._guard = threading.RLock()
         self._handle = _lock(folder / _LOCK)
-        self.identity = identity
-        self.counters: Counter[str] = Counter()
         self.lost: list[str] = []
-        self._dropped_through = 0
-        self._floor = 0
         self._dirty = False
-        self.acknowledged = 0
         try:
-            self._load_state()
+            self._books = Books.open(self._files, folder, identity)
             self._segments = self._recover()
         except BaseException:
             os.close(self._handle)
             raise
 
     # ---- what is stored ----------------------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> int:
+        """Of the spool, for its lifetime."""
+        return self._books.identity
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What happened, by name."""
+        return self._books.counters
+
+    @property
+    def acknowledged(self) -> int:
+        """The learner has stored everything up to this."""
+        return self._books.acknowledged
 
     @property
     def first(self) -> int:
@@ -142,7 +149,7 @@ class Spool:
     def last(self) -> int:
         """Newest sequence number ever stored, 0 for none."""
         with self._guard:
-            return max([self._dropped_through, self._floor, *(s.last for s in self._segments)])
+            return max([self._books.dropped_through, self._books.floor, *(s.last for s in self._segments)])
 
     @property
     def size(self) -> int:
@@ -265,7 +272,7 @@ class Spool:
 
     def acknowledge(self, through: int) -> None:
         """The learner has stored everything up to `through`."""
-        self.acknowledged = max(self.acknowledged, min(through, self.last))
+        self._books.acknowledged = max(self._books.acknowledged, min(through, self.last))
 
     def skip_to(self, seq: int) -> None:
         """Never give out a number up to `seq`: a learner has it, though this disk has lost it.
@@ -278,11 +285,11 @@ class Spool:
         with self._guard:
             if seq <= self.last:
                 return
-            self._floor = seq
+            self._books.floor = seq
             if self._segments:
                 self._segments[-1].closed = True  # numbers follow one another within a segment
         try:
-            self._save_state()
+            self._books.write(self._files, self.folder)
         except OSError as error:
             raise SpoolFullError(Full.DISK, f"{self.folder}: {error.strerror or error}") from error
 
@@ -325,10 +332,10 @@ class Spool:
             self.counters["transitions_released"] += len(segment.seqs) - unsent
             if unsent:
                 self.counters["episodes_dropped_oldest"] += len(segment.notes)
-            self._dropped_through = max(self._dropped_through, segment.last)
+            self._books.dropped_through = max(self._books.dropped_through, segment.last)
         try:
             # First the books, then the file: a crash in between leaves a file that the books say is gone.
-            self._save_state()
+            self._books.write(self._files, self.folder)
         except OSError as error:
             raise SpoolFullError(Full.DISK, f"{self.folder}: {error.strerror or error}") from error
         with self._guard:
@@ -336,38 +343,13 @@ class Spool:
         with suppress(OSError):
             segment.remove(self._files)
 
-    # ---- state and recovery ------------------------------------------------------------------------------------------
-
-    def _load_state(self) -> None:
-        path = self.folder / _STATE
-        if not path.exists():
-            self._save_state()
-            return
-        body: Any = json.loads(path.read_text(encoding="utf-8"))
-        if body["version"] != _STATE_VERSION:
-            raise ValueError(f"{path} is of version {body['version']}, this is {_STATE_VERSION}")
-        self.identity = int(body["identity"])
-        self._dropped_through = int(body["dropped_through"])
-        self._floor = int(body["floor"])
-        self.acknowledged = int(body["acknowledged"])
-        self.counters.update({str(name): int(count) for name, count in body["counters"].items()})
-
-    def _save_state(self) -> None:
-        body = {
-            "version": _STATE_VERSION,
-            "identity": self.identity,
-            "dropped_through": self._dropped_through,
-            "floor": self._floor,
-            "acknowledged": self.acknowledged,
-            "counters": {n: self.counters[n] for n in sorted(self.counters) if self.counters[n]},
-        }
-        write_whole(self._files, self.folder / _STATE, json.dumps(body, indent=1).encode())
+    # ---- recovery ----------------------------------------------------------------------------------------------------
 
     def _recover(self) -> list[Segment]:
         segments: list[Segment] = []
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             segment = recover(self._files, path)
-            if segment.seqs and segment.last <= self._dropped_through:
+            if segment.seqs and segment.last <= self._books.dropped_through:
                 segment.remove(self._files)  # its removal was cut short
                 continue
             if segment.lost:
@@ -384,7 +366,7 @@ class Spool:
         if self._handle < 0:
             return
         with suppress(OSError):
-            self._save_state()
+            self._books.write(self._files, self.folder)
         os.close(self._handle)
         self._handle = -1
 
