@@ -58,6 +58,6 @@ def toy_demo(seed: int, instruction: str = WORDS[0], ticks: int = 20) -> Demo:
 
 def toy_trainer(**changes) -> Trainer:
     demos = [toy_demo(seed, WORDS[seed % 2]) for seed in range(8)]
-    settings = {"steps": 40, "batch": 8, "noises": 2, "warmup_steps": 5, "bf16": False, "compiled": False}
+    settings = {"steps": 40, "batch": 8, "scenes": 16, "noises": 2, "warmup_steps": 5, "bf16": False, "compiled": False}
     data = ChunkDataset(demos)
     return Trainer(TrainConfig(**(settings | changes)), TINY, data, WordTokenizer.from_texts(data.instructions))

@@ -13,7 +13,7 @@ from vla_policy.core.protocol import Observation
 from vla_policy.core.rl_token import TokenShape
 from vla_policy.core.training.dataset import cartesian_chunks
 from vla_policy.core.training.export import export
-from vla_policy.core.training.pointing import cell_targets
+from vla_policy.core.training.pointing import cell_targets, offset_targets
 from vla_policy.core.training.token import TokenConfig, train_token
 
 pytestmark = pytest.mark.learning
@@ -62,14 +62,26 @@ def test_when_trained_on_a_toy_task_expect_object_and_goal_detected_to_a_centime
 def test_when_trained_on_a_toy_task_expect_the_tokens_of_object_and_goal_pointed_at(learnt):
     trainer, _, _ = learnt
     inputs, hidden = what_heads_see(trainer)
-    wanted = cell_targets(inputs.where, trainer.heads.pointing.grid)
+    front = inputs.where[:, 0]  # the toy's hand looks away from the table
+    wanted = cell_targets(front, trainer.heads.pointing.grid)
     with torch.no_grad():
-        log_shares = trainer.heads.pointing(hidden[1])
-    assert bool((log_shares.argmax(-1) == wanted.argmax(-1)).all())
+        log_shares, _ = trainer.heads.pointing(hidden[1])
+    assert bool((log_shares[:, 0].argmax(-1) == wanted.argmax(-1)).all())
     # What a cross-entropy has above the entropy of its targets; an object at the border has only part of its share.
     wanted = wanted / wanted.sum(-1, keepdim=True)
-    excess = (torch.xlogy(wanted, wanted) - wanted * log_shares).sum(-1)
+    excess = (torch.xlogy(wanted, wanted) - wanted * log_shares[:, 0]).sum(-1)
     assert float(excess.max()) < 0.01
+
+
+def test_when_trained_on_a_toy_task_expect_the_place_within_the_token_to_a_fiftieth_of_it(learnt):
+    trainer, _, _ = learnt
+    inputs, hidden = what_heads_see(trainer)
+    grid = trainer.heads.pointing.grid
+    with torch.no_grad():
+        _, offsets = trainer.heads.pointing(hidden[1])
+    front = inputs.where[:, 0]
+    error = (offsets[:, 0] - offset_targets(front, grid)).abs().amax(-1)[cell_targets(front, grid) > 0.2]
+    assert float(error.max()) < 0.02
 
 
 def test_when_trained_on_a_toy_task_expect_colour_and_noun_of_object_and_goal_named(learnt):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from vla_policy.core.normalise import PolicyStats, Stats
-from vla_policy.core.training.pointing import NominalCamera
+from vla_policy.core.training.pointing import places
 
 F32 = NDArray[np.float32]
 
@@ -140,7 +140,7 @@ class Batch:
         proprio: [W, P].
         actions: [W, H, A].
         detection: [B, 2, 8].
-        where: [B, 2, 2] place of object and goal in the front image, 0 to 1.
+        where: [B, cameras, 2, 2] place of object and goal in each image, 0 to 1.
         instruction: int64 [B], index into `ChunkDataset.instructions`.
     """
 
@@ -188,9 +188,11 @@ class ChunkDataset:
         targets = [detection_targets(d) for d in demos]
         self.detection_stats = Stats.of(np.concatenate(targets).reshape(-1, targets[0].shape[-1]))
         self._detection = [self.detection_stats.normalise(t) for t in targets]
-        camera = NominalCamera()
         self._where = [
-            camera.project(np.stack([d.object_position, d.goal_position], axis=1)).astype(np.float32) for d in demos
+            places(
+                np.stack([d.object_position, d.goal_position], axis=1), d.proprio[:, :3], proprio_rotation(d.proprio)
+            )
+            for d in demos
         ]
         self._words = [self.instructions.index(d.instruction) for d in demos]
         self._starts = np.array([(e, t) for e, u in enumerate(usable) for t in u], dtype=np.int64).reshape(-1, 2)

@@ -18,10 +18,11 @@ from transformers import PI0ForConditionalGeneration
 from vla_policy.core.architecture import DetectionHead, PocketShape
 from vla_policy.core.flow import encode_prefix, velocity
 from vla_policy.core.tokenizer import READOUTS
-from vla_policy.core.training.pointing import PointingHead, cell_targets
+from vla_policy.core.training.pointing import PointingHead
 
 FIRST_DETECTING_LAYER = 2
 POINTING_WEIGHT = 1.0
+OFFSET_WEIGHT = 1.0
 NAMING_WEIGHT = 0.1
 # Places of (colour, noun) of object and goal in every task's sentence: "put the red cube on the blue plate".
 NAMES = ((2, 3), (6, 7))
@@ -70,7 +71,7 @@ class Inputs(NamedTuple):
         proprio: [W, P] normalised.
         actions: [W, H, A] normalised.
         detection: [B, 2, 8] normalised.
-        where: [B, 2, 2] place of object and goal in the front image, 0 to 1.
+        where: [B, cameras, 2, 2] place of object and goal in each image, 0 to 1.
         names: int64 [B, 2, 2] ids of the words that name object and goal.
         noise: [W * M, H, A].
         time: [W * M].
@@ -117,9 +118,8 @@ def flow_loss(model: PI0ForConditionalGeneration, inputs: Inputs, heads: Heads) 
     layers = prefix.hidden[FIRST_DETECTING_LAYER:]
     seen = [heads.detection(hidden) for hidden in layers]
     detection = torch.stack([F.smooth_l1_loss(x, inputs.detection, beta=0.2) for x in seen]).mean()
-    shares = cell_targets(inputs.where, heads.pointing.grid)
-    pointed = [heads.pointing(hidden) for hidden in prefix.hidden[FIRST_DETECTING_LAYER - 1 : -1]]
-    pointing = torch.stack([-(shares * x).sum(-1).mean() for x in pointed]).mean()
+    pointed = [heads.pointing.losses(hidden, inputs.where) for hidden in prefix.hidden[FIRST_DETECTING_LAYER - 1 : -1]]
+    pointing, offset = (torch.stack(part).mean() for part in zip(*pointed, strict=True))
     named = [heads.naming(hidden) for hidden in prefix.hidden[1:3]]
     naming = torch.stack([F.cross_entropy(x.flatten(0, 2), inputs.names.flatten()) for x in named]).mean()
-    return flow, detection + POINTING_WEIGHT * pointing + NAMING_WEIGHT * naming
+    return flow, detection + POINTING_WEIGHT * pointing + OFFSET_WEIGHT * offset + NAMING_WEIGHT * naming

@@ -55,8 +55,8 @@ class TrainConfig:
     """
 
     steps: int = 8000
-    batch: int = 32
-    scenes: int = 16
+    batch: int = 16
+    scenes: int = 28
     noises: int = 4
     learning_rate: float = 1e-3
     warmup_steps: int = 300
@@ -224,13 +224,13 @@ class Trainer:
         self.step = int(state["step"])
 
     def start_from(self, directory: Path) -> None:
-        """Takes over a model: the averaged one of a checkpoint, with its heads if they fit, or a shipped one."""
+        """Takes over a model: the averaged one of a checkpoint, with those of its heads that fit, or a shipped one."""
         if (directory / "ema.safetensors").is_file():
             average = read_tensors(directory / "ema.safetensors")
             load_strictly(self.model, _part(average, "model."), str(directory))
-            heads = _part(average, "head.")
-            if {k: v.shape for k, v in heads.items()} == {k: v.shape for k, v in self.heads.state_dict().items()}:
-                self.heads.load_state_dict(heads)
+            own = self.heads.state_dict()
+            fitting = {k: v for k, v in _part(average, "head.").items() if k in own and v.shape == own[k].shape}
+            self.heads.load_state_dict(own | fitting)
         else:
             load_strictly(self.model, read_tensors(directory / "model.safetensors"), str(directory))
         self._average = {k: v.detach().clone() for k, v in self._weights().items()}
