@@ -77,7 +77,7 @@ def token(args: argparse.Namespace) -> None:
     config = TokenConfig(steps=args.token_steps)
     encoder = train_token(model, data, tokenizer, (shape, token_shape_of(shape)), config, report)
     extra = {"token_steps": config.steps, "token_loss": round(sum(losses[-50:]) / len(losses[-50:]), 4)}
-    export(checkpoint, args.model, model_id=args.model_id, encoder=encoder, extra=extra)
+    export(checkpoint, args.model, model_id=args.model_id, encoder=encoder, flow_steps=args.flow_steps, extra=extra)
     print(json.dumps({"model": str(args.model), "seconds": round(time.monotonic() - started), **extra}))
 
 
@@ -95,6 +95,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--token-steps", type=int, default=1000)
     parser.add_argument("--token-demos", type=int, default=100, help="demonstrations per task for the token")
+    parser.add_argument("--flow-steps", type=int, default=5, help="Euler steps of the shipped policy")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     steps = {"collect": (collect,), "train": (train,), "token": (token,), "all": (collect, train, token)}

@@ -4,7 +4,9 @@ import shutil
 import numpy as np
 import pytest
 
+from vla_policy.core.backends import load_backend
 from vla_policy.core.backends.onnx import OnnxBackend, export_onnx
+from vla_policy.core.backends.onnx_cache import exported as kept_export
 from vla_policy.core.backends.pocket import load_pocket
 from vla_policy.core.files import CheckpointError
 
@@ -40,3 +42,27 @@ def test_when_a_graph_was_altered_expect_refusal(exported, tmp_path):
     (tmp_path / "m" / "denoise.onnx").write_bytes(b"")
     with pytest.raises(CheckpointError, match="SHA-256"):
         OnnxBackend.load(str(tmp_path / "m"))
+
+
+def test_when_a_pocket_directory_is_asked_for_as_onnx_expect_it_exported_once_and_kept(
+    pocket_directory, pocket, observation, noise, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    backend = load_backend("onnx", str(pocket_directory), num_threads=1)
+    ours, theirs = backend.prefix(observation), pocket.prefix(observation)
+    assert np.abs(backend.denoise(ours, noise) - pocket.denoise(theirs, noise)).max() < 1e-4
+    (kept,) = (tmp_path / "whetstone" / "onnx").iterdir()
+    before = (kept / "manifest.json").stat().st_mtime_ns
+    load_backend("onnx", str(pocket_directory), num_threads=1)
+    assert (kept / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_when_the_directory_holds_graphs_already_expect_it_used_as_it_is(exported, tmp_path):
+    assert kept_export(exported, tmp_path) == exported
+    assert not list(tmp_path.iterdir())
+
+
+def test_when_an_export_was_cut_short_expect_a_whole_one_made(pocket_directory, tmp_path):
+    (tmp_path / "partial-abc").mkdir()
+    kept = kept_export(pocket_directory, tmp_path)
+    assert OnnxBackend.load(str(kept), num_threads=1).spec.model_id == "tiny-onnx"

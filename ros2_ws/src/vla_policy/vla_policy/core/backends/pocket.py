@@ -20,7 +20,7 @@ from vla_policy.core.files import CheckpointError, load_strictly, read_manifest,
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.protocol import ObservationError
 from vla_policy.core.rl_token import TokenEncoder, TokenShape, prefix_embeddings
-from vla_policy.core.tokenizer import IMAGE, WordTokenizer
+from vla_policy.core.tokenizer import IMAGE, READOUTS, WordTokenizer
 
 REQUIRED = ("config.json", "model.safetensors", "rl_token.safetensors", "stats.json", "vocab.json")
 
@@ -48,20 +48,21 @@ def _prompt(prompter: WordPrompter, instruction: str) -> Tensor:
 
 @dataclass(frozen=True)
 class TokenFeaturizer:
-    """RL token of the prefix."""
+    """RL token of the prefix, then the readouts: what the model knows of the instructed object and goal."""
 
     encoder: TokenEncoder
     image_tokens: int
 
     @property
     def dim(self) -> int:
-        """Length of the token."""
-        return self.encoder.shape.token_dim
+        """Length of the token and the readouts."""
+        shape = self.encoder.shape
+        return shape.token_dim + len(READOUTS) * shape.embedding_dim
 
     def __call__(self, last: Tensor) -> Tensor:
         """[1, S, D] -> [dim]."""
-        out: Tensor = self.encoder(prefix_embeddings(last.float(), self.image_tokens))[0]
-        return out
+        token: Tensor = self.encoder(prefix_embeddings(last.float(), self.image_tokens))[0]
+        return torch.cat([token, last[0, -len(READOUTS) :].float().flatten()])
 
 
 class PocketBackend(Pi0Backend):

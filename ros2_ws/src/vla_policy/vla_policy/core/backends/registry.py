@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from vla_policy.core.protocol import Backend
@@ -29,8 +30,9 @@ def _pi0(directory: str, options: Mapping[str, Any]) -> Backend:
 
 def _onnx(directory: str, options: Mapping[str, Any]) -> Backend:
     from vla_policy.core.backends.onnx import OnnxBackend
+    from vla_policy.core.backends.onnx_cache import exported
 
-    return OnnxBackend.load(directory, **options)
+    return OnnxBackend.load(str(exported(Path(directory))), **options)
 
 
 BACKENDS: dict[str, Callable[[str, Mapping[str, Any]], Backend]] = {

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def export(
     *,
     model_id: str,
     encoder: TokenEncoder | None = None,
+    flow_steps: int | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes the averaged weights in bfloat16 with everything the backend needs.
@@ -48,10 +49,13 @@ def export(
         out: directory to fill; an old manifest there is removed first.
         model_id: name of these weights.
         encoder: trained RL token; without it a random one is written, good for nothing but judging the policy.
+        flow_steps: Euler steps the policy takes unless told otherwise; the shape's own by default.
         extra: further entries of the manifest.
     """
     manifest = read_manifest(checkpoint)
     shape = shape_of(checkpoint)
+    if flow_steps is not None:
+        shape = replace(shape, flow_steps=flow_steps)
     tokenizer = WordTokenizer.load(checkpoint / "vocab.json")
     out.mkdir(parents=True, exist_ok=True)
     (out / "manifest.json").unlink(missing_ok=True)

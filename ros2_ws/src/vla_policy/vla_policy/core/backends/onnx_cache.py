@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ONNX form of a pocket directory, made on first use and kept by the hash of its manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from vla_policy.core.backends.onnx import GRAPHS, export_onnx
+from vla_policy.core.backends.pocket import PocketBackend, load_pocket
+from vla_policy.core.files import MANIFEST, read_manifest, sha256_of
+
+LAYOUT = 1  # raised when the exported graphs change
+
+
+def cache_root() -> Path:
+    """Where exported models are kept: $XDG_CACHE_HOME/whetstone/onnx, ~/.cache by default."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whetstone" / "onnx"
+
+
+def exported(directory: Path, root: Path | None = None) -> Path:
+    """The directory itself when it holds the graphs, else the exported form of a pocket directory.
+
+    Args:
+        directory: exported or pocket directory.
+        root: folder of the cache.
+
+    Raises:
+        CheckpointError: it is neither, or a file of it was altered.
+    """
+    if all(name in read_manifest(directory)["files"] for name in GRAPHS):
+        return directory
+    root = cache_root() if root is None else root
+    kept = root / f"{LAYOUT}-{sha256_of(directory / MANIFEST)[:32]}"
+    if (kept / MANIFEST).is_file():
+        return kept
+    root.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix="partial-", dir=root))
+    try:
+        backend = PocketBackend.load(str(directory))
+        export_onnx(load_pocket(directory), backend.spec, directory, fresh, num_steps=backend.num_steps)
+        with contextlib.suppress(OSError):  # another process was faster
+            fresh.rename(kept)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return kept
