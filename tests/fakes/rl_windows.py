@@ -13,7 +13,16 @@ def window(seed, **changes):
     values = {name: rng.standard_normal(SHAPE.of(name)).astype(np.float32) for name in (
         "features", "actions", "candidates", "noise", "proposed", "next_features", "next_candidates",
     )}  # fmt: skip
-    values |= {"reward": 0.0, "mask": 1.0, "valid": 1.0, "mc_return": 0.5, "success": 1.0, "human": 0.0, "refused": 0.0}
+    values |= {
+        "reward": 0.0,
+        "mask": 1.0,
+        "discount": 0.92,
+        "valid": 1.0,
+        "mc_return": 0.5,
+        "success": 1.0,
+        "human": 0.0,
+        "refused": 0.0,
+    }
     return Window(**(values | changes))
 
 

@@ -11,8 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,45 +25,13 @@ from operator_model import Habits, ScriptedPerson
 from sim_rollout import ROOT, TASKS, Cell
 from windows import windows_of
 
-from rl_learner.core.critic import CriticConfig
 from rl_learner.core.expo import Expo, ExpoConfig
+from rl_learner.core.recipe import Schedule, read_recipe
 from rl_learner.core.replay import Replay, ReplayShape
 from vla_policy.core.backends import load_backend
-from vla_policy.core.steering.scoring import Reduce
 
 EVALUATION_SEED, TRAINING_SEED = 0, 50_000
 METHODS = ROOT / "ros2_ws" / "src" / "rl_learner" / "config" / "methods"
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What happens when.
-
-    Attributes:
-        base_episodes: Played by the base before anything is learnt.
-        warm_up_updates: On Monte-Carlo returns, after them.
-        most_steps: Control steps in all.
-        updates_per_step: Per control step, online.
-        batch: Windows per update.
-        grow_episodes: Online episodes until the whole edit scale may be used.
-        offset_std: Deviation of the exploration offset that is constant over an episode, normalised units of x and y.
-        explore: Sample edits while training.
-        interventions: Whether the scripted person watches.
-        discount: Per control step.
-        features: Which features the learner sees, by name.
-    """
-
-    base_episodes: int = 30
-    warm_up_updates: int = 1500
-    most_steps: int = 11_000
-    updates_per_step: float = 1.0
-    batch: int = 128
-    grow_episodes: int = 0
-    offset_std: float = 0.0
-    explore: bool = True
-    interventions: bool = True
-    discount: float = 0.997
-    features: str = "shipped"
 
 
 @dataclass
@@ -182,36 +149,14 @@ class Trainer:
         return self.learn(updates)
 
 
-def read_method(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Settings of the agent, of the critic and of the schedule; unknown keys are an error."""
-    body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    known = {"expo": ExpoConfig, "critic": CriticConfig, "schedule": Schedule}
-    for block, settings in body.items():
-        names = {f.name for f in fields(known[block])}
-        if unknown := set(settings) - names:
-            raise ValueError(f"{path}: unknown keys in {block}: {sorted(unknown)}")
-    return body.get("expo", {}), body.get("critic", {}), body.get("schedule", {})
-
-
-def configure(method: Path, overrides: list[str], feature_dim: int) -> tuple[ExpoConfig, Schedule]:
-    """The method's file with `block.key=value` on top."""
-    blocks = dict(zip(("expo", "critic", "schedule"), read_method(method), strict=True))
-    for text in overrides:
+def overrides_of(texts: list[str]) -> dict[str, dict[str, Any]]:
+    """Of `block.key=value` on the command line."""
+    blocks: dict[str, dict[str, Any]] = {}
+    for text in texts:
         name, value = text.split("=", 1)
         block, key = name.split(".", 1)
-        blocks[block][key] = yaml.safe_load(value)
-    schedule = replace(Schedule(), **blocks["schedule"])
-    critic = replace(CriticConfig(), **_tuples(blocks["critic"]))
-    expo = _tuples(blocks["expo"])
-    if "select" in expo:
-        expo["select"] = Reduce(expo["select"])
-    steps = int(expo.get("steps", 8))
-    discount = schedule.discount**steps
-    return ExpoConfig(**({"features": feature_dim, "discount": discount} | expo), critic=critic), schedule
-
-
-def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        blocks.setdefault(block, {})[key] = yaml.safe_load(value)
+    return blocks
 
 
 def parse() -> argparse.Namespace:
@@ -235,10 +180,10 @@ def main() -> int:
     args = parse()
     torch.set_num_threads(1)
     backend = load_backend("pocket", str(args.model))
-    _, _, plan = read_method(args.method)
-    named = [o.split("=", 1)[1] for o in args.set if o.startswith("schedule.features=")]
-    features = FEATURES[(named or [plan.get("features", "shipped")])[0]](backend, args.model)
-    config, schedule = configure(args.method, args.set, features.dim)
+    recipe = read_recipe(args.method, overrides_of(args.set))
+    schedule = recipe.schedule
+    features = FEATURES[schedule.features](backend, args.model)
+    config = recipe.expo(features.dim)
     cell = Cell(args.task, backend.spec.image_height_px)
     runner = Runner(cell, backend, Rules(config.steps, args.candidates), features)
     started = time.monotonic()

@@ -34,6 +34,7 @@ def windows_of(episode: Episode, discount_per_step: float) -> list[Window]:
                 noise=episode.noise[k],
                 reward=rewards[k],
                 mask=masks[k],
+                discount=discount_per_step**steps,
                 valid=1.0,
                 mc_return=returns[k],
                 success=float(episode.success),

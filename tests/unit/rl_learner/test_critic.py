@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from rl_learner.core.critic import Critic, CriticConfig, polyak
+from rl_learner.core.guard import Guard, Wish
 from vla_policy.core.steering.scoring import Reduce
 
 
@@ -37,7 +38,9 @@ def test_when_actions_differ_in_value_expect_the_critic_to_rank_them(bounded):
         features = torch.randn(64, 3, generator=generator)
         chunks = torch.randn(64, 2, generator=generator)
         wanted = (chunks[:, 0] * features[:, 0] > 0).float()
-        critic.step(critic.loss(features, chunks, wanted, torch.ones(64)))
+        loss = critic.loss(features, chunks, wanted, torch.ones(64))
+        Guard().take([Wish("critic", critic.optimizer, loss)])
+        critic.follow()
     critic.sync()
     features = torch.tensor([[1.5, 0.0, 0.0], [-1.5, 0.0, 0.0]])
     chunks = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).expand(2, 2, 2)

@@ -34,7 +34,7 @@ def test_when_noise_is_asked_for_expect_it_inside_the_box_and_the_first_without_
 
 
 def test_when_a_noise_leads_to_better_chunks_expect_the_actor_to_choose_it():
-    dsrl = make(discount=0.0, alpha=0.01, learn_alpha=False)
+    dsrl = make(alpha=0.01, learn_alpha=False)
     replay = filled(0)
     generator = torch.Generator().manual_seed(0)
     from dataclasses import replace as change

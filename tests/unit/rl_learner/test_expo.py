@@ -149,7 +149,7 @@ def test_when_successes_are_imitated_expect_the_edit_that_makes_them_of_the_base
         replay.add(replace(w, actions=chunks[0] + 0.3, candidates=chunks[:1].repeat(4, axis=0)))
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
-        expo.update_edit(replay.sample(32, generator), generator)
+        expo.guard.take(expo.edit_wishes(replay.sample(32, generator), generator)[0])
     batch = replay.sample(32, generator)
     edit = expo.edit(batch.features, batch.candidates[:, 0].flatten(1)).mode()
     assert float((edit - 0.3).abs().mean()) < 0.05
@@ -162,7 +162,7 @@ def test_when_a_person_refused_a_chunk_expect_its_value_to_fall_below_what_they_
         replay.add(window(i, refused=1.0, human=1.0, mc_return=1.0, mask=0.0, reward=1.0))
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
-        expo.update_critic(replay.sample(32, generator), generator, mc_share=1.0)
+        expo.guard.take([expo.critic_wish(replay.sample(32, generator), generator, mc_share=1.0)[0]])
     batch = replay.sample(64, generator)
     both = torch.stack([batch.actions.flatten(1), batch.proposed.flatten(1)], dim=1)
     values = expo.critic.values(batch.features, both).mean(0)
@@ -192,7 +192,7 @@ def test_when_the_default_target_entropy_is_used_expect_it_to_be_reachable():
     assert expo.target_entropy < widest
 
 
-@pytest.mark.parametrize("changes", [{"edit_scale": (0.1, 0.2)}, {"discount": 1.5}, {"best_of": 0}, {"edit_knots": 9}])
+@pytest.mark.parametrize("changes", [{"edit_scale": (0.1, 0.2)}, {"mc_share": 1.5}, {"best_of": 0}, {"edit_knots": 9}])
 def test_when_a_setting_cannot_work_expect_its_name_in_the_error(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         replace(CONFIG, **changes)

@@ -96,6 +96,16 @@ def test_when_a_person_takes_over_expect_their_actions_in_the_window_and_who_act
     assert first.actions[:, 0] == pytest.approx((np.arange(1, 7) / 10 - 0.25) / 0.5)
 
 
+def test_when_a_person_saves_an_episode_expect_no_merit_of_it_in_the_windows_before_their_own() -> None:
+    records = [r for r in plain_episode(12) if not (isinstance(r, Step) and r.episode_step in (5, 6))]
+    records += [step(i, 2, i - 4, actor=Actor.HUMAN) for i in (5, 6)]
+    made = joined(records).transitions
+    assert [t.episode_step for t in made] == [0, 4, 8]
+    assert [t.refused for t in made] == [False, True, False]
+    assert [t.return_to_go for t in made] == pytest.approx([GAMMA**11, GAMMA**7, GAMMA**3])
+    assert [t.return_unaided for t in made] == pytest.approx([0.0, GAMMA**7, GAMMA**3])
+
+
 def test_when_a_takeover_cuts_a_chunk_expect_the_window_to_end_at_the_next_decision_within_reach() -> None:
     # Chunk 1 plays two steps, a person drives three, then chunk 2 starts at step 5: later than C, within the horizon.
     records = [decision(1, 0), *(step(i, 1, i) for i in (0, 1))]

@@ -8,6 +8,7 @@ and the manifest, written last. A folder without a whole manifest does not count
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from vla_policy.core.files import MANIFEST, CheckpointError, check_tensors, read_manifest, read_tensors, write_manifest
+from rl_learner.core.spool.fileops import DiskFiles, FileOps
+from vla_policy.core.files import MANIFEST, CheckpointError, check_tensors, read_manifest, read_tensors
 
 KEEP = 3
 LEARNER, REPLAY = "learner.safetensors", "replay-{}.safetensors"
+PARTIAL = ".partial-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,21 +44,50 @@ class Snapshot:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save(directory: Path, snapshot: Snapshot, keep: int = KEEP) -> Path:
-    """Writes `directory/step-<n>` and removes all but the newest `keep` checkpoints."""
-    folder = directory / f"step-{snapshot.step:09d}"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
-    names = [LEARNER]
-    _write(folder / LEARNER, snapshot.learner)
-    for name, tensors in snapshot.replays.items():
-        names.append(REPLAY.format(name))
-        _write(folder / names[-1], tensors)
+def save(directory: Path, snapshot: Snapshot, keep: int = KEEP, files: FileOps | None = None) -> Path:
+    """Writes a checkpoint beside the others, and removes all but the newest `keep`.
+
+    It is written under another name, brought to the disk, and only then called `step-<n>`: whenever the process ends,
+    what is called so is whole.
+    """
+    files = files or DiskFiles()
+    folder = _unused(directory, f"step-{snapshot.step:09d}")
+    partial = directory / f"{PARTIAL}{folder.name}"
+    clean(directory)
+    partial.mkdir(parents=True)
+    parts = {LEARNER: snapshot.learner} | {REPLAY.format(name): rows for name, rows in snapshot.replays.items()}
+    digests = {}
+    for name, tensors in parts.items():
+        data = to_bytes({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+        digests[name] = hashlib.sha256(data).hexdigest()
+        files.append(partial / name, data)
+        files.sync(partial / name)
     body = {"step": snapshot.step, "replays": sorted(snapshot.replays), "notes": dict(snapshot.notes)}
-    write_manifest(folder, names, body)
+    text = json.dumps(body | {"files": digests}, indent=1, sort_keys=True) + "\n"
+    files.append(partial / MANIFEST, text.encode())
+    files.sync(partial / MANIFEST)
+    files.sync(partial)
+    files.replace(partial, folder)
+    files.sync(directory)
     for old in _folders(directory)[:-keep]:
         shutil.rmtree(old)
     return folder
+
+
+def clean(directory: Path) -> None:
+    """Removes what a process left that ended while it wrote."""
+    for left in directory.glob(f"{PARTIAL}*"):
+        shutil.rmtree(left)
+
+
+def _unused(directory: Path, name: str) -> Path:
+    """More data may have come without another update: then the name gets a number, which sorts behind."""
+    taken = [p.name for p in directory.glob(f"{name}*")]
+    return directory / (f"{name}-{1 + max(_serial(t) for t in taken):04d}" if taken else name)
+
+
+def _serial(name: str) -> int:
+    return int(name.split("-")[2]) if name.count("-") > 1 else 0
 
 
 def load(folder: Path) -> Snapshot:
@@ -69,15 +101,23 @@ def load(folder: Path) -> Snapshot:
     return Snapshot(int(body["step"]), read_tensors(folder / LEARNER), replays, body["notes"])
 
 
-def latest(directory: Path) -> Path | None:
-    """Newest checkpoint whose manifest and hashes hold; a broken one is passed over."""
+def latest(directory: Path) -> tuple[Path | None, list[str]]:
+    """Newest checkpoint whose manifest and hashes hold, and what is wrong with each that is newer.
+
+    Raises:
+        CheckpointError: There are checkpoints, and none of them is whole.
+    """
+    wrong: list[str] = []
     for folder in reversed(_folders(directory)):
         try:
             read_manifest(folder)
-        except CheckpointError:
+        except (CheckpointError, ValueError) as error:
+            wrong.append(str(error))
             continue
-        return folder
-    return None
+        return folder, wrong
+    if wrong:
+        raise CheckpointError(f"none of {len(wrong)} checkpoints is whole: {'; '.join(wrong)}")
+    return None, []
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -142,7 +182,3 @@ def restore(
 
 def _folders(directory: Path) -> list[Path]:
     return sorted(p for p in directory.glob("step-*") if p.is_dir())
-
-
-def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)

@@ -16,7 +16,7 @@ import numpy as np
 
 from rl_learner.core.transition import Transition
 
-TRANSITION_SCHEMA = 1
+TRANSITION_SCHEMA = 2
 _LENGTH_BYTES = 4
 _MAX_HEADER = 1 << 20
 _MAX_DIMENSIONS = 8

@@ -101,11 +101,8 @@ class Critic:
             error = (raw - wanted).pow(2)
         return (error.mean(0) * weight).sum() / weight.sum().clamp(min=1.0)
 
-    def step(self, loss: Tensor) -> None:
-        """One optimiser step and one step of the target."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+    def follow(self) -> None:
+        """One step of the target, after one of the optimiser."""
         polyak(self.target, self.online, self.config.polyak)
 
     def sync(self) -> None:

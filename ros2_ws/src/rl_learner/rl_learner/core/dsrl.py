@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rl_learner.core.critic import Critic, CriticConfig
+from rl_learner.core.guard import Guard, Wish
 from rl_learner.core.replay import Batch
 from rl_learner.core.resumable import Resumable
 from vla_policy.core.steering.architecture import architecture_of
@@ -37,14 +38,13 @@ class DsrlConfig:
         noise_dim: M.
         knots: K; the actor's noise at K places, interpolated over the horizon. H means all of it, 1 means repeated.
         bound: b, largest noise.
-        discount: per window.
         critic: of both critics.
         actor_hidden: widths.
         actor_rate: learning rate.
         alpha: initial temperature.
         learn_alpha: adapt it.
         target_entropy: nats; 0 as published.
-        distil_steps: steps of Q_W per update.
+        distil_draws: pairs per decision that Q_W is fitted to in an update.
     """
 
     features: int
@@ -53,17 +53,18 @@ class DsrlConfig:
     noise_dim: int = 7
     knots: int = 16
     bound: float = 1.5
-    discount: float = 0.92
     critic: CriticConfig = field(default_factory=CriticConfig)
     actor_hidden: tuple[int, ...] = (256, 256)
     actor_rate: float = 3e-4
     alpha: float = 1.0
     learn_alpha: bool = True
     target_entropy: float = 0.0
-    distil_steps: int = 1
+    distil_draws: int = 1
 
     def __post_init__(self) -> None:
         """Refuses what cannot work."""
+        if self.distil_draws < 1:
+            raise ValueError(f"distil_draws is {self.distil_draws}, must be at least 1")
         self.actor_config()
 
     def actor_config(self) -> DsrlActorConfig:
@@ -87,21 +88,32 @@ class Dsrl(Resumable):
         self.log_alpha = nn.Parameter(torch.tensor(math.log(max(config.alpha, 1e-8))))
         self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.actor_rate)
         self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.actor_rate)
-        self.updates = 0
+        self.guard, self.updates = Guard(), 0
 
     def fit_scaler(self, features: Tensor) -> None:
         """Takes the statistics of features [B, F] once, before the first update."""
         self.scaler.fit(features)
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
-        """One step of Q_A, `distil_steps` of Q_W, one of the actor and the temperature."""
+    def update(self, batch: Batch, generator: torch.Generator, *, mc_share: float | None = None) -> dict[str, float]:
+        """One step of Q_A, Q_W, the actor and the temperature.
+
+        Args:
+            batch: Windows.
+            generator: Of every draw.
+            mc_share: Share of the Monte-Carlo return in Q_A's target where it is known: 1 to warm up.
+
+        Raises:
+            DivergenceError: No step was taken, and nothing has changed.
+        """
         batch = replace(batch, features=self.scaler(batch.features), next_features=self.scaler(batch.next_features))
-        metrics = self._update_action_critic(batch, generator)
-        for _ in range(self.config.distil_steps):
-            metrics |= self._distil(batch, generator)
-        metrics |= self._update_actor(batch, generator)
+        first, metrics = self._action_wish(batch, generator, mc_share or 0.0)
+        second, more = self._noise_wish(batch, generator)
+        actor, most = self._actor_wishes(batch, generator)
+        norms = self.guard.take([first, second, *actor])
+        self.of_action.follow()
+        self.of_noise.follow()
         self.updates += 1
-        return metrics
+        return metrics | more | most | {f"{name}/norm": norm for name, norm in norms.items()}
 
     def noise(
         self, features: Tensor, count: int, generator: torch.Generator | None = None, *, explore: bool = False
@@ -117,43 +129,43 @@ class Dsrl(Resumable):
         """A copy of what acting needs, as `DsrlActor` names it."""
         return {name: value.detach().clone() for name, value in self.acting.state_dict().items()}
 
-    def _update_action_critic(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+    def _action_wish(self, batch: Batch, generator: torch.Generator, share: float) -> tuple[Wish, dict[str, float]]:
         with torch.no_grad():
             noise = self._actor_noise(batch.next_features, generator)[0]
             after = self.of_noise.score(batch.next_features, noise[:, None], Reduce.SUBSET, generator)[:, 0]
-            target = batch.reward + self.config.discount * batch.mask * after
+            target = batch.reward + batch.discount * batch.mask * after
+            known = torch.isfinite(batch.mc_return)
+            target = torch.where(known, torch.lerp(target, batch.mc_return, share), target)
         loss = self.of_action.loss(batch.features, batch.actions.flatten(1), target, batch.valid)
-        self.of_action.step(loss)
-        return {"critic/loss": float(loss.detach()), "critic/target": float(target.mean())}
+        metrics = {"critic/loss": float(loss.detach()), "critic/target": float(target.mean())}
+        return Wish("critic", self.of_action.optimizer, loss), metrics
 
-    def _distil(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
-        index = torch.randint(batch.noise.shape[1], (len(batch),), generator=generator)
-        rows = torch.arange(len(batch))
+    def _noise_wish(self, batch: Batch, generator: torch.Generator) -> tuple[Wish, dict[str, float]]:
+        draws = self.config.distil_draws
+        index = torch.randint(batch.noise.shape[1], (len(batch) * draws,), generator=generator)
+        rows = torch.arange(len(batch)).repeat(draws)
         noise, chunk = batch.noise[rows, index].flatten(1), batch.candidates[rows, index].flatten(1)
+        features = batch.features[rows]
         with torch.no_grad():
-            target = self.of_action.values(batch.features, chunk[:, None], target=True).mean(0)[:, 0]
-        loss = self.of_noise.loss(batch.features, noise / self.config.bound, target, batch.valid)
-        self.of_noise.step(loss)
-        return {"noise_critic/loss": float(loss.detach())}
+            target = self.of_action.values(features, chunk[:, None], target=True).mean(0)[:, 0]
+        loss = self.of_noise.loss(features, noise / self.config.bound, target, batch.valid[rows])
+        return Wish("noise_critic", self.of_noise.optimizer, loss), {"noise_critic/loss": float(loss.detach())}
 
     def _actor_noise(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Scaled flat noise [B, W] for Q_W, and the log density of the knots."""
         knots, log_prob = self.actor(features).sample(generator)
         return self.actor.expand(knots).flatten(1) / self.config.bound, log_prob
 
-    def _update_actor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+    def _actor_wishes(self, batch: Batch, generator: torch.Generator) -> tuple[list[Wish], dict[str, float]]:
         noise, log_prob = self._actor_noise(batch.features, generator)
         alpha = float(self.log_alpha.detach().exp()) if self.config.alpha > 0.0 else 0.0
         value = self.of_noise.values(batch.features, noise[:, None]).mean(0)[:, 0]
-        self.actor_optimizer.zero_grad(set_to_none=True)
-        (alpha * log_prob - value).mean().backward()
-        self.actor_optimizer.step()
+        wishes = [Wish("actor", self.actor_optimizer, (alpha * log_prob - value).mean())]
         if self.config.learn_alpha and self.config.alpha > 0.0:
             gap = -float(log_prob.detach().mean()) - self.config.target_entropy
-            self.alpha_optimizer.zero_grad(set_to_none=True)
-            (self.log_alpha.exp() * gap).backward()
-            self.alpha_optimizer.step()
-        return {"actor/value": float(value.detach().mean()), "actor/entropy": -float(log_prob.detach().mean())}
+            wishes.append(Wish("temperature", self.alpha_optimizer, self.log_alpha.exp() * gap))
+        told = {"actor/value": float(value.detach().mean()), "actor/entropy": -float(log_prob.detach().mean())}
+        return wishes, told
 
     def _modules(self) -> dict[str, nn.Module]:
         return {
@@ -165,7 +177,8 @@ class Dsrl(Resumable):
             "scaler": self.scaler,
         }
 
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Everything with moments."""
         return {
             "action_optimizer": self.of_action.optimizer,
             "noise_optimizer": self.of_noise.optimizer,

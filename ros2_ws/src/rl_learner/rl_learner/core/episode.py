@@ -16,7 +16,15 @@ import numpy as np
 from rl_learner.core.actions import cartesian_actions, joint_actions
 from rl_learner.core.records import Actor, Asked, Decision, Doubles, Event, Floats, Judgement, Outcome, Step
 from rl_learner.core.transition import Transition
-from rl_learner.core.windows import Labels, episode_labels, normalised, returns_to_go, window, window_rows
+from rl_learner.core.windows import (
+    Labels,
+    episode_labels,
+    normalised,
+    return_between,
+    returns_to_go,
+    window,
+    window_rows,
+)
 from whetstone_common.core.contract import Contract
 
 _NS_PER_S = 1e9
@@ -269,6 +277,8 @@ def _transition(
         reward=label.reward,
         mask=label.mask,
         return_to_go=float(track.returns[start]),
+        return_unaided=return_between(track.labels, start, _next_takeover(track.actors, end), rules.gamma),
+        refused=first.asked is Asked.ACT and _next_takeover(track.actors, start) < end,
         valid=label.valid,
         features=first.features,
         proprio=first.proprio,
@@ -287,6 +297,12 @@ def _transition(
         policy_version=first.policy_version,
         emergency_stop=episode.estop_step is not None and end >= episode.estop_step,
     )
+
+
+def _next_takeover(actors: np.ndarray, start: int) -> int:
+    """First step from `start` on at which a person took over from something else, T when none did."""
+    taken = (actors[1:] == Actor.HUMAN) & (actors[:-1] != Actor.HUMAN)  # at step k + 1
+    return next((k for k in range(max(start, 1), len(actors)) if taken[k - 1]), len(actors))
 
 
 def _actions(track: _Track, decision: Decision, contract: Contract, start: int) -> Floats:

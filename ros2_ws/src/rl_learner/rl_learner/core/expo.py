@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rl_learner.core.critic import Critic, CriticConfig
+from rl_learner.core.guard import Guard, Wish
 from rl_learner.core.replay import Batch
 from rl_learner.core.resumable import Resumable
 from vla_policy.core.steering.architecture import architecture_of
@@ -37,7 +38,6 @@ class ExpoConfig:
         features: F.
         steps: C.
         action_dim: A.
-        discount: per window.
         critic: of the values.
         edit: whether there is an edit policy.
         edit_scale: largest edit per action dimension, normalised units; one entry for all or A entries.
@@ -66,7 +66,6 @@ class ExpoConfig:
     features: int
     steps: int = 8
     action_dim: int = 7
-    discount: float = 0.92
     critic: CriticConfig = field(default_factory=CriticConfig)
     edit: bool = True
     edit_scale: tuple[float, ...] = (0.2,)
@@ -92,9 +91,8 @@ class ExpoConfig:
 
     def __post_init__(self) -> None:
         """Refuses what cannot work."""
-        for name in ("discount", "mc_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}, allowed: 0..1")
+        if not 0.0 <= self.mc_share <= 1.0:
+            raise ValueError(f"mc_share is {self.mc_share}, allowed: 0..1")
         for name in ("backup_candidates", "best_of"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
@@ -137,7 +135,7 @@ class Expo(Resumable):
             self.edit.parameters(), lr=config.edit_rate, weight_decay=config.edit_decay
         )
         self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.edit_rate)
-        self.updates = 0
+        self.guard, self.updates = Guard(), 0
         widest = float(torch.log(2.0 * config.scale()).sum())
         usual = widest - 0.5 * len(config.scale())
         self.target_entropy = usual if config.target_entropy is None else config.target_entropy
@@ -155,18 +153,25 @@ class Expo(Resumable):
             batch: Windows.
             generator: Of every draw.
             mc_share: Overrides the configured share of the Monte-Carlo return: 1 to warm up.
+
+        Raises:
+            DivergenceError: No step was taken, and nothing has changed.
         """
         batch = replace(batch, features=self.scaler(batch.features), next_features=self.scaler(batch.next_features))
-        metrics = self.update_critic(batch, generator, mc_share=mc_share)
+        wish, metrics = self.critic_wish(batch, generator, mc_share=mc_share)
+        wishes = [wish]
         if self.config.edit:
-            metrics |= self.update_edit(batch, generator)
+            more, told = self.edit_wishes(batch, generator)
+            wishes, metrics = wishes + more, metrics | told
+        norms = self.guard.take(wishes)
+        self.critic.follow()
         self.updates += 1
-        return metrics
+        return metrics | {f"{name}/norm": norm for name, norm in norms.items()}
 
-    def update_critic(
+    def critic_wish(
         self, batch: Batch, generator: torch.Generator, *, mc_share: float | None = None
-    ) -> dict[str, float]:
-        """Regression to the mixed target, and to nothing for what a person refused."""
+    ) -> tuple[Wish, dict[str, float]]:
+        """Regression to the mixed target, and to nothing for what a person refused; features already scaled."""
         share = self.config.mc_share if mc_share is None else mc_share
         target = self.target(batch, generator, share)
         loss = self.critic.loss(batch.features, batch.actions.flatten(1), target, batch.valid)
@@ -175,8 +180,7 @@ class Expo(Resumable):
             nothing = torch.zeros_like(target)
             refused = self.critic.loss(batch.features, batch.proposed.flatten(1), nothing, batch.refused)
             loss = loss + self.config.refusal_weight * batch.refused.mean() * refused
-        self.critic.step(loss)
-        return metrics
+        return Wish("critic", self.critic.optimizer, loss), metrics
 
     @torch.no_grad()
     def target(self, batch: Batch, generator: torch.Generator, mc_share: float) -> Tensor:
@@ -185,7 +189,7 @@ class Expo(Resumable):
         monte_carlo = torch.where(known, batch.mc_return, torch.zeros_like(batch.mc_return))
         if mc_share >= 1.0 and bool(known.all()):
             return monte_carlo
-        after = batch.mask * self.config.discount
+        after = batch.mask * batch.discount
         value = batch.reward + after * self.value_of(batch.next_features, batch.next_candidates, generator)
         if self.config.mc_floor:
             value = torch.where(known, torch.maximum(value, monte_carlo), value)
@@ -209,18 +213,19 @@ class Expo(Resumable):
             picked = choices.gather(1, best[:, None, None].expand(-1, 1, choices.shape[2]))[:, 0]
         return self.critic.score(features, picked[:, None], Reduce.SUBSET, generator)[:, 0]
 
-    def update_edit(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
-        """Towards a high value, entropy and what succeeded."""
+    def edit_wishes(self, batch: Batch, generator: torch.Generator) -> tuple[list[Wish], dict[str, float]]:
+        """Of the edit policy, towards a high value, entropy and what succeeded; and of the temperature."""
         config = self.config
         base = batch.candidates.flatten(2)  # [B, N, D]
         index = torch.randint(base.shape[1], (len(batch),), generator=generator)
         base = base[torch.arange(len(batch)), index]
         policy: ScaledTanhNormal = self.edit(batch.features, base)
-        metrics: dict[str, float] = {}
+        metrics = {"edit/alpha": float(self.log_alpha.detach().exp())}
+        wishes: list[Wish] = []
         loss = torch.zeros(())
         if config.q_weight > 0.0 or config.alpha > 0.0:
             knots, log_prob = policy.sample(generator)
-            value = self._value_for_edit(batch.features, base + self.edit.spread(knots))
+            value = self.critic.values(batch.features, (base + self.edit.spread(knots))[:, None]).mean(0)[:, 0]
             weight = batch.valid / batch.valid.sum().clamp(min=1.0)
             alpha = float(self.log_alpha.detach().exp()) if config.alpha > 0.0 else 0.0
             loss = loss + ((alpha * log_prob - config.q_weight * value) * weight).sum()
@@ -229,22 +234,13 @@ class Expo(Resumable):
                 "edit/entropy": -float(log_prob.detach().mean()),
             }
             if config.alpha > 0.0 and config.learn_alpha:
-                self._update_alpha(log_prob.detach(), weight)
+                gap = -(log_prob.detach() * weight).sum() - self.target_entropy  # entropy above the target
+                wishes.append(Wish("temperature", self.alpha_optimizer, self.log_alpha.exp() * gap))
         if config.imitation_weight > 0.0:
             imitation = self._imitation(policy, batch, base)
             loss = loss + config.imitation_weight * imitation
             metrics["edit/imitation"] = float(imitation.detach())
-        self.edit_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.edit_optimizer.step()
-        return metrics | {"edit/alpha": float(self.log_alpha.detach().exp())}
-
-    def _value_for_edit(self, features: Tensor, chunks: Tensor) -> Tensor:
-        frozen = [p.requires_grad_(requires_grad=False) for p in self.critic.online.parameters()]
-        value = self.critic.values(features, chunks[:, None]).mean(0)[:, 0]
-        for parameter in frozen:
-            parameter.requires_grad_(requires_grad=True)
-        return value
+        return [Wish("edit", self.edit_optimizer, loss), *wishes], metrics
 
     def _imitation(self, policy: ScaledTanhNormal, batch: Batch, base: Tensor) -> Tensor:
         """Distance between the edit without noise and the one that would have made what succeeded."""
@@ -253,12 +249,6 @@ class Expo(Resumable):
         error = F.smooth_l1_loss(self.edit.spread(policy.mode()), wanted, reduction="none", beta=0.1).mean(-1)
         weight = batch.valid * batch.success * (1.0 + (self.config.human_weight - 1.0) * batch.human)
         return (error * weight).sum() / weight.sum().clamp(min=1.0)
-
-    def _update_alpha(self, log_prob: Tensor, weight: Tensor) -> None:
-        gap = -(log_prob * weight).sum() - self.target_entropy  # entropy above the target
-        self.alpha_optimizer.zero_grad(set_to_none=True)
-        (self.log_alpha.exp() * gap).backward()
-        self.alpha_optimizer.step()
 
     # -- as tensors ---------------------------------------------------------------------------------------------
 
@@ -270,7 +260,8 @@ class Expo(Resumable):
             "scaler": self.scaler,
         }
 
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Everything with moments."""
         return {
             "critic_optimizer": self.critic.optimizer,
             "edit_optimizer": self.edit_optimizer,

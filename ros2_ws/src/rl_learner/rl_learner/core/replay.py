@@ -28,6 +28,7 @@ class Window:
         noise: float32 [N, H, M] that they came from.
         reward: discounted sum of rewards inside the window.
         mask: 0 when a true terminal ended it, else 1.
+        discount: of what follows it: gamma to the power of the steps that it took.
         valid: 1, or 0 when the window must not be learnt from.
         mc_return: discounted return that followed in the episode; NaN when it is not known.
         success: whether its episode succeeded.
@@ -44,6 +45,7 @@ class Window:
     noise: FloatArray
     reward: float
     mask: float
+    discount: float
     valid: float
     mc_return: float
     success: float
@@ -64,6 +66,7 @@ class Batch:
     noise: Tensor
     reward: Tensor
     mask: Tensor
+    discount: Tensor
     valid: Tensor
     mc_return: Tensor
     success: Tensor

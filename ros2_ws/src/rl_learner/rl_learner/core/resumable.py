@@ -10,18 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from rl_learner.core import checkpoint
+from rl_learner.core.guard import Guard
 
 
 class Resumable(ABC):
-    """A learner whose whole state is modules, optimisers, a temperature and a count of updates."""
+    """A learner whose whole state is modules, optimisers, a temperature, usual norms and a count of updates."""
 
+    guard: Guard
     log_alpha: nn.Parameter
     updates: int
 
     def state(self) -> dict[str, Tensor]:
         """Everything that learning changes."""
         own = {"log_alpha": self.log_alpha.detach().clone(), "updates": torch.tensor(self.updates)}
-        return own | checkpoint.state_of(self._modules(), self._optimizers())
+        own |= {f"guard/{name}": value for name, value in self.guard.state().items()}
+        return own | checkpoint.state_of(self._modules(), self.optimizers())
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes back what `state` gave.
@@ -29,9 +32,10 @@ class Resumable(ABC):
         Raises:
             CheckpointError: It does not fit this learner.
         """
-        checkpoint.restore(tensors, self._modules(), self._optimizers())
+        checkpoint.restore(tensors, self._modules(), self.optimizers())
         with torch.no_grad():
             self.log_alpha.copy_(tensors["log_alpha"])
+        self.guard.restore(checkpoint.part(tensors, "guard"))
         self.updates = int(tensors["updates"])
 
     @abstractmethod
@@ -39,5 +43,5 @@ class Resumable(ABC):
         """Everything with weights, targets included."""
 
     @abstractmethod
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Everything with moments."""

@@ -34,6 +34,9 @@ class Transition:
         reward: Discounted sum inside the window.
         mask: 0 when the episode ended inside the window, else 1.
         return_to_go: Discounted sum to the end of the episode.
+        return_unaided: The same up to the moment after the window at which a person next took over: what they saved is
+            no merit of what came before.
+        refused: A person took the arm from the chosen chunk within the window.
         valid: No episode end before the last step.
         features: (F,) at the window's start.
         proprio: (P,) physical units.
@@ -68,6 +71,8 @@ class Transition:
     reward: float
     mask: float
     return_to_go: float
+    return_unaided: float
+    refused: bool
     valid: bool
     features: Floats
     proprio: Floats

@@ -122,6 +122,12 @@ def returns_to_go(labels: Labels, gamma: float) -> Doubles:
     return returns
 
 
+def return_between(labels: Labels, start: int, end: int, gamma: float) -> float:
+    """Discounted sum, seen from `start`, of the rewards of the steps start .. end - 1 of one episode."""
+    rewards = labels.rewards[start:end]
+    return float(np.sum(gamma ** np.arange(len(rewards)) * rewards))
+
+
 def window_rows(start: int, horizon: int, steps: int) -> NDArray[np.int64]:
     """(H,) indices of the steps whose commands make up the chunk of a window.
 

@@ -19,8 +19,8 @@ from whetstone_common.nodes.convert import float32_field, shaped, to_ns, to_stam
 # Fields that mean the same and are called the same on both sides.
 _PLAIN = (
     "epoch", "episode", "request_id", "request_kind", "episode_step", "episode_steps", "outcome", "task", "instruction",
-    "contract_hash", "method", "gamma", "reward", "mask", "return_to_go", "valid", "chosen", "kind", "vla_version",
-    "policy_version", "emergency_stop",
+    "contract_hash", "method", "gamma", "reward", "mask", "return_to_go", "return_unaided", "refused", "valid",
+    "chosen", "kind", "vla_version", "policy_version", "emergency_stop",
 )  # fmt: skip
 _ARRAYS = (
     "features", "proprio", "chosen_chunk", "actions", "candidates", "noise", "next_features", "next_proprio",

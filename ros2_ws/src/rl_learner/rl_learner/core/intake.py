@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a transition, as the spool keeps it, to a window, as the replay does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from rl_learner.core.records import Actor, Asked, Floats, Outcome
+from rl_learner.core.replay import ReplayShape, Window
+from rl_learner.core.transition import Transition
+from vla_policy.core.steering.protocol import Kind
+
+
+def window_of(made: Transition, shape: ReplayShape) -> Window:
+    """The window of a transition.
+
+    A window that was cut short (at an episode's end, at an earlier decision) keeps C actions: what was executed after
+    it follows. Its bootstrap is discounted by the steps that it really took.
+
+    Raises:
+        ValueError: It does not fit the shape, or a number is not finite.
+    """
+    if not 1 <= made.steps <= shape.steps:
+        raise ValueError(f"a window of {made.steps} steps, expected 1..{shape.steps}")
+    if not math.isfinite(made.return_unaided):
+        raise ValueError(f"return_unaided is {made.return_unaided}")
+    chunk = slice(0, shape.steps)
+    candidates = _fill(made.candidates, shape.candidates)
+    # Nothing follows a judged end; what is kept there instead is multiplied by a mask of 0.
+    following = _fill(made.next_candidates, shape.candidates) if len(made.next_candidates) else candidates
+    was_acted = made.request_kind == Asked.ACT
+    return Window(
+        features=made.features,
+        actions=made.actions[chunk],
+        candidates=candidates[:, chunk],
+        noise=_fill(made.noise, shape.candidates),
+        reward=made.reward,
+        mask=made.mask,
+        discount=made.gamma**made.steps,
+        valid=float(made.valid),
+        mc_return=made.return_unaided,
+        success=float(made.outcome == Outcome.SUCCEEDED),
+        human=float((made.actors == Actor.HUMAN).mean()),
+        refused=float(made.refused),
+        proposed=(made.chosen_chunk if was_acted else made.actions)[chunk],
+        next_features=made.next_features if len(made.next_features) else made.features,
+        next_candidates=following[:, chunk],
+    )
+
+
+def _fill(chunks: Floats, count: int) -> Floats:
+    """(count, ...) the first ones, or all of them again and again."""
+    return chunks[np.arange(count) % len(chunks)]
+
+
+RECENT = 20  # episodes of the success rate that is shown
+
+
+@dataclass
+class Tally:
+    """What has been received, in control steps and episodes; windows of one episode may overlap.
+
+    Attributes:
+        windows: Taken into the replay.
+        refused: Windows that were not.
+        lost: Windows that the sender had dropped.
+        steps: Control steps.
+        human_steps: Of them, commanded by a person.
+        episodes: That have begun to arrive.
+        successes: One entry per episode, the newest last, at most RECENT.
+        decisions: Windows whose chunk was executed.
+        steered: Of them, with an edit or with steered noise.
+        epoch: Of the episode that arrives.
+        episode: Within the epoch.
+        covered: Its steps that have been counted.
+        length: All its steps.
+    """
+
+    windows: int = 0
+    refused: int = 0
+    lost: int = 0
+    steps: int = 0
+    human_steps: int = 0
+    episodes: int = 0
+    successes: tuple[int, ...] = ()
+    decisions: int = 0
+    steered: int = 0
+    epoch: int = 0
+    episode: int = 0
+    covered: int = 0
+    length: int = 0
+
+    @property
+    def finished(self) -> int:
+        """Episodes of which nothing more is to come."""
+        return self.episodes - int(self.covered < self.length)
+
+    def add(self, made: Transition) -> int:
+        """Counts a transition; returns the control steps that are new."""
+        if (made.epoch, made.episode) != (self.epoch, self.episode) or self.episodes == 0:
+            self.epoch, self.episode, self.covered = made.epoch, made.episode, 0
+            self.episodes, self.length = self.episodes + 1, made.episode_steps
+            self.successes = (*self.successes, int(made.outcome == Outcome.SUCCEEDED))[-RECENT:]
+        end = made.episode_step + made.steps
+        fresh = max(0, end - max(self.covered, made.episode_step))
+        self.covered = max(self.covered, end)
+        self.steps += fresh
+        if fresh:
+            self.human_steps += int((made.actors[-fresh:] == Actor.HUMAN).sum())
+        if made.request_kind == Asked.ACT:
+            self.decisions += 1
+            self.steered += int(made.kind != Kind.BASE)
+        return fresh

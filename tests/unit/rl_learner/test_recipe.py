@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+
+import pytest
+
+from fakes.rl_runs import SHAPE, SMALL, recipe, write_method
+from rl_learner.core.recipe import differences, read_recipe
+from rl_learner.core.replay import ReplayShape
+from vla_policy.core.steering.scoring import Reduce
+
+METHODS = Path(__file__).resolve().parents[3] / "ros2_ws" / "src" / "rl_learner" / "config" / "methods"
+
+
+@pytest.mark.parametrize("path", sorted(METHODS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_when_a_shipped_method_is_read_expect_a_learner_of_it_and_a_configuration_that_json_holds(path):
+    read = read_recipe(path)
+    assert read.method == path.stem
+    shape = ReplayShape(features=138, steps=read.steps, action_dim=7, candidates=8, horizon=16, noise_dim=7)
+    assert read.learner(shape).updates == 0
+    resolved = read.resolved()
+    assert json.loads(json.dumps(resolved)) == resolved
+    assert {"critic", "schedule", read.method} == set(resolved)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "word"),
+    [
+        ({**SMALL, "expo": {"margen": 1}}, "margen"),
+        ({**SMALL, "critics": {}}, "critics"),
+        ({"critic": {}}, "expected one of"),
+        ({**SMALL, "critic": {"learning_rate": "fast"}}, "critic.learning_rate"),
+        ({**SMALL, "critic": {"members": 3, "subset": 4}}, "subset"),
+        ({**SMALL, "expo": {"features": 3}}, "features"),
+    ],
+)
+def test_when_a_file_is_wrong_expect_the_key_in_the_error(tmp_path, blocks, word):
+    with pytest.raises(ValueError, match=word):
+        recipe(tmp_path, {"schedule": {}, **blocks})
+
+
+@pytest.mark.parametrize("change", [{"base_episodes": 0}, {"batch": 1}, {"updates_per_step": -1.0}, {"discount": 1.5}])
+def test_when_a_schedule_cannot_work_expect_its_name_in_the_error(tmp_path, change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        recipe(tmp_path, **change)
+
+
+def test_when_a_number_is_written_as_a_word_expect_the_number(tmp_path):
+    path = write_method(tmp_path)
+    path.write_text(path.read_text().replace("members: 3", "members: 3\n  learning_rate: 1e-3"), encoding="utf-8")
+    assert read_recipe(path, {"expo": {"select": "lower"}}).critic.learning_rate == 1e-3
+    assert read_recipe(path, {"expo": {"select": "lower"}}).learner(SHAPE).config.select is Reduce.LOWER
+
+
+def test_when_configurations_are_compared_expect_every_difference_by_its_name():
+    one, other = {"a": 1, "b": {"c": [1], "d": 2}}, {"a": 1, "b": {"c": [2], "e": 2}}
+    assert differences(one, other) == ["b.c: [1], now [2]", "b.d: 2, now None", "b.e: None, now 2"]

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from fakes.rl_files import FaultyFiles, Killed
+from rl_learner.core.versions import VersionBook
+
+
+def test_when_it_is_opened_again_expect_versions_to_grow_on(tmp_path):
+    book = VersionBook(tmp_path / "run" / "version.json")
+    assert [book.next(), book.next()] == [1, 2]
+    again = VersionBook(tmp_path / "run" / "version.json")
+    assert (again.last, again.next(), again.next(least=10)) == (2, 3, 10)
+
+
+def test_when_the_process_dies_at_any_operation_expect_no_version_twice(tmp_path):
+    for at in range(1, 6):
+        path = tmp_path / f"{at}.json"
+        given = VersionBook(path).next()
+        with pytest.raises(Killed):
+            VersionBook(path, FaultyFiles(at=at, kill=True)).next()
+        assert VersionBook(path).next() > given
+
+
+def test_when_the_file_was_tampered_with_expect_a_refusal(tmp_path):
+    (tmp_path / "v.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match="version"):
+        VersionBook(tmp_path / "v.json")
