@@ -80,7 +80,7 @@ def main() -> int:
     """Evaluates and prints one line per task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="directory of the policy")
-    parser.add_argument("--backend", default="pocket")
+    parser.add_argument("--backend", default="onnx")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--first-seed", type=int, default=EVALUATION_SEED)

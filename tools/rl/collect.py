@@ -19,6 +19,7 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--backend", default="onnx", choices=("onnx", "pocket"))
     parser.add_argument("--task", choices=TASKS, default="pick_place")
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--first-seed", type=int, default=10_000)
@@ -27,7 +28,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    backend = load_backend("pocket", str(args.model))
+    backend = load_backend(args.backend, str(args.model), num_threads=1)
     cell = Cell(args.task, backend.spec.image_height_px)
     runner = Runner(cell, backend, Rules(args.execute, args.candidates))
     episodes, started = [], time.monotonic()

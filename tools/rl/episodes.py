@@ -58,7 +58,6 @@ class Pick:
 
 
 Chooser = Callable[[Decision], Pick]
-Featurise = Callable[[Any, FloatArray], FloatArray]  # (backend context, features so far) -> features
 
 
 def first_candidate(decision: Decision) -> Pick:
@@ -166,19 +165,16 @@ class Runner:
         cell: World, arm and expert.
         backend: The VLA.
         rules: How episodes run.
-        featurise: Makes the learner's features of the backend's context and features.
     """
 
-    def __init__(self, cell: Cell, backend: Backend, rules: Rules, featurise: Featurise | None = None) -> None:
-        self.cell, self.backend, self.rules, self._featurise = cell, backend, rules, featurise
+    def __init__(self, cell: Cell, backend: Backend, rules: Rules) -> None:
+        self.cell, self.backend, self.rules = cell, backend, rules
 
     def decision(self, seed: int, number: int) -> Decision:
         """Looks, thinks and proposes; noise i depends on (seed, number, i) alone."""
         world, spec = self.cell.world, self.backend.spec
         context = self.backend.prefix(Observation(self.cell.images(), self.cell.proprio(), world.instruction))
         features = self.backend.features(context)
-        if self._featurise is not None:
-            features = self._featurise(context, features)
         shape = (self.rules.candidates, *spec.noise_shape)
         noise = np.random.default_rng([seed, number]).standard_normal(shape).astype(np.float32)
         return Decision(features, self.backend.denoise(context, noise), noise, number, seed)

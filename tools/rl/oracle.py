@@ -86,6 +86,7 @@ def main() -> int:
     """Prints the oracle's success, and how often the branches of a decision differ in success at all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--backend", default="onnx", choices=("onnx", "pocket"))
     parser.add_argument("--task", choices=TASKS, default="pick_place")
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -94,7 +95,7 @@ def main() -> int:
     parser.add_argument("--edit-std", type=float, default=0.0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    backend = load_backend("pocket", str(args.model))
+    backend = load_backend(args.backend, str(args.model), num_threads=1)
     runner = Runner(Cell(args.task, backend.spec.image_height_px), backend, Rules(8, args.candidates))
     oracle = Branching(runner, args.decisions, args.edit_std)
     episodes: list[Episode] = []

@@ -20,7 +20,6 @@ import torch
 import yaml
 from episodes import Chooser, Decision, Episode, Pick, Rules, Runner, first_candidate
 from eval_pocket import wilson
-from features import FEATURES
 from operator_model import Habits, ScriptedPerson
 from sim_rollout import ROOT, TASKS, Cell
 from windows import windows_of
@@ -163,6 +162,7 @@ def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--backend", default="onnx", choices=("onnx", "pocket"))
     parser.add_argument("--method", type=Path, default=METHODS / "expo.yaml")
     parser.add_argument("--set", nargs="*", default=[], help="block.key=value, on top of the method's file")
     parser.add_argument("--task", choices=TASKS, default="pick_place")
@@ -179,13 +179,12 @@ def main() -> int:
     """Trains and evaluates."""
     args = parse()
     torch.set_num_threads(1)
-    backend = load_backend("pocket", str(args.model))
+    backend = load_backend(args.backend, str(args.model), num_threads=1)
     recipe = read_recipe(args.method, overrides_of(args.set))
     schedule = recipe.schedule
-    features = FEATURES[schedule.features](backend, args.model)
-    config = recipe.expo(features.dim)
+    config = recipe.expo(backend.spec.feature_dim)
     cell = Cell(args.task, backend.spec.image_height_px)
-    runner = Runner(cell, backend, Rules(config.steps, args.candidates), features)
+    runner = Runner(cell, backend, Rules(config.steps, args.candidates))
     started = time.monotonic()
     trainer = Trainer(runner, config, schedule, args.seed)
     trainer.warm_up()
