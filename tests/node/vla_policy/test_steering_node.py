@@ -188,7 +188,9 @@ class NoiseMethod:
     def choose(self, situation: Situation, _tuning: Tuning) -> Choice:
         return Choice(situation.candidates[-1], len(situation.candidates) - 1, Kind.NOISE_STEERED, value=0.5)
 
-    def noise(self, features: np.ndarray, shape: tuple[int, int, int], seed: int, sequence: int) -> np.ndarray:
+    def noise(
+        self, features: np.ndarray, shape: tuple[int, int, int], seed: int, sequence: int, _tuning: Tuning
+    ) -> np.ndarray:
         return np.full(shape, features[0] + seed + sequence, np.float32)
 
 

@@ -44,7 +44,7 @@ class Returns:
     def choose(self, _situation: Situation, _tuning: Tuning) -> Choice:
         return Choice(chunk=self.chunk, candidate=-1, kind=Kind.ACTOR)
 
-    def noise(self, _features: np.ndarray, _shape: tuple, _seed: int, _sequence: int) -> np.ndarray:
+    def noise(self, _features: np.ndarray, _shape: tuple, _seed: int, _sequence: int, _tuning: Tuning) -> np.ndarray:
         return self.chunk
 
 
@@ -87,7 +87,7 @@ def test_when_a_method_returns_what_cannot_be_played_expect_an_error(chunk: np.n
 @pytest.mark.parametrize("noise", [np.zeros((4, 16, 6)), np.full((4, 16, 7), np.inf)])
 def test_when_a_method_steers_with_what_cannot_be_denoised_expect_an_error(noise: np.ndarray) -> None:
     with pytest.raises(RuntimeError, match="method returned"):
-        steer(Returns(noise), np.zeros(74, np.float32), (4, 16, 7), 0, 0)
+        steer(Returns(noise), np.zeros(74, np.float32), (4, 16, 7), 0, 0, Tuning())
 
 
 def test_when_an_episode_is_repeated_expect_the_same_random_numbers() -> None:

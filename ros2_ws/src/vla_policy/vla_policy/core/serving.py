@@ -25,8 +25,12 @@ class ModelError(RuntimeError):
 
 def draw_noise(n: int, spec: PolicySpec, seed: int, sequence: int) -> FloatArray:
     """Gaussian noise [N, H, D] that only seed and sequence determine; the first rows do not depend on N."""
-    generator = np.random.default_rng([seed, sequence])
-    return generator.standard_normal((n, *spec.noise_shape), dtype=np.float32)
+    return gaussian((n, *spec.noise_shape), seed, sequence)
+
+
+def gaussian(shape: tuple[int, ...], seed: int, sequence: int) -> FloatArray:
+    """The noise of a decision that nobody steers."""
+    return np.random.default_rng([seed, sequence]).standard_normal(shape, dtype=np.float32)
 
 
 def merge_noise(steered: FloatArray, gaussian: FloatArray) -> FloatArray:

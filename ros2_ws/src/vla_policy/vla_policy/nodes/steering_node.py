@@ -3,12 +3,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import UInt32
 from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, PolicyContract, Proposal, Request
 
-from vla_policy.core.steering import METHODS, Method, NoiseSteerer, ProposalError, Tuning, decide, make_method, steer
+from vla_policy.core.steering import (
+    METHODS,
+    Learned,
+    Method,
+    NoiseSteerer,
+    ProposalError,
+    Situation,
+    Trial,
+    Tuning,
+    decide,
+    make_method,
+    steer,
+)
+from vla_policy.core.steering.probes import probes
 from vla_policy.nodes.convert import from_choice, from_decision, from_noise, to_situation
 from whetstone_common.core.contract import ContractBook
 from whetstone_common.core.parameters import ParameterError
@@ -18,6 +31,9 @@ from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import shaped, to_contract, to_stamp
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+
+if TYPE_CHECKING:  # the plain method needs no torch
+    from vla_policy.nodes.weights_intake import WeightsIntake
 
 _WISH_PERIOD_S = 1.0
 _PROPOSAL_REASONS = {"not_finite": Reason.NOT_FINITE, "shape": Reason.BAD_MESSAGE}
@@ -32,6 +48,9 @@ class SteeringNode(WhetstoneNode):
         self._contracts = ContractBook()
         self._newest: Stamp | None = None
         self._seed = 0
+        self._probes: list[Situation] = []
+        self._last: Situation | None = None
+        self._intake: WeightsIntake | None = None
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
@@ -58,17 +77,24 @@ class SteeringNode(WhetstoneNode):
             self._noises = self.create_publisher(Noise, "noise", qos.RING)
             self.create_subscription(Features, "features", self.on_features, qos.RING)
         self.create_subscription(Proposal, "proposal", self.on_proposal, qos.RING)
+        if isinstance(self._method, Learned):
+            from vla_policy.nodes.weights_intake import WeightsIntake
+
+            self._intake = WeightsIntake(self, self._method, self._trial, self._weights_changed)
         self.create_steady_timer(_WISH_PERIOD_S, self.wish)
 
     def on_start(self) -> None:
         """Say how many candidates are wanted."""
         self.wish()
-        self.set_state(State.READY)
+        self._say_ready()
 
     def on_teardown(self) -> None:
-        """Forget the contract: a node that is configured anew may serve another policy."""
+        """Forget contract and weights: a node that is configured anew may serve another policy."""
+        if self._intake is not None:
+            self._intake.close()
+        self._intake = None
         self._contracts.forget()
-        self._newest = None
+        self._newest, self._last, self._probes = None, None, []
 
     def parameters_changed(self, names: set[str]) -> None:
         """A new number of candidates goes to the VLA at once."""
@@ -84,7 +110,24 @@ class SteeringNode(WhetstoneNode):
             n_candidates=self.param("n_candidates"),
             explore=self.param("explore"),
             edit_scale=self.param("edit_scale"),
+            select=self.param("select"),
+            margin=self.param("margin"),
+            base_margin=self.param("base_margin"),
         )
+
+    def _trial(self) -> Trial | None:
+        """What new weights are tried on; read by another thread."""
+        contract, fixed, last = self._contracts.bound, self._probes, self._last
+        if contract is None or not fixed:
+            return None
+        return Trial(contract, [*fixed, *([] if last is None else [last])], self.param("edit_limit"))
+
+    def _weights_changed(self) -> None:
+        if self.active and self.status[0] == State.READY:
+            self._say_ready()
+
+    def _say_ready(self) -> None:
+        self.set_state(State.READY, *(() if self._intake is None else self._intake.status()))
 
     # ---- callbacks -------------------------------------------------------------------------------------------------
 
@@ -97,8 +140,13 @@ class SteeringNode(WhetstoneNode):
             return
         if differences:
             self._refuse("contract_refused", Reason.CONTRACT_MISMATCH, "; ".join(differences))
-        elif self.status[1] == Reason.CONTRACT_MISMATCH:
-            self.set_state(State.READY)
+            return
+        if not self._probes:
+            self._probes = probes(self._contracts.bound)
+            if self._intake is not None:
+                self._intake.retry()
+        if self.status[1] == Reason.CONTRACT_MISMATCH:
+            self._say_ready()
 
     def on_request(self, msg: Request) -> None:
         """Remember the episode's seed, which the features do not carry."""
@@ -111,8 +159,8 @@ class SteeringNode(WhetstoneNode):
         contract = self._contracts.bound
         shape = (self.param("n_candidates"), contract.horizon, contract.action_dim)
         features = shaped(msg.features, contract.feature_dim)
-        noise = steer(self._steerer, features, shape, self._seed, msg.stamp.sequence)
-        self._noises.publish(from_noise(msg, noise, 0))
+        noise = steer(self._steerer, features, shape, self._seed, msg.stamp.sequence, self._tuning())
+        self._noises.publish(from_noise(msg, noise, self._method.version if isinstance(self._method, Learned) else 0))
 
     def on_proposal(self, msg: Proposal) -> None:
         """Choose a chunk, send it to the arm, and tell the learner."""
@@ -122,6 +170,7 @@ class SteeringNode(WhetstoneNode):
         try:
             situation = to_situation(msg, contract)
             choice = decide(self._method, situation, self._tuning())
+            self._last = situation
         except ProposalError as error:
             self._refuse("proposal_bad", _PROPOSAL_REASONS[error.kind], str(error))
             return
@@ -133,7 +182,7 @@ class SteeringNode(WhetstoneNode):
         if self._decisions.get_subscription_count() > 0:
             self._decisions.publish(from_decision(msg, choice, contract, self.param("method")))
         self.counters["decisions"] += 1
-        self.set_state(State.READY)
+        self._say_ready()
 
     def _identity(self) -> dict[str, Any]:
         return {

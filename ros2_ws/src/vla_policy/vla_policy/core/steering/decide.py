@@ -50,14 +50,14 @@ def check_situation(situation: Situation) -> None:
 
 
 def steer(
-    method: NoiseSteerer, features: FloatArray, shape: tuple[int, int, int], seed: int, sequence: int
+    method: NoiseSteerer, features: FloatArray, shape: tuple[int, int, int], seed: int, sequence: int, tuning: Tuning
 ) -> FloatArray:
     """Let a method choose the noise, and check it.
 
     Raises:
         RuntimeError: The method returned something that cannot be denoised.
     """
-    noise = method.noise(features, shape, seed, sequence)
+    noise = method.noise(features, shape, seed, sequence, tuning)
     if noise.shape != shape or not np.isfinite(noise).all():
         raise RuntimeError(f"the method returned noise of shape {noise.shape} or not finite, expected {shape}")
     return noise

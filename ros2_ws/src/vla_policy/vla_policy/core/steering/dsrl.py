@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vla_policy.core.steering.networks import ScaledTanhNormal, Scaler, knots_over, mlp
+from vla_policy.core.steering.networks import MAX_LAYERS, ScaledTanhNormal, Scaler, knots_over, mlp
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class DsrlActorConfig:
         for name in ("features", "horizon", "noise_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden is {self.hidden}, needs positive widths")
+        if not 1 <= len(self.hidden) <= MAX_LAYERS or min(self.hidden) < 1:
+            raise ValueError(f"hidden is {self.hidden[:MAX_LAYERS]}, needs 1..{MAX_LAYERS} positive widths")
         if not 1 <= self.knots <= self.horizon:
             raise ValueError(f"knots is {self.knots}, allowed: 1..{self.horizon}")
         if not (math.isfinite(self.bound) and self.bound > 0.0):

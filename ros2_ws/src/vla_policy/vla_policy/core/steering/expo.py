@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vla_policy.core.steering.networks import EnsembleCritic, ScaledTanhNormal, Scaler, knots_over, mlp
+from vla_policy.core.steering.networks import MAX_LAYERS, EnsembleCritic, ScaledTanhNormal, Scaler, knots_over, mlp
 from vla_policy.core.steering.scoring import Reduce, Scoring
 
 
@@ -54,8 +54,9 @@ class ExpoActorConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
         for name in ("hidden", "edit_hidden"):
-            if not getattr(self, name) or min(getattr(self, name)) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, needs positive widths")
+            widths = getattr(self, name)
+            if not 1 <= len(widths) <= MAX_LAYERS or min(widths) < 1:
+                raise ValueError(f"{name} is {widths[:MAX_LAYERS]}, needs 1..{MAX_LAYERS} positive widths")
         if not 1 <= self.subset <= self.members:
             raise ValueError(f"subset is {self.subset}, allowed: 1..{self.members}")
         if len(self.edit_scale) not in (1, self.action_dim):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LOG_STD_RANGE = (-5.0, 1.0)
+MAX_LAYERS = 16
 
 
 class SharedInput(nn.Module):

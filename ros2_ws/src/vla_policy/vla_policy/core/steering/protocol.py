@@ -6,12 +6,18 @@ Legend: N candidates, H chunk length, A action dims, D noise dims, F feature dim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from whetstone_common.core.contract import Contract
+
+if TYPE_CHECKING:  # the plain method needs no torch
+    from vla_policy.core.steering.weights import PolicyManifest, PolicySet
 
 FloatArray = NDArray[np.float32]
 
@@ -59,12 +65,18 @@ class Tuning:
     Attributes:
         n_candidates: N asked of the VLA.
         explore: Whether a method may try what it does not think best.
-        edit_scale: Largest edit, normalised units.
+        edit_scale: Share of the trained bound of edits that is used, 0..1.
+        select: How the critics' values become one score; see `scoring.Reduce`.
+        margin: An edited chunk must score higher than the best candidate by this much.
+        base_margin: Another candidate must score higher than the first by this much.
     """
 
     n_candidates: int = 1
     explore: bool = True
-    edit_scale: float = 0.1
+    edit_scale: float = 1.0
+    select: str = "subset"
+    margin: float = 0.0
+    base_margin: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +112,58 @@ class Method(Protocol):
 class NoiseSteerer(Protocol):
     """What a method has besides when it also chooses the noise that the VLA starts from."""
 
-    def noise(self, features: FloatArray, shape: tuple[int, int, int], seed: int, sequence: int) -> FloatArray:
+    def noise(
+        self, features: FloatArray, shape: tuple[int, int, int], seed: int, sequence: int, tuning: Tuning
+    ) -> FloatArray:
         """Starting noise, float32 of `shape` [N, H, A], determined by (seed, sequence)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What new weights are tried on before they may decide.
+
+    Attributes:
+        contract: Of the VLA.
+        situations: Fixed ones, and the last real one.
+        edit_limit: Largest edit of any step that this robot allows, normalised units.
+    """
+
+    contract: Contract
+    situations: Sequence[Situation]
+    edit_limit: float
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """Weights that passed: what a method needs to play them.
+
+    Attributes:
+        manifest: What was said of them.
+        actor: The method's own.
+    """
+
+    manifest: PolicyManifest
+    actor: Any
+
+
+@runtime_checkable
+class Learned(Protocol):
+    """What a method has besides when a learner sends it weights. Without any it plays the first candidate."""
+
+    @property
+    def version(self) -> int:
+        """Of the weights that decide, 0 for none."""
+        ...
+
+    def prepare(self, weights: PolicySet, trial: Trial) -> Ready:
+        """Builds and tries what would decide; for another thread, and without a trace in the method.
+
+        Raises:
+            WeightsError: They do not fit, or misbehave on trial.
+        """
+        ...
+
+    def install(self, ready: Ready) -> None:
+        """Lets them decide from the next decision on; one that is being made is not touched."""
         ...

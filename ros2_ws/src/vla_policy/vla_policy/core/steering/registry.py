@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Methods by name. A new one is a module here and a line in `METHODS`."""
+"""Methods by name, imported when asked for: `none` needs no torch. A new one is a module and a line in `METHODS`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,23 @@ from collections.abc import Callable
 from vla_policy.core.steering.none import FirstCandidate
 from vla_policy.core.steering.protocol import Method
 
+
+def _expo() -> Method:
+    from vla_policy.core.steering.learned import ExpoMethod
+
+    return ExpoMethod()
+
+
+def _dsrl() -> Method:
+    from vla_policy.core.steering.learned import DsrlMethod
+
+    return DsrlMethod()
+
+
 METHODS: dict[str, Callable[[], Method]] = {
     "none": FirstCandidate,
+    "expo": _expo,
+    "dsrl": _dsrl,
 }
 
 

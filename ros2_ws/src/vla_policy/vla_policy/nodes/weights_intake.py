@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How weights get into steering_node: pieces in, verified in a thread of their own, answered with a reason."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from vla_interfaces.msg import PolicyWeights, WeightsAck
+from vla_interfaces.srv import PinPolicy
+
+from vla_policy.core.steering.protocol import Learned, Trial
+from vla_policy.core.steering.shelf import Shelf
+from vla_policy.core.steering.weights import MAX_PIECES, Assembler, PolicyManifest, WeightsError
+from vla_policy.nodes.weights_wire import from_verdict, read_key, to_manifest
+from whetstone_common.core.reason import Reason
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.node import WhetstoneNode
+
+_TOPIC = "policy_weights"
+_RETRY_PERIOD_S = 1.0
+_JOIN_TIMEOUT_S = 2.0
+_MIB = 1 << 20
+_ANSWERED = 64  # refusals remembered, so that a flood of one is answered once
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """One message, and who sent it."""
+
+    source: bytes
+    msg: PolicyWeights
+
+
+class WeightsIntake:
+    """Receives, verifies and swaps weights for a learned method; whatever happens, those that decide go on deciding.
+
+    Args:
+        node: That it works for.
+        method: Whose weights they are.
+        trial: What a set is tried on now; None while the contract is not known.
+        changed: Called when the status may read differently.
+    """
+
+    def __init__(
+        self,
+        node: WhetstoneNode,
+        method: Learned,
+        trial: Callable[[], Trial | None],
+        changed: Callable[[], None],
+    ) -> None:
+        torch.set_num_threads(1)  # small networks: a second thread costs more than it gives
+        self._node, self._trial, self._changed = node, trial, changed
+        key = read_key(node.param("weights_key_file"))
+        self._is_signed = bool(key)
+        self.shelf = Shelf(method, node.param("method"), node.param("run"), key)
+        self._assembler = Assembler(node.param("max_weights_mib") * _MIB)
+        self._source = b""  # publisher of the set accepted last
+        self.alarm: tuple[Reason, str] | None = None
+        self._waiting: deque[Piece] = deque(maxlen=MAX_PIECES)
+        self._answered: deque[tuple[Any, ...]] = deque(maxlen=_ANSWERED)
+        self._queue: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._acks = node.create_publisher(WeightsAck, "weights_ack", qos.RECORD)
+        node.create_subscription(PolicyWeights, _TOPIC, self.on_weights, qos.WEIGHTS)
+        node.create_service(PinPolicy, "~/pin_policy", self.on_pin)
+        node.create_steady_timer(_RETRY_PERIOD_S, self.retry)
+        self._handle = node.guarded(self.handle)
+        self._thread = threading.Thread(target=self._work, name="weights", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._queue.put(None)
+        self._thread.join(_JOIN_TIMEOUT_S)
+
+    def status(self) -> tuple[Reason, str]:
+        """What decides, and what was refused since."""
+        if self.alarm is None:
+            return Reason.NONE, self.shelf.words()
+        reason, text = self.alarm
+        return reason, f"{self.shelf.words()}; {text}"
+
+    # ---- callbacks: short ------------------------------------------------------------------------------------------
+
+    def on_weights(self, msg: PolicyWeights, info: Any) -> None:
+        """Hand a piece to the thread, or keep it until it can be judged."""
+        source = bytes((info.get("publisher_gid") or {}).get("data", b""))
+        if self._trial() is None:
+            self._waiting.append(Piece(source, msg))
+        elif self._is_foreign(source):
+            self._waiting.append(Piece(source, msg))
+            self._refuse(to_manifest(msg), WeightsError("source", "another publisher of weights is followed"))
+        else:
+            self._queue.put(Piece(source, msg))
+
+    def retry(self) -> None:
+        """Take up what waited: the contract is known now, or the publisher that was followed is gone."""
+        if self._waiting and self._trial() is not None and not self._is_foreign(self._waiting[-1].source):
+            waiting, newest = list(self._waiting), self._waiting[-1].source
+            self._waiting.clear()
+            for piece in waiting:
+                if piece.source == newest or not self._is_foreign(piece.source):
+                    self._queue.put(piece)
+
+    def on_pin(self, request: PinPolicy.Request, response: PinPolicy.Response) -> PinPolicy.Response:
+        """Go back to a version that was accepted, or follow the newest again."""
+        try:
+            self.shelf.pin(request.version)
+            response.success = True
+        except ValueError as error:
+            response.message = str(error)
+        response.version = self.shelf.version
+        self._changed()
+        return response
+
+    def _is_foreign(self, source: bytes) -> bool:
+        """Whether another publisher is followed, and lives. With a key it does not matter who sends."""
+        if self._is_signed or not self._source or source == self._source:
+            return False
+        known = self._node.get_publishers_info_by_topic(_TOPIC)
+        return any(_same(bytes(info.endpoint_gid), self._source) for info in known)
+
+    # ---- in the thread ---------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (piece := self._queue.get()) is not None:
+            self._handle(piece)
+
+    def handle(self, piece: Piece) -> None:
+        """Put a piece to its set; verify, try and swap the set when it is whole."""
+        msg, trial = piece.msg, self._trial()
+        if trial is None:
+            return
+        manifest = to_manifest(msg)
+        try:
+            data = self._assembler.offer(manifest, msg.piece, msg.pieces, bytes(msg.data))
+            if data is None:
+                return
+            if not self.shelf.holds(manifest):
+                self.shelf.take(self.shelf.check(manifest, data, trial))
+                self._node.counters["weights_accepted"] += 1
+                self._source, self.alarm = piece.source, None
+                self._changed()
+            self._acks.publish(from_verdict(manifest, "", self._now_ns()))
+        except WeightsError as error:
+            self._refuse(manifest, error)
+
+    def _refuse(self, manifest: PolicyManifest, error: WeightsError) -> None:
+        """Count, warn and answer; once per set and reason, so that a flood of it costs nothing."""
+        self._node.counters["weights_refused"] += 1
+        what = (manifest.run, manifest.version, manifest.sha256, error.reason)
+        if what in self._answered:
+            return
+        self._answered.append(what)
+        reason = Reason.SECOND_SOURCE if error.reason in ("source", "signature") else Reason.BAD_MESSAGE
+        self.alarm = (reason, f"version {manifest.version} refused ({error.reason}): {error}")
+        self._node.get_logger().warning(self.alarm[1])
+        self._acks.publish(from_verdict(manifest, f"{error.reason}: {error}", self._now_ns()))
+        self._changed()
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    """Whether two identifiers of a publisher agree; the graph pads them."""
+    length = min(len(one), len(other))
+    return length > 0 and one[:length] == other[:length]
