@@ -109,7 +109,7 @@ def wrong_sets(contract: Contract, version: int) -> dict[str, tuple[Packed, str]
         "another method": (made(good, method="dsrl"), "method"),
         "another run": (made(good, run="another"), "run"),
         "an older version": (made(good, version=version - 2), "old"),
-        "an equal version": (made(good, version=version - 1, step=11, created_ns=7), "old"),
+        "an equal version": (made(fresh(ExpoActor, config, 1), version=version - 1), "old"),
         "not a number": (made(good | {bias: torch.full_like(nothing, float("nan"))}), "not_finite"),
         "scores that overflow": (made(huge), "probe"),
     }
