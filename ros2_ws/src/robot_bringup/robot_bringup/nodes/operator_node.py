@@ -20,6 +20,7 @@ from robot_bringup.core.operator import (
     Nobody,
     Pressed,
 )
+from robot_bringup.nodes.supervision import Supervision
 from robot_bringup.nodes.terminal import Terminal
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
@@ -34,6 +35,7 @@ class OperatorNode(WhetstoneNode):
         """See `WhetstoneNode`."""
         self._device: Device = Nobody()
         self._terminal: Terminal | None = None
+        self._supervision: Supervision | None = None
         self._driving = False
         self._scripted_on = False
         self._sequence = 0
@@ -78,7 +80,9 @@ class OperatorNode(WhetstoneNode):
     def _open_script(self) -> None:
         self._scripted_on = self.param("scripted_engaged")
         self.create_subscription(Takeover, self.param("scripted_topic"), self._on_script, qos.RING)
-        self.create_subscription(Bool, "operator/engage", self._on_engage, qos.LATCHED)
+        self.create_subscription(Bool, "operator/engage", lambda msg: self._engage(engaged=msg.data), qos.LATCHED)
+        if self.param("supervise"):
+            self._supervision = Supervision(self, self._watched)
 
     def on_start(self) -> None:
         """Say that nobody drives: whoever drove before a restart has let go."""
@@ -92,6 +96,7 @@ class OperatorNode(WhetstoneNode):
 
     def on_teardown(self) -> None:
         """Give the terminal back."""
+        self._supervision = None
         if self._terminal is not None:
             self._terminal.close()
         self._terminal = None
@@ -132,10 +137,15 @@ class OperatorNode(WhetstoneNode):
         msg.sequence, msg.engaged = self._sequence, True
         self._takeover_publisher.publish(msg)
 
-    def _on_engage(self, msg: Bool) -> None:
-        was, self._scripted_on = self._scripted_on, msg.data
-        if was and not msg.data:
+    def _engage(self, *, engaged: bool) -> None:
+        was, self._scripted_on = self._scripted_on, engaged
+        self.counters["takeovers"] += engaged and not was
+        if was and not engaged:
             self._release()
+
+    def _watched(self, drives: bool) -> None:  # noqa: FBT001 - the one thing that a callback tells
+        if self.active:
+            self._engage(engaged=drives)
 
     # ---- messages --------------------------------------------------------------------------------------------------
 

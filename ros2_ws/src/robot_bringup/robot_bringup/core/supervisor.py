@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scripted person who watches, and takes over just before a grasp or a release that would fail.
+
+They know the truth as a person at the robot does, hand back as soon as the object is held (or placed), and keep to a
+share of all ticks. For simulations: they stand in for somebody who watches a robot learn.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+# Progress of a task from which the object is held, and at which it is done.
+_HELD, _DONE = 0.3, 1.0
+_LIFTED_M = 0.02
+_OPEN = 0.5
+
+
+@dataclass(frozen=True)
+class Habits:
+    """When a person interferes.
+
+    Attributes:
+        closing_off_m: Horizontal distance to the object at which closing the gripper is seen to fail.
+        low_off_m: The same for going down beside the object.
+        low_m: Height above the object's centre that counts as down.
+        release_off_m: Horizontal distance of a held object to its goal at which opening is seen to fail.
+        most_share: Of all ticks so far that they may command.
+        free_ticks: Ticks they may command before that share counts.
+    """
+
+    closing_off_m: float = 0.02
+    low_off_m: float = 0.03
+    low_m: float = 0.035
+    release_off_m: float = 0.04
+    most_share: float = 0.2
+    free_ticks: int = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What a person at the robot sees in one tick; positions (3,) in the base frame (m).
+
+    Attributes:
+        scene: Number of the scene since the simulator started.
+        tick: Within the scene.
+        tcp: Measured position of the TCP.
+        object: Centre of the instructed object.
+        goal: Where its centre should end.
+        progress: Of the task, 0 to 1.
+        opening: Measured gripper opening, 1 open.
+        commanded: Commanded gripper opening.
+    """
+
+    scene: int
+    tick: int
+    tcp: Array
+    object: Array
+    goal: Array
+    progress: float
+    opening: float
+    commanded: float
+
+    @property
+    def held(self) -> bool:
+        """Whether the object is between the fingers."""
+        return self.progress > _HELD
+
+
+class Supervisor:
+    """Decides, tick by tick, whether the person drives."""
+
+    def __init__(self, habits: Habits) -> None:
+        self.habits = habits
+        self.seen, self.own = 0, 0
+        self.drives = False
+        self._until_done = False
+        self._at = (-1, -1)
+        self._rest_m = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of all ticks so far that they commanded."""
+        return self.own / max(1, self.seen)
+
+    def see(self, sight: Sight) -> bool:
+        """Take in a tick; a tick that is shown again changes nothing.
+
+        Returns:
+            Whether the person drives from now on.
+        """
+        if (sight.scene, sight.tick) == self._at:
+            return self.drives
+        if sight.scene != self._at[0]:
+            self.drives, self._rest_m = False, float(sight.object[2])
+        self._at = (sight.scene, sight.tick)
+        self.seen += 1
+        self.own += self.drives
+        if self.drives:
+            self.drives = not self._helped(sight)
+        elif self._may() and self._fails(sight):
+            self.drives, self._until_done = True, self._carried(sight)
+        return self.drives
+
+    def _may(self) -> bool:
+        return self.own < max(self.habits.free_ticks, self.habits.most_share * self.seen)
+
+    def _helped(self, sight: Sight) -> bool:
+        return sight.progress >= _DONE or (not self._until_done and self._carried(sight))
+
+    def _carried(self, sight: Sight) -> bool:
+        return sight.held and float(sight.object[2]) - self._rest_m > _LIFTED_M
+
+    def _fails(self, sight: Sight) -> bool:
+        if sight.held:
+            error = sight.object - sight.goal
+            return sight.commanded > _OPEN and math.hypot(error[0], error[1]) > self.habits.release_off_m
+        off = sight.tcp - sight.object
+        aside = math.hypot(off[0], off[1])
+        if sight.commanded < _OPEN < sight.opening:
+            return aside > self.habits.closing_off_m
+        return bool(off[2] < self.habits.low_m) and aside > self.habits.low_off_m

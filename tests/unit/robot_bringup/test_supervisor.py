@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When the scripted person takes over, and when they hand back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from robot_bringup.core.supervisor import Habits, Sight, Supervisor
+
+FAR = Sight(
+    scene=1,
+    tick=0,
+    tcp=np.array([0.5, 0.0, 0.3]),
+    object=np.array([0.5, 0.1, 0.02]),
+    goal=np.array([0.4, -0.1, 0.02]),
+    progress=0.05,
+    opening=1.0,
+    commanded=1.0,
+)
+
+
+def at(tick: int, **changes: object) -> Sight:
+    return replace(FAR, tick=tick, **changes)  # type: ignore[arg-type]
+
+
+def beside(tick: int, off_m: float, height_m: float = 0.02, **changes: object) -> Sight:
+    return at(tick, tcp=FAR.object + np.array([off_m, 0.0, height_m]), **changes)
+
+
+@pytest.mark.parametrize(
+    ("sight", "drives"),
+    [
+        (at(1), False),
+        (beside(1, 0.005), False),
+        (beside(1, 0.04), True),  # goes down beside the object
+        (beside(1, 0.04, 0.1), False),
+        (beside(1, 0.025, commanded=0.0), True),  # closes beside it
+        (beside(1, 0.01, commanded=0.0), False),
+        (at(1, progress=0.5, commanded=1.0), True),  # lets go far from the goal
+        (at(1, progress=0.5, commanded=0.0), False),
+        (at(1, progress=0.5, commanded=1.0, object=FAR.goal), False),
+    ],
+)
+def test_when_something_is_about_to_fail_expect_the_person_to_drive(sight: Sight, drives: bool) -> None:  # noqa: FBT001
+    person = Supervisor(Habits())
+    assert not person.see(at(0))
+    assert person.see(sight) is drives
+
+
+def test_when_the_object_is_lifted_expect_the_arm_handed_back() -> None:
+    person = Supervisor(Habits())
+    person.see(at(0))
+    assert person.see(beside(1, 0.04))
+    held = {"progress": 0.5, "commanded": 0.0}
+    assert person.see(at(2, **held))  # held, but still on the table
+    assert not person.see(at(3, object=FAR.object + np.array([0, 0, 0.03]), **held))
+
+
+def test_when_a_release_was_about_to_fail_expect_the_person_to_finish_the_task() -> None:
+    person = Supervisor(Habits())
+    person.see(at(0))
+    lifted = FAR.object + np.array([0, 0, 0.05])
+    assert person.see(at(1, object=lifted, progress=0.5))
+    assert person.see(at(2, object=lifted, progress=0.8, commanded=0.0))
+    assert not person.see(at(3, progress=1.0))
+
+
+def test_when_a_new_scene_begins_expect_nobody_to_drive() -> None:
+    person = Supervisor(Habits())
+    person.see(at(0))
+    assert person.see(beside(1, 0.04))
+    assert not person.see(at(0, scene=2))
+
+
+def test_when_the_share_is_used_up_expect_the_person_to_watch_only() -> None:
+    person = Supervisor(Habits(most_share=0.1, free_ticks=3))
+    for tick in range(200):
+        person.see(beside(tick % 20, 0.04, scene=tick // 20))
+    assert 0 < person.own <= 20 + 19  # the bound counts before a takeover, never within one
+
+
+def test_when_a_tick_is_shown_twice_expect_it_counted_once() -> None:
+    person = Supervisor(Habits())
+    assert not person.see(at(1))
+    assert not person.see(beside(1, 0.04))
+    assert person.seen == 1
