@@ -18,7 +18,7 @@ from robot_bringup.core.report import Evaluation, rows_of
 
 def test_when_asked_for_help_expect_every_command() -> None:
     output = CliRunner().invoke(app, ["--help"]).output
-    for command in ("up", "eval", "demo", "demos", "export", "doctor"):
+    for command in ("up", "eval", "train", "demo", "demos", "export", "doctor"):
         assert command in output
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot_bringup.core.statistics import mean, median, wilson
+from robot_bringup.core.statistics import mcnemar, mean, median, wilson
 
 
 def test_when_8_of_10_expect_the_published_interval() -> None:
@@ -36,3 +36,18 @@ def test_when_values_expect_mean_and_median() -> None:
     assert mean([1.0, 2.0, 6.0]) == 3.0
     assert median([3.0, 1.0, 2.0]) == 2.0
     assert median([4.0, 1.0, 2.0, 3.0]) == 2.5
+
+
+def test_when_policies_are_compared_expect_only_episodes_that_tell_them_apart_to_count() -> None:
+    first = [True] * 5 + [False] * 10 + [True] * 1 + [False] * 4
+    second = [True] * 5 + [True] * 10 + [False] * 1 + [False] * 4
+    paired = mcnemar(first, second)
+    assert (paired.both, paired.first_only, paired.second_only, paired.neither) == (5, 1, 10, 4)
+    assert paired.p_value == pytest.approx(0.01171875)  # binomial, 1 or fewer of 11, two-sided
+
+
+def test_when_nothing_tells_two_policies_apart_expect_no_evidence() -> None:
+    assert mcnemar([True, False], [True, False]).p_value == 1.0
+    assert mcnemar([True, False], [False, True]).p_value == 1.0
+    with pytest.raises(ValueError, match="zip"):
+        mcnemar([True], [])

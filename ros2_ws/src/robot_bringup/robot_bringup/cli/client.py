@@ -190,6 +190,16 @@ class Client:
         outcome: RunEpisodes.Result = result.result().result
         return outcome
 
+    def subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], profile: Any) -> None:
+        """Listen to one more topic."""
+        self._node.create_subscription(kind, topic, callback, profile)
+
+    def counter(self, node: str, name: str) -> int:
+        """A counter of a node's newest status, 0 when it has none of that name."""
+        status = self._statuses.get(node)
+        counts = dict(zip(status.counter_names, status.counters, strict=True)) if status is not None else {}
+        return int(counts.get(name, 0))
+
     def mark(self, word: str) -> None:
         """Send an operator's mark."""
         self._marks.publish(String(data=word))

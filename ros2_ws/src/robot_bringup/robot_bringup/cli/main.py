@@ -18,12 +18,15 @@ from rich.table import Table
 from robot_bringup.cli import demo as demo_command
 from robot_bringup.cli import demos as demos_command
 from robot_bringup.cli import evaluate as eval_command
+from robot_bringup.cli import train as train_command
+from robot_bringup.cli import trained as trained_command
 from robot_bringup.cli.doctor import CHECKS
 from robot_bringup.cli.errors import UserError
-from robot_bringup.cli.options import Backend, Pace, StackOptions, task_names
+from robot_bringup.cli.options import Backend, Operator, Pace, StackOptions, task_names
 from robot_bringup.cli.screen import console
 from robot_bringup.cli.stack import launch_command, own_environment
 from robot_bringup.core import report
+from robot_bringup.core.training import Budget
 
 app = typer.Typer(
     help="A vision-language-action policy on a robot arm, through ROS 2.",
@@ -39,6 +42,7 @@ Episodes = Annotated[int, typer.Option(min=1, max=100000, help="Number of episod
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first episode.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
 ModelDir = Annotated[str, typer.Option(help="Directory of the model; empty for the shipped one.")]
+Runs = Annotated[Path, typer.Option(help="Folder that holds one folder per training run.")]
 Log = Annotated[Path, typer.Option(help="Output of all nodes.")]
 
 
@@ -85,8 +89,15 @@ def evaluate(
     video: Annotated[Path | None, typer.Option(help="The same as MP4.")] = None,
     films: Annotated[int, typer.Option(min=1, max=50, help="Episodes in the film.")] = 3,
     log: Log = Path("out/eval.log"),
+    run: Annotated[str, typer.Option(help="A training run: its task, model and newest weights are taken.")] = "",
+    runs: Runs = Path("runs"),
+    paired: Annotated[bool, typer.Option("--paired", help="With --run: the base on the same scenes too.")] = False,
 ) -> None:
     """Run episodes and count: success rate with a Wilson interval, mean time to success."""
+    if run:
+        wanted = eval_command.EvalOptions(episodes, seed, instruction, other_words, max_steps)
+        trained_command.run(run, runs, wanted, paired=paired, json=json, csv=csv, log=log)
+        return
     stack = StackOptions(
         task=task,
         sim=sim,
@@ -101,6 +112,42 @@ def evaluate(
     options = eval_command.EvalOptions(episodes, seed, instruction, other_words, max_steps)
     outputs = eval_command.Outputs(json, csv, gif, video, films)
     eval_command.run(stack, options, outputs, attach=attach, log=log)
+
+
+@app.command()
+def train(
+    task: Task = "pick_place",
+    method: Annotated[str, typer.Option(help="What is learnt: expo or dsrl.")] = "expo",
+    minutes: Annotated[float, typer.Option(min=0.01, help="Robot time of the whole run [min].")] = 19.0,
+    max_steps: Annotated[int, typer.Option(min=0, help="Control steps of the whole run, 0 for no bound.")] = 11_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of scenes, exploration and networks.")] = 0,
+    run: Annotated[str, typer.Option(help="Name of the run; empty for one made of task, method and seed.")] = "",
+    operator: Annotated[Operator, typer.Option(help="Who takes over.")] = Operator.SCRIPTED,
+    pace: Annotated[Pace, typer.Option(help="How time passes.")] = Pace.LOCKSTEP,
+    backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.POCKET,
+    model_dir: ModelDir = "",
+    n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = train_command.CANDIDATES,
+    method_file: Annotated[Path | None, typer.Option(help="Settings of the method, instead of the shipped.")] = None,
+    runs: Runs = Path("runs"),
+    json: JsonFile = None,
+) -> None:
+    """Sharpen the policy: episodes until the robot time is used up. Run it again to go on."""
+    settings = train_command.RunSettings(
+        task=task,
+        method=method,
+        seed=seed,
+        operator=operator.value,
+        pace=pace.value,
+        backend=backend.value,
+        model_dir=model_dir,
+        n_candidates=n_candidates,
+    )
+    extra = () if method_file is None else (("method_file", str(method_file.resolve())),)
+    name = run or f"{task}_{method}_{seed}"
+    options = train_command.TrainOptions(name, runs, settings, Budget(minutes, max_steps), extra)
+    figures = train_command.run(options)
+    if json is not None:
+        report.write_json(json, figures)
 
 
 @app.command()

@@ -31,6 +31,47 @@ class Backend(str, Enum):  # noqa: UP042
     FAKE = "fake"
 
 
+class Operator(str, Enum):  # noqa: UP042
+    """Who takes over while a run trains."""
+
+    SCRIPTED = "scripted"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The learner's half of the stack.
+
+    Attributes:
+        run: Name of the run.
+        directory: Folder that holds one folder per run.
+        seed: Of networks and draws.
+        freeze: Publish the run's newest weights and learn nothing: for evaluations.
+    """
+
+    run: str
+    directory: str
+    seed: int = 0
+    freeze: bool = False
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """Arguments of whetstone.launch.xml."""
+        return {
+            "train": "true",
+            "run": self.run,
+            "run_dir": self.directory,
+            "learner_seed": str(self.seed),
+            "freeze": str(self.freeze).lower(),
+            "explore": str(not self.freeze).lower(),
+        }
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Nodes of it."""
+        return ("learner_node",) if self.freeze else ("transition_node", "learner_node")
+
+
 @dataclass(frozen=True)
 class StackOptions:
     """Which stack to start.
@@ -45,6 +86,7 @@ class StackOptions:
         method: How steering_node chooses.
         n_candidates: Chunks per request.
         execution: sync or async.
+        training: The learner's half, None without one.
         extra: Further launch arguments.
     """
 
@@ -57,6 +99,7 @@ class StackOptions:
     method: str = "none"
     n_candidates: int = 1
     execution: str = "sync"
+    training: Training | None = None
     extra: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -74,12 +117,15 @@ class StackOptions:
         }
         if self.model_dir:
             arguments["model_dir"] = str(Path(self.model_dir).resolve())
+        if self.training is not None:
+            arguments |= self.training.arguments
         return {**arguments, **dict(self.extra)}
 
     @property
     def nodes(self) -> tuple[str, ...]:
         """Nodes that must work before an episode can run."""
-        own = ("arm_node", "episode_node", *POLICY_NODES)
+        learning = self.training.nodes if self.training is not None else ()
+        own = ("arm_node", "episode_node", *POLICY_NODES, *learning)
         return ("sim_node", *own) if self.sim else own
 
     def check(self) -> StackOptions:

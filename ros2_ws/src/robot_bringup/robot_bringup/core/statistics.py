@@ -47,6 +47,45 @@ def wilson(successes: int, episodes: int, z: float = _Z_95) -> Rate:
     return Rate(successes, episodes, p, low, high)
 
 
+@dataclass(frozen=True)
+class Paired:
+    """The same episodes under two policies, counted as McNemar does.
+
+    Attributes:
+        both: Successes of both.
+        first_only: Successes of the first alone.
+        second_only: Successes of the second alone.
+        neither: Failures of both.
+        p_value: Of the exact two-sided test that neither is better.
+    """
+
+    both: int
+    first_only: int
+    second_only: int
+    neither: int
+    p_value: float
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> Paired:
+    """Compare two policies on the same episodes: only those that tell them apart count.
+
+    Raises:
+        ValueError: The episodes are not the same number.
+    """
+    pairs = list(zip(first, second, strict=True))
+    first_only = sum(a and not b for a, b in pairs)
+    second_only = sum(b and not a for a, b in pairs)
+    apart = first_only + second_only
+    tail = sum(math.comb(apart, k) for k in range(min(first_only, second_only) + 1)) / 2**apart
+    return Paired(
+        both=sum(a and b for a, b in pairs),
+        first_only=first_only,
+        second_only=second_only,
+        neither=sum(not a and not b for a, b in pairs),
+        p_value=min(1.0, 2.0 * tail),
+    )
+
+
 def mean(values: Sequence[float]) -> float | None:
     """Mean, None of nothing."""
     return sum(values) / len(values) if values else None

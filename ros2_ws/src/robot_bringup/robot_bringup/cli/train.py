@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`whetstone train`: episodes until the robot time is used up, while the learner learns from them."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from robot_bringup.cli import screen
+from robot_bringup.cli.client import Client
+from robot_bringup.cli.curve import write_curve
+from robot_bringup.cli.errors import UserError
+from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
+from robot_bringup.cli.options import StackOptions, Training
+from robot_bringup.cli.training_screen import TrainingScreen
+from robot_bringup.cli.training_watch import TrainingWatch
+from robot_bringup.core import report
+from robot_bringup.core.report import EpisodeRow
+from robot_bringup.core.training import Budget, TrainingEpisode, TrainingError, TrainingLog, tally, training_seed
+
+CANDIDATES = 8
+_MOST_ABORTS = 5
+# Messages of an episode that has ended may be a moment behind its result.
+_LAST_WORDS_S = 1.0
+# In lockstep the robot waits for a learner that owes more updates than this: robot time is what is scarce.
+_MOST_OWED = 32
+_CATCH_UP_S = 600.0
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run must keep from one session to the next.
+
+    Attributes:
+        task: Name of the task.
+        method: What is learnt.
+        seed: Of scenes, exploration and networks.
+        operator: scripted or none.
+        pace: realtime or lockstep.
+        backend: Kind of model.
+        model_dir: Directory of the model, empty for the shipped one.
+        n_candidates: Chunks that the VLA draws per request.
+    """
+
+    task: str
+    method: str
+    seed: int
+    operator: str = "none"
+    pace: str = "lockstep"
+    backend: str = "pocket"
+    model_dir: str = ""
+    n_candidates: int = CANDIDATES
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One session of a run.
+
+    Attributes:
+        run: Name of the run.
+        runs: Folder that holds one folder per run.
+        settings: Of the run.
+        budget: When it is over, all its sessions together.
+        extra: Further launch arguments.
+    """
+
+    run: str
+    runs: Path
+    settings: RunSettings
+    budget: Budget
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.runs / self.run
+
+    @property
+    def stack(self) -> StackOptions:
+        """The stack with its learner."""
+        return stack_of(self.settings, Training(self.run, str(self.runs.resolve()), self.settings.seed), self.extra)
+
+
+def stack_of(settings: RunSettings, training: Training, extra: tuple[tuple[str, str], ...] = ()) -> StackOptions:
+    """The stack that a run was trained with."""
+    watched = settings.operator == "scripted" and not training.freeze
+    person = (("operator", "scripted"), ("expert", "true"), ("supervise", "true")) if watched else ()
+    return StackOptions(
+        task=settings.task,
+        pace=settings.pace,
+        backend=settings.backend,
+        model_dir=settings.model_dir,
+        method=settings.method,
+        n_candidates=settings.n_candidates,
+        training=training,
+        extra=(*person, *extra),
+    )
+
+
+def read_settings(folder: Path) -> RunSettings:
+    """Settings of an existing run.
+
+    Raises:
+        UserError: There is no such run, or its file makes no sense.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        known = ", ".join(sorted(file.parent.name for file in folder.parent.glob("*/run.json"))) or "none yet"
+        raise UserError(f"there is no run {folder.name!r} in {folder.parent}\n\nRuns: {known}")
+    try:
+        return RunSettings(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _keep_settings(options: TrainOptions) -> None:
+    """Write the settings of a new run; refuse to continue an old one with others."""
+    path = options.folder / "run.json"
+    if not path.exists():
+        report.write_json(path, asdict(options.settings))
+        return
+    before, now = asdict(read_settings(options.folder)), asdict(options.settings)
+    changed = [f"{name}: {before[name]!r}, now {now[name]!r}" for name in now if before[name] != now[name]]
+    if changed:
+        raise UserError(
+            f"the run {options.run!r} exists with other settings: {'; '.join(changed)}\n\n"
+            "Choose another --run, or give it the settings it was begun with."
+        )
+
+
+def run(options: TrainOptions) -> dict[str, Any]:
+    """The whole command; returns what it adds up to."""
+    stack = options.stack.check()
+    _keep_settings(options)
+    try:
+        log = TrainingLog(options.folder / "episodes.jsonl")
+        training_seed(options.settings.seed, len(log.episodes) + 1)
+    except TrainingError as error:
+        raise UserError(str(error)) from error
+    try:
+        if options.budget.spent(tally(log.episodes)) < 1.0:
+            _train(options, stack, log)
+    finally:
+        if log.episodes:
+            write_curve(options.folder / "curve.png", _title(options), log.episodes)
+            screen.console.print(f"wrote {log.path} and {options.folder / 'curve.png'}")
+    summary = asdict(tally(log.episodes))
+    screen.console.print(
+        f"{options.run}: {summary['episodes']} episodes, {summary['steps']} steps, "
+        f"{summary['robot_s'] / 60:.1f} min of robot time"
+    )
+    return summary
+
+
+def _title(options: TrainOptions) -> str:
+    settings = options.settings
+    return f"{options.run}: {settings.method} on {settings.task}, seed {settings.seed}"
+
+
+def _train(options: TrainOptions, stack: StackOptions, log: TrainingLog) -> None:
+    with TrainingScreen(_title(options), options.budget) as view:
+        view.show(tally(log.episodes))
+        stack_log = options.folder / "stack.log"
+        with running_client(stack, stack_log, attach=False, takes=0, note=view.note) as client:
+            session = Session(options, client, log, view)
+            while options.budget.spent(tally(log.episodes)) < 1.0 and not session.watch.learner.finished:
+                session.wait_for_learner()
+                session.episode()
+
+
+class Session:
+    """A stack that is ready, and the run that goes on in it."""
+
+    def __init__(self, options: TrainOptions, client: Client, log: TrainingLog, view: TrainingScreen) -> None:
+        """Listen to the run."""
+        self._options, self._client, self._log, self._view = options, client, log, view
+        self.watch = TrainingWatch(client.subscribe)
+        self._began_s = time.monotonic() - (log.episodes[-1].wall_s if log.episodes else 0.0)
+        self._aborts = 0
+
+    def wait_for_learner(self) -> None:
+        """In lockstep, let the learner make up for what it owes before the next episode."""
+        if self._options.settings.pace != "lockstep" or self.watch.learner.behind <= _MOST_OWED:
+            return
+
+        def caught_up() -> bool:
+            learner = self.watch.learner
+            self._view.note(f"the learner owes {learner.behind:.0f} updates")
+            return learner.behind <= _MOST_OWED
+
+        self._client.spin_until(caught_up, _CATCH_UP_S)
+
+    def episode(self) -> None:
+        """Run one episode and write it down.
+
+        Raises:
+            UserError: Too many episodes in a row were aborted.
+        """
+        number = len(self._log.episodes) + 1
+        seed = training_seed(self._options.settings.seed, number)
+        so_far = tally(self._log.episodes)
+
+        def feedback(feedback: Any) -> None:
+            self._view.note(f"episode {number} · {feedback.phase} · step {feedback.step}")
+            self._view.show(so_far, self.watch.learner)
+
+        evaluation = evaluate(self._client, self._options.settings.task, EvalOptions(1, seed), feedback)
+        for row in evaluation.rows:
+            self._log.append(self._episode(number, row))
+        self._view.show(tally(self._log.episodes), self.watch.learner)
+        self._aborts = 0 if evaluation.judged else self._aborts + 1
+        if self._aborts >= _MOST_ABORTS:
+            raise UserError(
+                f"{self._aborts} episodes in a row were aborted: {evaluation.message}\n\n"
+                f"Output of the stack: {self._options.folder / 'stack.log'}"
+            )
+
+    def _episode(self, number: int, row: EpisodeRow) -> TrainingEpisode:
+        watch, event = self.watch, self._client.events[-1] if self._client.events else None
+        key = (event.epoch, event.episode) if event is not None else (0, 0)
+        self._client.spin_until(lambda: watch.steps[key] >= row.steps, _LAST_WORDS_S)
+        q_mean = watch.learner.q_mean
+        return TrainingEpisode(
+            episode=number,
+            seed=row.seed,
+            outcome=row.outcome,
+            success=row.success,
+            steps=row.steps,
+            duration_s=row.duration_s,
+            human_steps=watch.human_steps[key],
+            decisions=watch.decisions[key],
+            edited=watch.edited[key],
+            policy_version=watch.played.get(key, 0),
+            updates=watch.learner.updates,
+            q_mean=q_mean if q_mean == q_mean else None,
+            wall_s=time.monotonic() - self._began_s,
+        )

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`whetstone eval --run`: a training run's newest weights, alone or against the base on the same scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from robot_bringup.cli import screen
+from robot_bringup.cli.client import Client
+from robot_bringup.cli.errors import UserError
+from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
+from robot_bringup.cli.options import StackOptions, Training
+from robot_bringup.cli.train import RunSettings, read_settings, stack_of
+from robot_bringup.core import report
+from robot_bringup.core.report import Evaluation
+from robot_bringup.core.statistics import Paired, mcnemar
+from robot_bringup.core.training import FIRST_TRAINING_SEED
+
+_WEIGHTS_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run, and the base on the same scenes where it was wanted."""
+
+    run: str
+    trained: Evaluation
+    base: Evaluation | None
+
+    @property
+    def paired(self) -> Paired | None:
+        """Base first, run second, over the episodes that were judged in both."""
+        if self.base is None:
+            return None
+        base = {row.seed: row.success for row in self.base.judged}
+        pairs = [(base[row.seed], row.success) for row in self.trained.judged if row.seed in base]
+        return mcnemar([first for first, _ in pairs], [second for _, second in pairs])
+
+    def figures(self) -> dict[str, Any]:
+        """Everything that goes to JSON."""
+        paired = self.paired
+        return {
+            "run": self.run,
+            "trained": self.trained.figures(),
+            "base": None if self.base is None else self.base.figures(),
+            "mcnemar": None if paired is None else asdict(paired),
+        }
+
+
+def run(
+    name: str, runs: Path, options: EvalOptions, *, paired: bool, json: Path | None, csv: Path | None, log: Path
+) -> Comparison:
+    """The whole command."""
+    if options.seed + options.episodes > FIRST_TRAINING_SEED:
+        raise UserError(f"seeds from {FIRST_TRAINING_SEED} on are for training\n\nEvaluate with a smaller --seed.")
+    settings = read_settings(runs / name)
+    base = _base(settings, options, log.with_name(f"{log.stem}_base{log.suffix}")) if paired else None
+    comparison = Comparison(name, _trained(name, runs, settings, options, log), base)
+    show(comparison)
+    if json is not None:
+        report.write_json(json, comparison.figures())
+        screen.console.print(f"wrote {json}")
+    if csv is not None:
+        report.write_csv(csv, comparison.trained.rows)
+        screen.console.print(f"wrote {csv}")
+    return comparison
+
+
+def _trained(name: str, runs: Path, settings: RunSettings, options: EvalOptions, log: Path) -> Evaluation:
+    stack = stack_of(settings, Training(name, str(runs.resolve()), settings.seed, freeze=True))
+    return _evaluation(stack, f"{settings.task}, {name}", options, log, _wait_for_weights)
+
+
+def _base(settings: RunSettings, options: EvalOptions, log: Path) -> Evaluation:
+    stack = StackOptions(settings.task, pace=settings.pace, backend=settings.backend, model_dir=settings.model_dir)
+    return _evaluation(stack, f"{settings.task}, base", options, log, _nothing)
+
+
+def _evaluation(
+    stack: StackOptions, label: str, options: EvalOptions, log: Path, prepare: Callable[[Client], None]
+) -> Evaluation:
+    with screen.progress() as bars:
+        bar = screen.EpisodeBar(bars, label, options.episodes)
+        with running_client(stack, log, attach=False, takes=0, note=bar.note) as client:
+            prepare(client)
+            evaluation = evaluate(client, stack.task, options, bar.feedback)
+        bar.finish(evaluation)
+    if not evaluation.judged:
+        raise UserError(f"no episode could be judged: {evaluation.message}\n\nOutput of the stack: {log}")
+    return evaluation
+
+
+def _wait_for_weights(client: Client) -> None:
+    if not client.spin_until(lambda: client.counter("steering_node", "weights_accepted") > 0, _WEIGHTS_TIMEOUT_S):
+        raise UserError(
+            f"steering_node has accepted no weights within {_WEIGHTS_TIMEOUT_S:g} s\n\n"
+            "Has the run got past its base episodes? A run without weights plays the base."
+        )
+
+
+def _nothing(_client: Client) -> None:
+    """The base needs no weights."""
+
+
+def show(comparison: Comparison) -> None:
+    """Print a table, and how the two differ."""
+    table = Table()
+    for name in ("policy", "success", "rate", "95 % interval", "time"):
+        table.add_column(name, justify="left" if name == "policy" else "right")
+    for name, evaluation in (("base", comparison.base), (comparison.run, comparison.trained)):
+        if evaluation is None:
+            continue
+        rate, time_s = evaluation.rate, evaluation.mean_time_to_success_s
+        table.add_row(
+            name,
+            f"{rate.successes}/{rate.episodes}",
+            f"{100 * rate.rate:.0f} %",
+            f"{100 * rate.low:.0f} to {100 * rate.high:.0f} %",
+            "-" if time_s is None else f"{time_s:.1f} s",
+        )
+    screen.console.print(table)
+    paired = comparison.paired
+    if paired is not None:
+        screen.console.print(
+            f"same scenes: both {paired.both}, base only {paired.first_only}, {comparison.run} only "
+            f"{paired.second_only}, neither {paired.neither}; McNemar's exact p = {paired.p_value:.3g}"
+        )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person sees while a run trains."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from robot_bringup.cli import screen
+from robot_bringup.cli.training_watch import LearnerReport
+from robot_bringup.core.training import LAST, Budget, Tally
+
+_REFRESH_HZ = 4.0
+_BAR_WIDTH = 40
+
+
+class TrainingScreen:
+    """A bar over the budget, and the figures a person would watch."""
+
+    def __init__(self, title: str, budget: Budget) -> None:
+        """Nothing is shown before it is entered."""
+        self._title, self._budget = title, budget
+        self._note = ""
+        self._table = Table.grid()
+        self._live = Live(console=screen.console, refresh_per_second=_REFRESH_HZ, get_renderable=self._render)
+
+    def __enter__(self) -> TrainingScreen:
+        """Begin to show."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the last picture."""
+        self._note = ""
+        self._live.stop()
+
+    def _render(self) -> Group:
+        return Group(Text(self._title, style="bold"), self._table, Text(self._note, style="dim"))
+
+    def note(self, text: str) -> None:
+        """Say what happens now."""
+        self._note = text
+
+    def show(self, so_far: Tally, learner: LearnerReport | None = None) -> None:
+        """Take over new figures."""
+        self._table = figures(so_far, learner or LearnerReport(), self._budget)
+
+
+def figures(so_far: Tally, learner: LearnerReport, budget: Budget) -> Table:
+    """Figures of a run as two columns."""
+    table = Table.grid(padding=(0, 2))
+    bar = ProgressBar(total=1.0, completed=budget.spent(so_far), width=_BAR_WIDTH)
+    steps = f"{so_far.steps}/{budget.max_steps}" if budget.max_steps else str(so_far.steps)
+    table.add_row("robot time", bar, f"{so_far.robot_min:.1f} of {budget.minutes:g} min · {steps} steps")
+    table.add_row("episodes", f"{so_far.episodes}", f"success of the last {LAST}: {_percent(so_far.success)}")
+    table.add_row("a person", _percent(so_far.human_share), f"success without them: {_percent(so_far.alone)}")
+    table.add_row("edited", _percent(so_far.edited), f"mean value {_number(learner.q_mean, 2)}")
+    rate = f"{_number(learner.updates_per_s, 0)} per s"
+    table.add_row("updates", f"{learner.updates} ({rate})", learner.waiting)
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`whetstone train` and `whetstone eval --run` where no stack is needed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+from rich.console import Console
+
+from fakes.train_episodes import episode
+from robot_bringup.cli import train, trained
+from robot_bringup.cli.curve import write_curve
+from robot_bringup.cli.errors import UserError
+from robot_bringup.cli.evaluate import EvalOptions
+from robot_bringup.cli.options import Training
+from robot_bringup.cli.stack import launch_command
+from robot_bringup.cli.train import RunSettings, TrainOptions
+from robot_bringup.cli.training_screen import figures
+from robot_bringup.cli.training_watch import report_of
+from robot_bringup.core.report import Evaluation, rows_of
+from robot_bringup.core.training import FIRST_TRAINING_SEED, Budget, TrainingLog, tally
+
+SETTINGS = RunSettings("pick_place", "expo", 3, operator="scripted")
+
+
+def options(folder: Path, settings: RunSettings = SETTINGS, minutes: float = 0.05) -> TrainOptions:
+    return TrainOptions("mine", folder, settings, Budget(minutes))
+
+
+def spent(folder: Path) -> None:
+    """A run that has used up what `options` gives it."""
+    log = TrainingLog(folder / "mine" / "episodes.jsonl")
+    log.append(episode(1))
+
+
+def test_when_the_budget_is_spent_expect_the_curve_and_no_stack(tmp_path: Path) -> None:
+    spent(tmp_path)
+    summary = train.run(options(tmp_path))
+    assert (summary["episodes"], summary["steps"]) == (1, 100)
+    assert cv2.imread(str(tmp_path / "mine" / "curve.png")).shape == (720, 1080, 3)
+    assert train.read_settings(tmp_path / "mine") == SETTINGS
+
+
+def test_when_a_run_is_continued_with_other_settings_expect_refusal_that_names_them(tmp_path: Path) -> None:
+    spent(tmp_path)
+    train.run(options(tmp_path))
+    with pytest.raises(UserError, match="seed: 3, now 4"):
+        train.run(options(tmp_path, replace(SETTINGS, seed=4)))
+
+
+def test_when_there_is_no_such_run_expect_those_that_there_are(tmp_path: Path) -> None:
+    spent(tmp_path)
+    train.run(options(tmp_path))
+    with pytest.raises(UserError, match="Runs: mine"):
+        train.read_settings(tmp_path / "yours")
+
+
+def test_when_a_run_is_evaluated_on_scenes_of_training_expect_refusal(tmp_path: Path) -> None:
+    wanted = EvalOptions(10, FIRST_TRAINING_SEED - 9)
+    with pytest.raises(UserError, match="for training"):
+        trained.run("mine", tmp_path, wanted, paired=False, json=None, csv=None, log=tmp_path / "log")
+
+
+def test_when_a_run_trains_expect_launch_arguments_that_the_file_knows_and_its_nodes(tmp_path: Path) -> None:
+    stack = options(tmp_path).stack
+    launch_file = Path(launch_command("whetstone.launch.xml", {})[3]).read_text(encoding="utf-8")
+    for name in (*stack.arguments, "method_file"):
+        assert f'<arg name="{name}"' in launch_file
+    assert (stack.arguments["operator"], stack.arguments["expert"], stack.arguments["supervise"]) == (
+        "scripted", "true", "true",
+    )  # fmt: skip
+    assert {"transition_node", "learner_node"} < set(stack.nodes)
+
+
+def test_when_a_run_is_evaluated_expect_nothing_stored_nobody_helping_and_no_exploring(tmp_path: Path) -> None:
+    stack = train.stack_of(SETTINGS, Training("mine", str(tmp_path), 3, freeze=True))
+    assert (stack.arguments["freeze"], stack.arguments["explore"]) == ("true", "false")
+    assert "operator" not in stack.arguments
+    assert "learner_node" in stack.nodes and "transition_node" not in stack.nodes
+
+
+def test_when_base_and_run_are_compared_expect_pairs_by_scene_without_aborted_episodes() -> None:
+    def evaluation(outcomes: list[str]) -> Evaluation:
+        count = len(outcomes)
+        rows = rows_of("stack", "", seeds=range(count), outcomes=outcomes, steps=[9] * count, durations_s=[1.0] * count)
+        return Evaluation("stack", "", rows, 1.0)
+
+    base = evaluation(["succeeded", "failed", "aborted", "failed"])
+    better = evaluation(["succeeded", "succeeded", "succeeded", "aborted"])
+    paired = trained.Comparison("mine", better, base).paired
+    assert paired is not None
+    assert (paired.both, paired.first_only, paired.second_only, paired.neither) == (1, 0, 1, 0)
+    assert trained.Comparison("mine", better, None).figures()["mcnemar"] is None
+
+
+def test_when_the_learner_reports_expect_its_figures_and_nonsense_left_out() -> None:
+    report = report_of({"updates": "120", "q_mean": "nan", "behind": "x", "finished": "true", "updates_per_s": "40.5"})
+    assert (report.updates, report.behind, report.finished, report.updates_per_s) == (120, 0.0, True, 40.5)
+    assert math.isnan(report.q_mean)
+
+
+def test_when_figures_are_shown_expect_success_help_and_updates() -> None:
+    console = Console(width=120, record=True, file=None)
+    so_far = tally([episode(n, human_steps=25) for n in range(1, 5)])
+    console.print(figures(so_far, report_of({"updates": "77", "waiting": "for data"}), Budget(19.0, 11000)))
+    text = console.export_text()
+    for word in ("400/11000", "0.3 of 19 min", "100 %", "25 %", "77", "for data"):
+        assert word in text
+
+
+def test_when_nothing_was_chosen_or_judged_expect_a_picture_all_the_same(tmp_path: Path) -> None:
+    write_curve(tmp_path / "curve.png", "nothing", [episode(1, "aborted", decisions=0, edited=0)])
+    assert (tmp_path / "curve.png").stat().st_size > 5000
