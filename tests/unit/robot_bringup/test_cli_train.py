@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+import yaml
 from rich.console import Console
 
 from fakes.train_episodes import episode
@@ -16,6 +17,7 @@ from robot_bringup.cli import train, trained
 from robot_bringup.cli.curve import write_curve
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions
+from robot_bringup.cli.method_file import read_method_file
 from robot_bringup.cli.options import Training
 from robot_bringup.cli.stack import launch_command
 from robot_bringup.cli.train import RunSettings, TrainOptions
@@ -68,12 +70,38 @@ def test_when_a_run_is_evaluated_on_scenes_of_training_expect_refusal(tmp_path: 
 def test_when_a_run_trains_expect_launch_arguments_that_the_file_knows_and_its_nodes(tmp_path: Path) -> None:
     stack = options(tmp_path).stack
     launch_file = Path(launch_command("whetstone.launch.xml", {})[3]).read_text(encoding="utf-8")
-    for name in (*stack.arguments, "method_file"):
+    for name in stack.arguments:
         assert f'<arg name="{name}"' in launch_file
     assert (stack.arguments["operator"], stack.arguments["expert"], stack.arguments["supervise"]) == (
         "scripted", "true", "true",
     )  # fmt: skip
     assert {"transition_node", "learner_node"} < set(stack.nodes)
+
+
+def test_when_a_methods_file_says_how_to_choose_expect_steering_to_be_told(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("expo: {margin: 0.25, select: lower, best_of: 3}\nschedule: {discount: 0.9}\n")
+    stack = options(tmp_path, replace(SETTINGS, method_file=str(file))).stack
+    assert (stack.arguments["gamma"], stack.arguments["n_candidates"]) == ("0.9", "3")
+    assert stack.arguments["method_file"] == str(file)
+    parameters = yaml.safe_load(Path(stack.arguments["experiment"]).read_text(encoding="utf-8"))
+    assert parameters == {"/**/steering_node": {"ros__parameters": {"margin": 0.25, "select": "lower"}}}
+
+
+def test_when_noise_is_steered_expect_the_vla_to_wait_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("dsrl:\n")
+    stack = options(tmp_path, replace(SETTINGS, method="dsrl", method_file=str(file))).stack
+    parameters = yaml.safe_load(Path(stack.arguments["experiment"]).read_text(encoding="utf-8"))
+    assert parameters == {"/**/vla_node": {"ros__parameters": {"steer_noise": True}}}
+
+
+@pytest.mark.parametrize(("method", "words"), [("guess", "expo"), ("dsrl", "no block 'dsrl'")])
+def test_when_a_method_is_not_there_expect_refusal_that_helps(tmp_path: Path, method: str, words: str) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("expo: {}\n")
+    with pytest.raises(UserError, match=words):
+        read_method_file(method, None if method == "guess" else file)
 
 
 def test_when_a_run_is_evaluated_expect_nothing_stored_nobody_helping_and_no_exploring(tmp_path: Path) -> None:

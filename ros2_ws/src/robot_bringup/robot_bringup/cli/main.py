@@ -141,10 +141,10 @@ def train(
         backend=backend.value,
         model_dir=model_dir,
         n_candidates=n_candidates,
+        method_file="" if method_file is None else str(method_file.resolve()),
     )
-    extra = () if method_file is None else (("method_file", str(method_file.resolve())),)
     name = run or f"{task}_{method}_{seed}"
-    options = train_command.TrainOptions(name, runs, settings, Budget(minutes, max_steps), extra)
+    options = train_command.TrainOptions(name, runs, settings, Budget(minutes, max_steps))
     figures = train_command.run(options)
     if json is not None:
         report.write_json(json, figures)

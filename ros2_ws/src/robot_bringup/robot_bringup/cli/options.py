@@ -46,12 +46,14 @@ class Training:
         run: Name of the run.
         directory: Folder that holds one folder per run.
         seed: Of networks and draws.
+        max_steps: Control steps after which the learner has enough, 0 for the method file's.
         freeze: Publish the run's newest weights and learn nothing: for evaluations.
     """
 
     run: str
     directory: str
     seed: int = 0
+    max_steps: int = 0
     freeze: bool = False
 
     @property
@@ -62,6 +64,7 @@ class Training:
             "run": self.run,
             "run_dir": self.directory,
             "learner_seed": str(self.seed),
+            "learner_max_steps": str(self.max_steps),
             "freeze": str(self.freeze).lower(),
             "explore": str(not self.freeze).lower(),
         }

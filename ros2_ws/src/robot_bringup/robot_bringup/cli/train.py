@@ -14,6 +14,7 @@ from robot_bringup.cli.client import Client
 from robot_bringup.cli.curve import write_curve
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
+from robot_bringup.cli.method_file import read_method_file
 from robot_bringup.cli.options import StackOptions, Training
 from robot_bringup.cli.training_screen import TrainingScreen
 from robot_bringup.cli.training_watch import TrainingWatch
@@ -43,6 +44,7 @@ class RunSettings:
         backend: Kind of model.
         model_dir: Directory of the model, empty for the shipped one.
         n_candidates: Chunks that the VLA draws per request.
+        method_file: Settings of the method, empty for the shipped ones.
     """
 
     task: str
@@ -53,6 +55,7 @@ class RunSettings:
     backend: str = "pocket"
     model_dir: str = ""
     n_candidates: int = CANDIDATES
+    method_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,12 @@ class TrainOptions:
         runs: Folder that holds one folder per run.
         settings: Of the run.
         budget: When it is over, all its sessions together.
-        extra: Further launch arguments.
     """
 
     run: str
     runs: Path
     settings: RunSettings
     budget: Budget
-    extra: tuple[tuple[str, str], ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -81,11 +82,14 @@ class TrainOptions:
     @property
     def stack(self) -> StackOptions:
         """The stack with its learner."""
-        return stack_of(self.settings, Training(self.run, str(self.runs.resolve()), self.settings.seed), self.extra)
+        training = Training(self.run, str(self.runs.resolve()), self.settings.seed, max_steps=self.budget.max_steps)
+        return stack_of(self.settings, training)
 
 
-def stack_of(settings: RunSettings, training: Training, extra: tuple[tuple[str, str], ...] = ()) -> StackOptions:
-    """The stack that a run was trained with."""
+def stack_of(settings: RunSettings, training: Training) -> StackOptions:
+    """The stack that a run was trained with; writes its parameters to the run's folder."""
+    method_file = read_method_file(settings.method, Path(settings.method_file) if settings.method_file else None)
+    of_method = method_file.launch_arguments(Path(training.directory) / training.run)
     watched = settings.operator == "scripted" and not training.freeze
     person = (("operator", "scripted"), ("expert", "true"), ("supervise", "true")) if watched else ()
     return StackOptions(
@@ -94,9 +98,9 @@ def stack_of(settings: RunSettings, training: Training, extra: tuple[tuple[str, 
         backend=settings.backend,
         model_dir=settings.model_dir,
         method=settings.method,
-        n_candidates=settings.n_candidates,
+        n_candidates=settings.n_candidates if method_file.best_of is None else method_file.best_of,
         training=training,
-        extra=(*person, *extra),
+        extra=(*person, *of_method),
     )
 
 
