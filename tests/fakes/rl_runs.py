@@ -11,11 +11,14 @@ import numpy as np
 import yaml
 
 from fakes.rl_episodes import CONTRACT, HASH, A, C, F, H, N, plain_episode, transitions_of
+from rl_learner.core.codec import TRANSITION_SCHEMA, encode
 from rl_learner.core.ledger import Offer
 from rl_learner.core.recipe import Recipe, read_recipe
 from rl_learner.core.records import Outcome
 from rl_learner.core.replay import ReplayShape
-from rl_learner.core.session import Limits, Session
+from rl_learner.core.session import Limits as SessionLimits
+from rl_learner.core.session import Session
+from rl_learner.core.spool import Entry, Kind, Limits, Spool
 from rl_learner.core.transition import Transition
 
 SHAPE = ReplayShape(features=F, steps=C, action_dim=A, candidates=N, horizon=H, noise_dim=A)
@@ -61,7 +64,7 @@ def _lively(made: Transition, number: int) -> Transition:
 
 def session(what: Recipe, **settings: Any) -> Session:
     """A session on such episodes."""
-    defaults: dict[str, Any] = {"capacity": 200, "contract_hash": HASH, "limits": Limits(band=0)}
+    defaults: dict[str, Any] = {"capacity": 200, "contract_hash": HASH, "limits": SessionLimits(band=0)}
     return Session(what, SHAPE, **(defaults | settings))
 
 
@@ -80,7 +83,14 @@ def finish(run: Session) -> None:
         run.learn()
 
 
+def store(folder: Path, transitions: list[Transition], identity: int = SPOOL) -> None:
+    """Puts transitions into the spool of a run's folder, as transition_node would."""
+    spool = Spool(folder / "transitions", Limits(max_bytes=10**9, segment_bytes=10**7), identity)
+    spool.append([Entry(Kind.DATA, TRANSITION_SCHEMA, encode(made)) for made in transitions])
+    spool.close()
+
+
 __all__ = [
     "CONTRACT", "HASH", "SHAPE", "SMALL", "SMALL_DSRL", "SPOOL", "episode", "feed", "finish", "recipe", "session",
-    "write_method",
+    "store", "write_method",
 ]  # fmt: skip

@@ -51,7 +51,7 @@ def test_when_windows_overlap_expect_every_step_to_be_paid_once(tmp_path):
     first, second, third = episode(1)
     look = replace(first, episode_step=2, request_kind=1)
     feed(run, [first, look, second, third])
-    assert (run.tally.steps, run.tally.windows, run.tally.decisions) == (12, 4, 3)
+    assert (run.tally.steps, run.tally.windows, len(run.tally.steered)) == (12, 4, 3)
 
 
 def test_when_the_learner_is_slow_expect_the_next_transition_to_wait_beyond_the_band(run):

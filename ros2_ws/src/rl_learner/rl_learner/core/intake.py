@@ -56,7 +56,7 @@ def _fill(chunks: Floats, count: int) -> Floats:
     return chunks[np.arange(count) % len(chunks)]
 
 
-RECENT = 20  # episodes of the success rate that is shown
+RECENT, RECENT_CHUNKS = 20, 100  # over which rates are shown
 
 
 @dataclass
@@ -71,8 +71,7 @@ class Tally:
         human_steps: Of them, commanded by a person.
         episodes: That have begun to arrive.
         successes: One entry per episode, the newest last, at most RECENT.
-        decisions: Windows whose chunk was executed.
-        steered: Of them, with an edit or with steered noise.
+        steered: One entry per executed chunk, 1 for an edit or steered noise; the newest last, at most RECENT_CHUNKS.
         epoch: Of the episode that arrives.
         episode: Within the epoch.
         covered: Its steps that have been counted.
@@ -86,8 +85,7 @@ class Tally:
     human_steps: int = 0
     episodes: int = 0
     successes: tuple[int, ...] = ()
-    decisions: int = 0
-    steered: int = 0
+    steered: tuple[int, ...] = ()
     epoch: int = 0
     episode: int = 0
     covered: int = 0
@@ -111,6 +109,5 @@ class Tally:
         if fresh:
             self.human_steps += int((made.actors[-fresh:] == Actor.HUMAN).sum())
         if made.request_kind == Asked.ACT:
-            self.decisions += 1
-            self.steered += int(made.kind != Kind.BASE)
+            self.steered = (*self.steered, int(made.kind != Kind.BASE))[-RECENT_CHUNKS:]
         return fresh

@@ -37,7 +37,6 @@ class Schedule:
         explore: Sample edits while training.
         interventions: Whether the scripted person watches.
         discount: Per control step.
-        features: Which features the learner sees, by name.
     """
 
     base_episodes: int = 30
@@ -50,7 +49,6 @@ class Schedule:
     explore: bool = True
     interventions: bool = True
     discount: float = 0.997
-    features: str = "shipped"
 
     def __post_init__(self) -> None:
         """Refuses what cannot work.
@@ -174,7 +172,7 @@ def _typed(name: str, value: Any) -> Any:
     """YAML reads 3e-4 as a word; a learning rate that is a word must not get far."""
     if isinstance(value, list):
         return tuple(_typed(name, each) for each in value)
-    if isinstance(value, str) and name not in ("expo.select", "schedule.features"):
+    if isinstance(value, str) and name != "expo.select":
         try:
             return float(value)
         except ValueError:

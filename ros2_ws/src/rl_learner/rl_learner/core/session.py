@@ -124,14 +124,20 @@ class Session:
         """Takes a transition in, once; a bad one is counted, and never enters.
 
         Raises:
-            ValueError: It is of another contract; it does not count as received.
+            ValueError: It is of another contract or spool; it does not count as received.
         """
+        if self.receipts.spool not in (0, spool):
+            raise ValueError(f"spool {spool}, this run's is {self.receipts.spool}: its transitions were exchanged")
         if self.contract_hash and made.contract_hash != self.contract_hash:
             raise ValueError(f"contract {made.contract_hash[:12]}, this run's is {self.contract_hash[:12]}")
         offer = self.receipts.offer(spool, seq)
         if offer is Offer.NEW:
             self._take(made)
         return offer
+
+    def skip_to(self, first: int) -> None:
+        """The sender has nothing before `first` any more."""
+        self.tally.lost += self.receipts.skip_to(first)
 
     def _take(self, made: Transition) -> None:
         try:
@@ -291,8 +297,8 @@ class Session:
             self.prior = Replay(self.shape, self.online.capacity)
             self.prior.restore(replays["prior"])
         self.receipts = Receipts(int(notes["receipts"]["spool"]), notes["receipts"]["through"])
-        tally = notes["tally"]
-        self.tally = Tally(**(tally | {"successes": tuple(tally["successes"])}))
+        counted: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in notes["tally"].items()}
+        self.tally = Tally(**counted)
         self.phase = Phase(notes["phase"])
         counts = notes["counts"]
         self.owed, self._warm_up_left = counts["owed"], counts["warm_up_left"]

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetches stored transitions page by page: at the start, and whenever one is missing before what came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vla_interfaces.msg import Transition
+from vla_interfaces.srv import FetchTransitions
+
+from rl_learner.core.ledger import Offer
+from rl_learner.core.session import Session
+from rl_learner.core.worker import Letter, Worker
+from rl_learner.nodes import convert
+from whetstone_common.nodes.node import WhetstoneNode
+
+_SERVICE = "transition_node/fetch_transitions"
+_PATIENCE_S = 5.0  # for an answer: who should give it may have died
+
+
+class CatchUp:
+    """Asks for the next page when the last one has been taken in.
+
+    Args:
+        node: That the client belongs to.
+        run: Name of the run.
+        worker: Who takes transitions in, once there is one.
+
+    Attributes:
+        problem: Why the other side gives nothing, empty when it does.
+    """
+
+    def __init__(self, node: WhetstoneNode, run: str, worker: Callable[[], Worker | None]) -> None:
+        self._node, self._run, self._worker = node, run, worker
+        self._client = node.create_client(FetchTransitions, _SERVICE)
+        self._asked: Any = None
+        self._asked_s = 0.0
+        self._wanted = True
+        self.problem = ""
+
+    def turn(self, now_s: float) -> None:
+        """Ask, when there is reason to."""
+        worker = self._worker()
+        if self._asked is not None and now_s - self._asked_s > _PATIENCE_S:
+            self._client.remove_pending_request(self._asked)
+            self._asked = None
+        if worker is None or self._asked is not None or worker.waiting:
+            return
+        if worker.gap:
+            worker.gap, self._wanted = False, True
+        if not self._wanted or not self._client.service_is_ready():
+            return
+        after = worker.session.receipts.through
+        self._asked, self._asked_s = (
+            self._client.call_async(FetchTransitions.Request(run=self._run, after=after)),
+            now_s,
+        )
+        self._asked.add_done_callback(self._node.guarded(self.on_page, listed=False))
+
+    def on_page(self, future: Any) -> None:
+        """Hand over what is on it."""
+        worker, page = self._worker(), future.result()
+        if future is self._asked:
+            self._asked = None
+        if worker is None or page is None:
+            return
+        self.problem = "" if page.success else page.message
+        self._wanted = page.success and bool(page.transitions)
+        if page.success and page.first > 1:
+            worker.put(_skip(page.first, page.spool))
+        for msg in page.transitions:
+            worker.put(_letter(msg))
+
+
+def _letter(msg: Transition) -> Letter:
+    return lambda session: session.add(convert.to_transition(msg), msg.spool, msg.seq)
+
+
+def _skip(first: int, spool: int) -> Letter:
+    def skip(session: Session) -> Offer | None:
+        if session.receipts.spool in (0, spool):
+            session.receipts.spool = spool
+            session.skip_to(first)
+        return None
+
+    return skip

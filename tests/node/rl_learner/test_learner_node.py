@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""learner_node in process: transitions in, weights out, and what it says when it cannot go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.parameter import Parameter
+from vla_interfaces.msg import PolicyContract, PolicyWeights, Transition, TransitionAck, WeightsAck
+
+from fakes.rl_runs import CONTRACT, HASH, SPOOL, episode, store, write_method
+from harness.rig import Rig
+from rl_learner.core.checkpoint import digest, latest, load
+from rl_learner.nodes.convert import from_transition
+from rl_learner.nodes.learner_node import LearnerNode
+from rl_learner.nodes.transition_node import TransitionNode
+from vla_policy.core.steering.weights import Assembler, PolicySet, unpack
+from vla_policy.nodes.weights_wire import to_manifest
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import from_contract
+
+
+class Desk:
+    """The node, a spool that feeds it, and a robot's ears for weights."""
+
+    def __init__(self, rig: Rig, folder: Path) -> None:
+        self.rig, self.folder = rig, folder
+        self.run = folder / "r"
+        self.checkpoints = self.run / "checkpoints"
+        self.pieces = rig.hear("policy_weights", PolicyWeights, qos.WEIGHTS)
+        self.acks = rig.hear("transition_ack", TransitionAck)
+        self.said = rig.hear("/diagnostics", DiagnosticArray)
+        self.agree = rig.voice("policy_contract", PolicyContract, qos.LATCHED)
+        self.send = rig.voice("transition", Transition)
+        self.method = write_method(folder)
+
+    def start(self, *, contract: Any = CONTRACT, **parameters: Any) -> LearnerNode:
+        values = {"directory": str(self.folder), "run": "r", "method_file": str(self.method), "candidates": 2}
+        values |= {"capacity": 200, "band": 0, "publish_period_s": 0.05}
+        node = self.rig.add(LearnerNode, **(values | parameters))
+        if contract is not None:
+            self.agree(from_contract(contract))
+        return node
+
+    def feed(self, count: int) -> TransitionNode:
+        """A transition_node that holds episodes 1..count."""
+        store(self.run, [t for n in range(1, count + 1) for t in episode(n)])
+        return self.rig.add(TransitionNode, directory=str(self.folder), run="r", window_steps=4, min_free_mb=0.0)
+
+    def tell(self, numbers: range, *, first: int, **changes: Any) -> None:
+        """Episodes by topic alone."""
+        for seq, made in enumerate([t for n in numbers for t in episode(n)], first):
+            self.send(from_transition(replace(made, **changes), "r", SPOOL, seq))
+
+    def sets(self) -> list[PolicySet]:
+        """Sets that have come whole, each of which a robot would take."""
+        assembler, whole = Assembler(1 << 26), []
+        for msg in self.pieces:
+            data = assembler.offer(to_manifest(msg), msg.piece, msg.pieces, bytes(msg.data))
+            if data is not None:
+                whole.append(unpack(to_manifest(msg), data, method="expo", contract_hash=HASH))
+        return whole
+
+    def figures(self) -> dict[str, str]:
+        """The newest diagnostics."""
+        return {v.key: v.value for v in self.said[-1].status[0].values} if self.said else {}
+
+    def wait_figure(self, name: str, value: str) -> None:
+        self.rig.until(lambda: self.figures().get(name) == value, what=f"{name} = {value}: {self.figures()}")
+
+
+@pytest.fixture
+def desk(rig: Rig, tmp_path: Path) -> Desk:
+    return Desk(rig, tmp_path)
+
+
+def test_when_episodes_are_stored_expect_them_learnt_from_once_and_weights_that_a_robot_takes(desk: Desk) -> None:
+    desk.feed(4)
+    node = desk.start()
+    desk.rig.until(lambda: node.counters["updates"] == 10 + 24, what="all updates")
+    assert (node.counters["windows"], node.counters["through"], node.counters["episodes"]) == (12, 12, 4)
+    desk.rig.until(lambda: desk.acks and desk.acks[-1].through == 12, what="acknowledged")
+    desk.rig.until(lambda: desk.sets() and desk.sets()[-1].manifest.step == 34, what="the last weights")
+    versions = [s.manifest.version for s in desk.sets()]
+    assert versions[0] == 1 and versions == sorted(set(versions))
+    learnt = node._worker.session.learner.actor_weights()
+    assert digest(desk.sets()[-1].tensors) == digest(learnt)
+    desk.wait_figure("waiting", "data")
+    desk.wait_figure("updates", "34")
+    told = desk.figures()
+    assert (told["robot_steps"], told["success_last_20"], told["finished"]) == ("48", "0.5", "false")
+    assert node.status[:2] == (State.READY, Reason.NONE)
+
+
+def test_when_it_is_started_again_expect_the_same_learner_its_weights_first_and_newer_versions(desk: Desk) -> None:
+    desk.feed(4)
+    first = desk.start()
+    desk.rig.until(lambda: first.counters["updates"] == 34)
+    before = digest(first._worker.session.learner.state())
+    first.close()
+    published = max(s.manifest.version for s in desk.sets())
+    desk.pieces.clear()
+    # Nobody says the contract: the run knows what its weights are for.
+    second = desk.start(contract=None, learning_rate=0.0)
+    desk.rig.until(lambda: desk.sets(), what="restored weights")
+    restored = desk.sets()[0]
+    assert (restored.manifest.step, restored.manifest.version) == (34, published + 1)
+    assert digest(second._worker.session.learner.state()) == before
+    desk.rig.until(lambda: second.counters["through"] == 12)
+    desk.rig.turn(0.5)
+    assert second.counters["updates"] == 34
+
+
+def test_when_a_transition_is_missing_expect_it_fetched_and_nothing_twice(desk: Desk) -> None:
+    desk.feed(3)
+    node = desk.start()
+    desk.rig.until(lambda: node.counters["through"] == 9)
+    desk.tell(range(9, 10), first=30)  # far ahead
+    desk.tell(range(1, 2), first=1)  # known
+    desk.rig.turn(1.0)
+    assert (node.counters["through"], node.counters["windows"]) == (9, 9)
+    assert node._worker.session.receipts.gaps > 0
+
+
+def test_when_all_steps_are_used_expect_finished(desk: Desk) -> None:
+    desk.feed(4)
+    node = desk.start(max_steps=30)
+    desk.wait_figure("finished", "true")
+    assert node.counters["updates"] == 18
+
+
+def test_when_it_is_frozen_expect_the_newest_weights_and_nothing_learnt(desk: Desk) -> None:
+    desk.feed(3)
+    node = desk.start()
+    desk.rig.until(lambda: node.counters["updates"] == 22)
+    node.close()
+    newest = desk.sets()[-1].manifest.version
+    desk.pieces.clear()
+    store(desk.run / "more", episode(9))
+    node = desk.start(freeze=True)
+    desk.rig.until(lambda: desk.sets())
+    desk.tell(range(5, 7), first=10)
+    desk.rig.turn(0.5)
+    assert [s.manifest.version for s in desk.sets()] == [newest + 1]
+    assert (node.counters["updates"], node.counters["through"]) == (22, 9)
+
+
+def test_when_there_is_nothing_to_freeze_expect_refusal(desk: Desk) -> None:
+    node = desk.start(freeze=True, contract=None)
+    assert node.status[:2] == (State.ERROR, Reason.BAD_PARAMETER) and "no checkpoint" in node.status[2]
+
+
+def prepared(desk: Desk) -> int:
+    """A run with several checkpoints; returns its updates."""
+    desk.feed(4)
+    node = desk.start(checkpoint_period_s=0.2)
+    desk.rig.until(lambda: node.counters["updates"] == 34)
+    node.close()
+    assert len(list(desk.checkpoints.iterdir())) >= 1
+    return 34
+
+
+def test_when_the_newest_checkpoint_is_broken_expect_the_one_before_and_its_name_in_the_count(desk: Desk) -> None:
+    prepared(desk)
+    newest = latest(desk.checkpoints)[0]
+    (desk.checkpoints / "step-000000099").mkdir()
+    (desk.checkpoints / ".partial-step-000000100").mkdir()
+    node = desk.start(contract=None, freeze=True)
+    assert node.counters["checkpoints_skipped"] == 1
+    assert digest(node._worker.session.learner.state() | {"generator": node._worker.session.generator.get_state()}) == (
+        digest(load(newest).learner)
+    )
+    assert not (desk.checkpoints / ".partial-step-000000100").exists()
+
+
+def test_when_all_checkpoints_are_broken_expect_refusal_and_no_weights(desk: Desk) -> None:
+    prepared(desk)
+    desk.pieces.clear()
+    for folder in desk.checkpoints.iterdir():
+        (folder / "manifest.json").unlink()
+    node = desk.start()
+    assert node.status[:2] == (State.ERROR, Reason.MODEL_FAILURE) and "none of" in node.status[2]
+    desk.rig.turn(0.3)
+    assert desk.pieces == []
+
+
+def test_when_the_settings_differ_expect_refusal_by_name_unless_allowed(desk: Desk) -> None:
+    prepared(desk)
+    write_method(desk.folder, batch=16)
+    node = desk.start()
+    assert node.status[:2] == (State.ERROR, Reason.BAD_PARAMETER) and "schedule.batch: 8, now 16" in node.status[2]
+    node = desk.start(allow_config_change=True)
+    assert node.status[0] is State.READY
+
+
+def test_when_another_policy_is_served_expect_a_hold_that_says_so(desk: Desk) -> None:
+    node = desk.start()
+    desk.rig.until(lambda: node._worker is not None)
+    desk.agree(from_contract(replace(CONTRACT, feature_dim=9)))
+    desk.rig.until_status(node, State.HOLDING, Reason.CONTRACT_MISMATCH)
+    assert "feature_dim" in node.status[2]
+    desk.agree(from_contract(CONTRACT))
+    desk.rig.until_status(node, State.READY)
+
+
+@pytest.mark.parametrize("change", [{"contract_hash": "other"}, {"reward": float("nan")}])
+def test_when_a_transition_cannot_be_used_expect_it_outside_the_replay(desk: Desk, change: dict[str, Any]) -> None:
+    node = desk.start()
+    desk.rig.until(lambda: node._worker is not None)
+    desk.tell(range(1, 2), first=1, **change)
+    if "contract_hash" in change:
+        desk.rig.until_status(node, State.HOLDING, Reason.BAD_MESSAGE)
+        assert (node.counters["through"], node.counters["windows"]) == (0, 0)
+    else:
+        desk.rig.until(lambda: node.counters["windows_refused"] == 3)
+        assert (node.counters["through"], node.counters["windows"]) == (3, 0)
+
+
+def test_when_updates_diverge_expect_a_hold_the_last_good_weights_and_no_new_ones(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.feed(2)
+    node = desk.start()
+    desk.rig.until(lambda: node.counters["updates"] == 10 and desk.sets())
+    session = node._worker.session
+    original, before = session.learner.update, digest(session.learner.state())
+
+    def poisoned(batch: Any, *rest: Any, **more: Any) -> Any:
+        batch.actions[:] = float("nan")
+        return original(batch, *rest, **more)
+
+    monkeypatch.setattr(session.learner, "update", poisoned)
+    count = len(desk.pieces)
+    desk.tell(range(3, 4), first=7)
+    desk.rig.until_status(node, State.HOLDING, Reason.NOT_FINITE)
+    assert digest(session.learner.state()) == before
+    desk.rig.turn(0.3)
+    assert len(desk.pieces) == count and node.counters["updates_skipped"] == 3
+    desk.rig.until(lambda: node.counters["through"] == 9, what="data are stored all the same")
+
+
+def test_when_a_robot_refuses_weights_expect_it_counted(desk: Desk) -> None:
+    node = desk.start()
+    answer = desk.rig.voice("weights_ack", WeightsAck)
+    answer(WeightsAck(run="r", version=3, accepted=False, reason="probe: not finite"))
+    answer(WeightsAck(run="r", version=2, accepted=True))
+    answer(WeightsAck(run="other", version=9, accepted=True))
+    desk.wait_figure("accepted_version", "2")
+    assert (node.counters["weights_refused"], node.counters["weights_accepted"]) == (1, 1)
+
+
+def test_when_it_is_turned_while_it_runs_expect_the_session_to_follow(desk: Desk) -> None:
+    node = desk.start()
+    desk.rig.until(lambda: node._worker is not None)
+    node.set_parameters([Parameter("utd", value=0.25), Parameter("publish_period_s", value=7.0)])
+    assert (node._worker.session.utd, node._worker.rhythm.publish_s) == (0.25, 7.0)
+
+
+def test_when_a_method_file_is_wrong_expect_refusal_that_names_the_key(desk: Desk) -> None:
+    desk.method.write_text("expo: {margen: 1}\n", encoding="utf-8")
+    node = desk.start(contract=None)
+    assert node.status[:2] == (State.ERROR, Reason.BAD_PARAMETER) and "margen" in node.status[2]
