@@ -131,6 +131,36 @@ ROWS = (
     ),
     Row("25", "a second node that sends valid chunks", "refused and reported by name; the first goes on"),
     Row(
+        "27",
+        "weights cut at any byte, a piece missing, pieces in another order",
+        "refused, or waited for; the old weights go on without a gap, and a second try works",
+        (_PROCESS, "tests/unit/vla_policy/test_weights.py", "tests/node/vla_policy/test_steering_weights.py"),
+    ),
+    Row(
+        "28",
+        "a flipped bit in data, header or manifest of weights",
+        "refused by the SHA-256 or by the field that disagrees",
+        (_PROCESS, "tests/unit/vla_policy/test_weights.py", "tests/node/vla_policy/test_steering_weights.py"),
+    ),
+    Row(
+        "29",
+        "weights of another architecture, shape, type, contract, method or run, older, not finite, or that misbehave",
+        "refused with the reason, at the latest on trial; each chunk is of one version; only a person goes back",
+        (_PROCESS, "tests/unit/vla_policy/test_learned.py", "tests/node/vla_policy/test_steering_weights.py"),
+    ),
+    Row(
+        "30",
+        "a pickle in place of weights",
+        "never run: nothing in the product can unpickle",
+        (_PROCESS, "tests/unit/vla_policy/test_weights.py"),
+    ),
+    Row(
+        "31",
+        "a second publisher of weights, replayed, unsigned, or signed with another key",
+        "refused and reported; the first goes on, and a learner that replaces a dead one is followed",
+        (_PROCESS, "tests/unit/vla_policy/test_weights.py", "tests/node/vla_policy/test_steering_weights.py"),
+    ),
+    Row(
         "43",
         "moved by 0.3 rad while stopped; paused while lagging",
         "after a reset the target is where the arm is now; a pause never steps back",

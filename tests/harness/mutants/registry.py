@@ -11,6 +11,7 @@ from harness.mutants import replace
 
 _ARM = "robot_bringup.core"
 _VLA = "vla_policy.core"
+_STEERING = "vla_policy.core.steering"
 
 
 def chunk_never_ends() -> None:
@@ -274,11 +275,82 @@ def clock_may_go_back() -> None:
     replace(f"{_ARM}.watchdog:ClockJump.update", lambda _self, _stamp_ns: 0.0)
 
 
+def bytes_are_believed() -> None:
+    """A set of weights is taken for what its manifest says, whatever its bytes are."""
+    replace(f"{_STEERING}.weights:check_bytes", lambda *_args: None)
+
+
+def gaps_are_filled() -> None:
+    """A set is complete with its last piece; what lacks is nothing."""
+    bytes_are_believed()
+    parts: dict[Any, dict[int, bytes]] = {}
+
+    def offer(self: Any, manifest: Any, piece: int, pieces: int, data: bytes) -> bytes | None:  # noqa: ARG001
+        mine = parts.setdefault(manifest, {})
+        mine[piece] = data
+        if piece < pieces - 1:
+            return None
+        size = len(next(iter(mine.values())))
+        whole = b"".join(mine.get(number, bytes(size)) for number in range(pieces))
+        return whole[: manifest.total_bytes]
+
+    replace(f"{_STEERING}.weights:Assembler.offer", offer)
+
+
+def weights_are_not_tried() -> None:
+    """Weights decide as soon as they fit, whatever they would do."""
+    replace(f"{_STEERING}.learned:_try_expo", lambda *_args: None)
+
+
+def any_version_is_newer() -> None:
+    """Weights decide in the order in which they come."""
+
+    def unpack(*args: Any, **rest: Any) -> Any:
+        return original(*args, **rest | {"newer_than": -1})
+
+    def take(self: Any, ready: Any) -> None:
+        self._kept = [ready]
+        self._method.install(ready)
+
+    original = replace(f"{_STEERING}.shelf:unpack", unpack)
+    replace(f"{_STEERING}.shelf:Shelf.take", take)
+
+
+def weights_are_unpickled() -> None:
+    """What is not safetensors is tried as a pickle."""
+    import pickle  # noqa: TID251 - this is what must never happen
+
+    def architecture(data: bytes, manifest: Any) -> Any:
+        try:
+            return original(data, manifest)
+        except ValueError:
+            return pickle.loads(data)  # noqa: S301
+
+    original = replace(f"{_STEERING}.weights:_architecture", architecture)
+
+
+def any_trainer_is_followed() -> None:
+    """Weights are taken whoever publishes them."""
+    replace("vla_policy.nodes.weights_intake:WeightsIntake._is_foreign", lambda _self, _source: False)
+
+
+def signatures_are_not_read() -> None:
+    """A key is there and nobody looks."""
+
+    def unpack(*args: Any, **rest: Any) -> Any:
+        return original(*args, **rest | {"key": b""})
+
+    original = replace(f"{_STEERING}.shelf:unpack", unpack)
+
+
 MUTATIONS: dict[str, Callable[[], None]] = {
     mutation.__name__: mutation
     for mutation in (
         any_chunk_is_welcome,
         any_contract_fits,
+        any_trainer_is_followed,
+        any_version_is_newer,
+        bytes_are_believed,
         chunk_is_not_checked,
         chunk_never_ends,
         clock_may_go_back,
@@ -286,6 +358,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         estop_is_not_latched,
         frozen_images_are_believed,
         frozen_joints_are_believed,
+        gaps_are_filled,
         hold_is_a_wall,
         images_are_believed,
         joints_by_position,
@@ -299,11 +372,14 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         policy_goes_on_under_the_person,
         second_source_is_welcome,
         sick_nodes_are_ignored,
+        signatures_are_not_read,
         silence_is_ignored,
         skew_is_ignored,
         signals_are_not_caught,
         stamps_are_believed,
         stop_steps_back,
         watchdogs_follow_the_clock,
+        weights_are_not_tried,
+        weights_are_unpickled,
     )
 }

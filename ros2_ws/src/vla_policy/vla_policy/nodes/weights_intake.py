@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import queue
 import threading
 from collections import deque
@@ -66,7 +67,7 @@ class WeightsIntake:
         self._answered: deque[tuple[Any, ...]] = deque(maxlen=_ANSWERED)
         self._queue: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._acks = node.create_publisher(WeightsAck, "weights_ack", qos.RECORD)
-        node.create_subscription(PolicyWeights, _TOPIC, self.on_weights, qos.WEIGHTS)
+        node.create_subscription(PolicyWeights, _TOPIC, with_source(self.on_weights), qos.WEIGHTS)
         node.create_service(PinPolicy, "~/pin_policy", self.on_pin)
         node.create_steady_timer(_RETRY_PERIOD_S, self.retry)
         self._handle = node.guarded(self.handle)
@@ -87,9 +88,8 @@ class WeightsIntake:
 
     # ---- callbacks: short ------------------------------------------------------------------------------------------
 
-    def on_weights(self, msg: PolicyWeights, info: Any) -> None:
+    def on_weights(self, msg: PolicyWeights, source: bytes) -> None:
         """Hand a piece to the thread, or keep it until it can be judged."""
-        source = bytes((info.get("publisher_gid") or {}).get("data", b""))
         if self._trial() is None:
             self._waiting.append(Piece(source, msg))
         elif self._is_foreign(source):
@@ -165,6 +165,21 @@ class WeightsIntake:
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
+
+
+def with_source(callback: Callable[[Any, bytes], None]) -> Callable[..., None]:
+    """A subscription's callback that is told which publisher a message came from; empty where ROS does not say.
+
+    rclpy decides by the signature whether to give both; its executor driven by events gives them as one pair.
+    """
+
+    def heard(*given: Any) -> None:
+        msg, info = given[0] if len(given) == 1 else given
+        callback(msg, bytes((info.get("publisher_gid") or {}).get("data", b"")))
+
+    heard.__name__ = getattr(callback, "__name__", "heard")
+    heard.__signature__ = inspect.signature(lambda msg, info: None)  # type: ignore[attr-defined]
+    return heard
 
 
 def _same(one: bytes, other: bytes) -> bool:

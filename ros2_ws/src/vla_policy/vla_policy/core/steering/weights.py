@@ -197,11 +197,7 @@ def unpack(
     Raises:
         WeightsError: With a reason, and the two values that disagree.
     """
-    if len(data) != manifest.total_bytes:
-        raise WeightsError("size", f"{len(data)} bytes came, {manifest.total_bytes} were announced")
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != manifest.sha256:
-        raise WeightsError("sha256", f"the bytes have SHA-256 {digest[:12]}, {manifest.sha256[:12]!r} was announced")
+    check_bytes(manifest, data)
     if key and not hmac.compare_digest(manifest.sign(key).encode(), manifest.signature.encode()):
         raise WeightsError("signature", "not signed with this robot's key" if manifest.signature else "not signed")
     _agree("method", method, manifest.method)
@@ -212,6 +208,19 @@ def unpack(
         raise WeightsError("old", f"version {manifest.version} is not newer than {newer_than}")
     architecture = _architecture(data, manifest)
     return PolicySet(manifest, architecture, _tensors(data))
+
+
+def check_bytes(manifest: PolicyManifest, data: bytes) -> None:
+    """They are exactly those that were announced.
+
+    Raises:
+        WeightsError: They are not.
+    """
+    if len(data) != manifest.total_bytes:
+        raise WeightsError("size", f"{len(data)} bytes came, {manifest.total_bytes} were announced")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != manifest.sha256:
+        raise WeightsError("sha256", f"the bytes have SHA-256 {digest[:12]}, {manifest.sha256[:12]!r} was announced")
 
 
 def _agree(reason: str, expected: str, found: str) -> None:
