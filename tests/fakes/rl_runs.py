@@ -68,12 +68,12 @@ def session(what: Recipe, **settings: Any) -> Session:
     return Session(what, SHAPE, **(defaults | settings))
 
 
-def feed(run: Session, transitions: list[Transition], *, first: int = 1) -> int:
+def feed(run: Session, transitions: list[Transition], *, first: int = 1, spool: int = SPOOL) -> int:
     """Takes transitions in, in order, each when there is room; returns the next sequence number."""
     for seq, made in enumerate(transitions, first):
         while not run.has_room:
             run.learn()
-        assert run.add(made, SPOOL, seq) is Offer.NEW
+        assert run.add(made, spool, seq) is Offer.NEW
     return first + len(transitions)
 
 

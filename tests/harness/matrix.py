@@ -33,6 +33,15 @@ ROWS = (
         "with POLICY_LOST; a restart moves nothing",
     ),
     Row(
+        "2",
+        "`kill -9` of the learner while it learns",
+        "the arm plays on; started again, the learner goes on from its newest checkpoint and becomes, bit for bit, what it would have become",
+        (
+            _PROCESS,
+            "tests/node/rl_learner/test_learner_node.py",
+        ),
+    ),
+    Row(
         "5",
         "`kill -9` of the simulator",
         "the arm stops for want of joint states, the episode is aborted with a reason, nothing half is recorded",
@@ -159,6 +168,80 @@ ROWS = (
         "a second publisher of weights, replayed, unsigned, or signed with another key",
         "refused and reported; the first goes on, and a learner that replaces a dead one is followed",
         (_PROCESS, "tests/unit/vla_policy/test_weights.py", "tests/node/vla_policy/test_steering_weights.py"),
+    ),
+    Row(
+        "32",
+        "checkpoints at the start: empty, half written, damaged, all of them",
+        "the newest whole one is used and the others are named; when none is whole the learner refuses to start",
+        (
+            _PROCESS,
+            "tests/node/rl_learner/test_learner_node.py",
+            "tests/unit/rl_learner/test_checkpoint.py",
+        ),
+    ),
+    Row(
+        "33",
+        "`kill -9` in a checkpoint, at each file operation",
+        "the one before is whole; what is left over counts for nothing and is removed",
+        (
+            "tests/unit/rl_learner/test_checkpoint.py",
+            "tests/unit/rl_learner/test_versions.py",
+        ),
+    ),
+    Row(
+        "34",
+        "memory runs out in an update",
+        "the step is left out and the batch halved once, then learning ends while serving goes on",
+        ("tests/unit/rl_learner/test_session.py",),
+    ),
+    Row(
+        "35",
+        "updates that diverge: losses or gradients not finite, a norm times 1000, rewards not finite",
+        "the step changes nothing; after three in a row nothing is published any more; such a reward never enters the replay",
+        (
+            _PROCESS,
+            "tests/node/rl_learner/test_learner_node.py",
+            "tests/unit/rl_learner/test_guard.py",
+            "tests/unit/rl_learner/test_session.py",
+        ),
+    ),
+    Row(
+        "36",
+        "a robot without a learner, for long",
+        "the spool grows to its bound, then the oldest go and are counted; who comes late learns how many",
+        (
+            _PROCESS,
+            "tests/process/test_transitions.py",
+        ),
+    ),
+    Row(
+        "37",
+        "a learner slower than the robot",
+        "never more updates than were paid for, never further behind than the band; the rest waits in the spool",
+        (
+            _PROCESS,
+            "tests/unit/rl_learner/test_session.py",
+        ),
+    ),
+    Row(
+        "38",
+        "restarts of learner and robot, in every order",
+        "every transition is stored and learnt from exactly once",
+        (
+            _PROCESS,
+            "tests/process/test_transitions.py",
+            "tests/unit/rl_learner/test_ledger.py",
+        ),
+    ),
+    Row(
+        "41",
+        "`kill -9` of the whole run, again and again, and a resume",
+        "equal to an unbroken run by hash: networks, replay, next batch; other settings are refused by name",
+        (
+            _PROCESS,
+            "tests/node/rl_learner/test_learner_node.py",
+            "tests/unit/rl_learner/test_session.py",
+        ),
     ),
     Row(
         "43",

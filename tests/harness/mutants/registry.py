@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.mutants import replace
+from harness.mutants.learning import LEARNING
 
 _ARM = "robot_bringup.core"
 _VLA = "vla_policy.core"
@@ -343,7 +344,7 @@ def signatures_are_not_read() -> None:
     original = replace(f"{_STEERING}.shelf:unpack", unpack)
 
 
-MUTATIONS: dict[str, Callable[[], None]] = {
+MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
     mutation.__name__: mutation
     for mutation in (
         any_chunk_is_welcome,

@@ -143,7 +143,7 @@ class Replay:
         Raises:
             ValueError: A field has another shape, or is not finite (`mc_return` may be NaN).
         """
-        values = {name: torch.as_tensor(getattr(window, name), dtype=torch.float32) for name in NAMES}
+        values = {name: torch.from_numpy(np.array(getattr(window, name), dtype=np.float32)) for name in NAMES}
         for name, value in values.items():
             if tuple(value.shape) != self.shape.of(name):
                 raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {self.shape.of(name)}")

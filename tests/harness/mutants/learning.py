@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Removed protections of the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.mutants import replace
+
+_LEARNER = "rl_learner.core"
+
+
+def receipts_are_forgotten() -> None:
+    """After a resume nobody knows which transitions the replay holds."""
+    from rl_learner.core.ledger import Receipts
+
+    def restore(self: Any, *args: Any) -> None:
+        original(self, *args)
+        self.receipts = Receipts()
+
+    original = replace(f"{_LEARNER}.session:Session._restore", restore)
+
+
+def draws_begin_again() -> None:
+    """After a resume the random numbers start from the seed."""
+
+    def restore(self: Any, *args: Any) -> None:
+        original(self, *args)
+        self.generator.manual_seed(self.seed)
+
+    original = replace(f"{_LEARNER}.session:Session._restore", restore)
+
+
+def versions_begin_again() -> None:
+    """Versions are counted from 1 in every process."""
+    replace(f"{_LEARNER}.versions:_read", lambda _path: 0)
+
+
+def everything_is_new() -> None:
+    """What comes is taken in, however often it comes."""
+    from rl_learner.core.ledger import Offer
+
+    def offer(self: Any, spool: int, seq: int) -> Offer:
+        self.spool, self.through = spool, max(self.through, seq)
+        return Offer.NEW
+
+    replace(f"{_LEARNER}.ledger:Receipts.offer", offer)
+
+
+def lost_is_not_noticed() -> None:
+    """What the sender has dropped is waited for."""
+    replace(f"{_LEARNER}.ledger:Receipts.skip_to", lambda _self, _first: 0)
+
+
+def band_is_ignored() -> None:
+    """Transitions are taken in as they come, however much is owed."""
+    replace(f"{_LEARNER}.session:Session.has_room", lambda _self: True)
+
+
+def gradients_are_believed() -> None:
+    """A step is taken whatever it is."""
+    replace(f"{_LEARNER}.guard:Guard._judge", lambda *_args: None)
+
+
+def checkpoints_are_believed() -> None:
+    """The newest folder is the newest checkpoint, hashes and manifest unread."""
+    from pathlib import Path
+
+    def latest(directory: Path) -> tuple[Path | None, list[str]]:
+        return (sorted(directory.glob("step-*")) or [None])[-1], []
+
+    replace(f"{_LEARNER}.checkpoint:latest", latest)
+
+
+LEARNING: dict[str, Callable[[], None]] = {
+    mutation.__name__: mutation
+    for mutation in (
+        band_is_ignored,
+        checkpoints_are_believed,
+        draws_begin_again,
+        everything_is_new,
+        gradients_are_believed,
+        lost_is_not_noticed,
+        receipts_are_forgotten,
+        versions_begin_again,
+    )
+}
