@@ -98,71 +98,66 @@ class Trained:
 def cut(world: World, seed: int, mutation: str) -> Verdict:
     """Row 27: cut, a piece missing, pieces in another order and twice; a second try works."""
     ring = Trained(world, mutation)
-    ring.accept("good:1")
+    ring.begin("good:1")
     share = random.Random(seed).uniform(0.1, 0.9)  # noqa: S311
     verdict = ring.refusal(f"cut:2:{share}", "size")
     ring.send("missing:3:1")
     watch_for(1.0)
     verdict += ring.judge()
-    ring.accept(f"shuffled:4:{seed}")
-    return verdict + ring.judge()
+    return verdict + ring.accepts(f"shuffled:4:{seed}") + ring.judge()
 
 
 def altered(world: World, seed: int, mutation: str) -> Verdict:
     """Row 28: one bit of ten sets."""
     ring = Trained(world, mutation)
-    ring.accept("good:1")
+    ring.begin("good:1")
     verdict = Verdict()
     for version in range(2, 12):
         verdict += ring.refusal(f"bit:{version}:{seed}{version}", "sha256")
-    ring.accept("good:12")
-    return verdict + ring.judge()
+    return verdict + ring.accepts("good:12") + ring.judge()
 
 
 def of_something_else(world: World, seed: int, mutation: str) -> Verdict:
     """Row 29: every way in which a set can be whole and yet wrong."""
     ring = Trained(world, mutation)
-    ring.accept("good:5")
+    ring.begin("good:5")
     sets = list(wrong_sets(contract(), 6).items())
     random.Random(seed).shuffle(sets)  # noqa: S311
     verdict = Verdict()
     for name, (_, reason) in sets:
         verdict += ring.refusal(f"wrong:6:{name}", reason)
     verdict += ring.judge()
-    ring.accept("good:7")
-    return verdict + ring.judge()
+    return verdict + ring.accepts("good:7") + ring.judge()
 
 
 def poison(world: World, seed: int, mutation: str) -> Verdict:
     """Row 30: bytes that make a file when they are unpickled, under a manifest that fits them."""
     ring = Trained(world, mutation)
-    ring.accept("good:1")
+    ring.begin("good:1")
     marker = world.folder / f"ran_{seed}"
     verdict = ring.refusal(f"pickle:2:{marker}", "header")
-    ring.accept("good:3")
-    return verdict + check(not marker.exists(), "code in a set of weights was run") + ring.judge()
+    return (
+        verdict + ring.accepts("good:3") + check(not marker.exists(), "code in a set of weights was run") + ring.judge()
+    )
 
 
 def second_trainer(world: World, seed: int, mutation: str) -> Verdict:
     """Row 31: a second process sends valid, newer sets, and replays an old one; the first goes on."""
     ring = Trained(world, mutation)
     world.fake("fake_trainer", name="rogue")
-    ring.accept("good:1")
-    ring.accept("good:2")
+    ring.begin("good:1", "good:2")
     world.wait_ready("rogue")
     fault_ns = now_ns()
     verdict = _rogue(ring, ["good:9", "good:1", f"good:{10 + seed % 5}"], "source")
     verdict += judge_reason(statuses(ring.cell), "steering_node", "SECOND_SOURCE", fault_ns, within_s=3.0)
-    ring.accept("good:3")
-    return verdict + ring.judge()
+    return verdict + ring.accepts("good:3") + ring.judge()
 
 
 def unsigned(world: World, seed: int, mutation: str) -> Verdict:
     """Row 31 with a key: not signed, signed with another key, signed but old; signed and new is taken."""
     ring = Trained(world, mutation, key=_KEY)
     world.fake("fake_trainer", name="rogue")
-    ring.accept("good:1")
-    ring.accept("good:2")
+    ring.begin("good:1", "good:2")
     world.wait_ready("rogue")
     verdict = _rogue(ring, ["good:9"], "signature")
     world.watcher.tell("rogue", key=f"another key, no. {seed}")
@@ -172,8 +167,7 @@ def unsigned(world: World, seed: int, mutation: str) -> Verdict:
     world.watcher.tell("rogue", run="run")
     # The last four sets are kept, and one that is kept is acknowledged again: something older that never was.
     verdict += _rogue(ring, ["wrong:2:an older version"], "signature")
-    ring.accept("good:3")
-    return verdict + ring.judge()
+    return verdict + ring.accepts("good:3") + ring.judge()
 
 
 def _rogue(ring: Trained, orders: Sequence[str], reason: str) -> Verdict:

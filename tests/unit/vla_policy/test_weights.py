@@ -117,6 +117,18 @@ def test_when_many_sets_are_begun_expect_only_a_few_kept() -> None:
     assert len(assembler._open) == 3
 
 
+@pytest.mark.parametrize(("size", "pieces"), [(1, 1), (1 << 18, 1), (1 << 20, 4), (1 << 24, 64), (1 << 26, 64)])
+def test_when_a_file_is_cut_expect_small_pieces_and_never_more_than_the_topic_keeps(size: int, pieces: int) -> None:
+    data = bytes(size)
+    assert len(split(data)) == pieces and max(map(len, split(data))) <= 1 << 20
+    assert sum(map(len, split(data))) == size
+
+
+def test_when_a_file_is_larger_than_the_topic_keeps_expect_refusal_to_cut_it() -> None:
+    with pytest.raises(ValueError, match="at most 64"):
+        split(bytes((1 << 26) + 1))
+
+
 @pytest.mark.row(27)
 def test_when_a_small_file_is_cut_at_every_byte_expect_refusal_every_time() -> None:
     manifest, data = packed()

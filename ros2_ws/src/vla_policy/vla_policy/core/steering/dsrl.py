@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vla_policy.core.steering.networks import MAX_LAYERS, ScaledTanhNormal, Scaler, knots_over, mlp
+from vla_policy.core.steering.networks import MAX_LAYERS, ScaledTanhNormal, Scaler, knots_over, mlp, mlp_size
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class DsrlActorConfig:
             raise ValueError(f"knots is {self.knots}, allowed: 1..{self.horizon}")
         if not (math.isfinite(self.bound) and self.bound > 0.0):
             raise ValueError(f"bound is {self.bound}, must be finite and positive")
+
+    def size(self) -> int:
+        """Numbers in all weight matrices; what a file of weights has to hold at least."""
+        return mlp_size(self.features, self.hidden, 2 * self.knots * self.noise_dim)
 
 
 def knot_basis(knots: int, horizon: int) -> Tensor:

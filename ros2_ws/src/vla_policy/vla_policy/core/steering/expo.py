@@ -12,7 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vla_policy.core.steering.networks import MAX_LAYERS, EnsembleCritic, ScaledTanhNormal, Scaler, knots_over, mlp
+from vla_policy.core.steering.networks import (
+    MAX_LAYERS,
+    EnsembleCritic,
+    ScaledTanhNormal,
+    Scaler,
+    knots_over,
+    mlp,
+    mlp_size,
+)
 from vla_policy.core.steering.scoring import Reduce, Scoring
 
 
@@ -72,6 +80,12 @@ class ExpoActorConfig:
     def chunk_dim(self) -> int:
         """D."""
         return self.steps * self.action_dim
+
+    def size(self) -> int:
+        """Numbers in all weight matrices; what a file of weights has to hold at least."""
+        inputs = self.features + self.chunk_dim
+        edit = mlp_size(inputs, self.edit_hidden, 2 * self.edit_knots * self.action_dim)
+        return self.members * mlp_size(inputs, self.hidden, 1) + edit
 
     def scale(self) -> Tensor:
         """Largest value of each knot, [K * A]."""
@@ -212,8 +226,7 @@ class ExpoActor(nn.Module):
         base = candidates[:count, : config.steps].flatten(1)  # [n, D]
         choices = base
         if config.edit and share > 0.0:
-            policy = self.edit(features.expand(count, -1), base, share)
-            change = self.edit.spread(policy.sample(generator)[0] if explore else policy.mode())
+            change = self.change(features.expand(count, -1), base, generator, share=share, explore=explore)
             if offset is not None:
                 change = change + offset.repeat(config.steps)
             choices = torch.cat([base, base + change])
@@ -225,3 +238,11 @@ class ExpoActor(nn.Module):
             chunk[: config.steps] += edit
             chunk[config.steps :] += edit[-1]  # the tail is played only when the next chunk is late
         return Pick(chunk, best % count, best >= count, scores, best)
+
+    @torch.no_grad()
+    def change(
+        self, features: Tensor, base: Tensor, generator: torch.Generator | None, *, share: float, explore: bool
+    ) -> Tensor:
+        """Edits [..., D] of base chunks [..., D] at scaled features [..., F]."""
+        policy: ScaledTanhNormal = self.edit(features, base, share)
+        return self.edit.spread(policy.sample(generator)[0] if explore else policy.mode())

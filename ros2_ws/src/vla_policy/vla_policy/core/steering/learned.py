@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vla_policy.core.files import CheckpointError, check_tensors
 from vla_policy.core.serving import gaussian
 from vla_policy.core.steering.architecture import Config, config_of
 from vla_policy.core.steering.dsrl import DsrlActor, DsrlActorConfig
@@ -145,40 +144,44 @@ def _fits(name: str, found: int, expected: int) -> None:
         raise WeightsError("shape", f"{name} is {found}, the contract says {expected}")
 
 
-def _load(kind: type[nn.Module], config: object, weights: PolicySet) -> nn.Module:
-    """An actor with those weights; shapes are compared before memory of an announced size is taken."""
-    try:
-        with torch.device("meta"):
-            skeleton = kind(config)
-        expected = skeleton.state_dict()
-        check_tensors(weights.tensors, expected, "weights")
-    except (CheckpointError, RuntimeError, TypeError, OverflowError) as error:
-        raise WeightsError("shape", str(error)) from error
-    _check_types(weights.tensors, expected)
+def _load(kind: type[nn.Module], config: ExpoActorConfig | DsrlActorConfig, weights: PolicySet) -> nn.Module:
+    """An actor with those weights. What came bounds what is allocated, whatever the architecture announces."""
+    came = sum(tensor.numel() for tensor in weights.tensors.values())
+    if config.size() > came:
+        raise WeightsError("shape", f"{came} numbers came, the architecture has at least {config.size()}")
     actor = kind(config)
-    actor.load_state_dict(dict(weights.tensors))
+    _check_fit(weights.tensors, actor.state_dict())
+    actor.load_state_dict(dict(weights.tensors), assign=True)
     return actor.eval().requires_grad_(requires_grad=False)
 
 
-def _check_types(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def _check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """The same names, shapes and types; that the numbers are finite was seen when they were unpacked."""
+    if odd := sorted(set(found) ^ set(expected)):
+        raise WeightsError("shape", f"{len(odd)} tensors are missing or unknown, first {odd[0]!r}")
     for name, tensor in found.items():
-        if tensor.dtype != expected[name].dtype:
-            raise WeightsError("dtype", f"{name!r} is {tensor.dtype}, expected {expected[name].dtype}")
+        wanted = expected[name]
+        if tensor.shape != wanted.shape:
+            raise WeightsError("shape", f"{name!r} has shape {tuple(tensor.shape)}, expected {tuple(wanted.shape)}")
+        if tensor.dtype != wanted.dtype:
+            raise WeightsError("dtype", f"{name!r} is {tensor.dtype}, expected {wanted.dtype}")
 
 
 def _try_expo(actor: ExpoActor, situation: Situation) -> None:
-    """Every candidate alone, edited at any price: what comes out is finite and inside the bounds."""
-    config = actor.config
-    bound = torch.tensor(config.edit_scale).expand(config.action_dim) if config.edit else torch.zeros(())
-    rule = Rule(best_of=1, select=Reduce.MEAN, margin=-float("inf"))
-    generator = _generator(situation.generator())
-    features = _tensor(situation.features)
-    for candidate in _tensor(situation.candidates):
+    """Every candidate, edited with and without noise: chunks inside the bounds, values of all critics finite."""
+    config, generator = actor.config, _generator(situation.generator())
+    base = _tensor(situation.candidates)[:, : config.steps].flatten(1)  # [N, C * A]
+    features = actor.scaler(_tensor(situation.features))
+    choices = [base]
+    if config.edit:
+        bound = torch.tensor(config.edit_scale).expand(config.action_dim).repeat(config.steps)
         for explore in (False, True):
-            pick = actor.choose(features, candidate[None], generator, rule=rule, explore=explore)
-            if not bool(torch.isfinite(pick.scores).all()):
-                raise WeightsError("probe", "a score on trial is not finite")
-            _within(pick.chunk, candidate, bound, "chunk")
+            seen = features.expand(len(base), -1)
+            choices.append(base + actor.change(seen, base, generator, share=1.0, explore=explore))
+            _within(choices[-1], base, bound, "chunk")
+    values = actor.scoring.values(actor.critic, features[None], torch.cat(choices)[None])
+    if not bool(torch.isfinite(values).all()):
+        raise WeightsError("probe", "a value on trial is not finite")
 
 
 def _within(found: Tensor, base: Tensor, bound: Tensor, what: str) -> None:

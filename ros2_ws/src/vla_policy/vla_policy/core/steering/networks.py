@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,11 @@ def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
         layers += [nn.Linear(inputs, width), nn.LayerNorm(width), nn.ReLU()]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+def mlp_size(inputs: int, hidden: Sequence[int], outputs: int) -> int:
+    """Numbers in the weight matrices of such a network."""
+    return sum(i * o for i, o in pairwise([inputs, *hidden, outputs]))
 
 
 class ScaledTanhNormal:

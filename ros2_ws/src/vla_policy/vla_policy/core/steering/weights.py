@@ -22,6 +22,7 @@ from torch import Tensor
 from vla_policy.core.steering.architecture import canonical, hash_of
 
 PIECE_BYTES = 1 << 20
+LEAST_PIECE_BYTES = 1 << 18
 MAX_PIECES = 64  # what the topic keeps for a late reader
 MAX_HEADER_BYTES = 1 << 20
 DTYPES = (torch.float32, torch.bool)
@@ -118,15 +119,18 @@ def pack(
     return replace(manifest, signature=manifest.sign(key)) if key else manifest, data
 
 
-def split(data: bytes, piece_bytes: int = PIECE_BYTES) -> list[bytes]:
-    """The pieces of a file, in order.
+def split(data: bytes, piece_bytes: int | None = None) -> list[bytes]:
+    """The pieces of a file, in order; by default as small as their number allows, so that no message takes long.
 
     Raises:
         ValueError: It needs more pieces than the topic keeps.
     """
-    pieces = [data[start : start + piece_bytes] for start in range(0, len(data), piece_bytes)]
-    if len(pieces) > MAX_PIECES:
-        raise ValueError(f"{len(data)} bytes make {len(pieces)} pieces of {piece_bytes}, at most {MAX_PIECES}")
+    size = piece_bytes or max(LEAST_PIECE_BYTES, -(-len(data) // MAX_PIECES))
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    if len(pieces) > MAX_PIECES or size > PIECE_BYTES:
+        raise ValueError(
+            f"{len(data)} bytes make {len(pieces)} pieces of {size}, at most {MAX_PIECES} of {PIECE_BYTES}"
+        )
     return pieces
 
 
