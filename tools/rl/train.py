@@ -89,6 +89,18 @@ def summary(episodes: list[Episode]) -> dict[str, Any]:
     return {"successes": wins, "episodes": len(episodes), "low": round(low, 3), "high": round(high, 3)}
 
 
+def base_result(path: Path | None, runner: Runner, episodes: int) -> dict[str, Any]:
+    """The base's evaluation; kept in a file when one is named, since it is the same for every run."""
+    if path is not None and path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+    result = summary(evaluate(runner, first_candidate, episodes))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    return result
+
+
 class Trainer:
     """Replay, agent and runner of one run."""
 
@@ -169,7 +181,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--evaluate", type=int, default=100, help="episodes before and after")
-    parser.add_argument("--base-result", type=Path, default=None, help="reuse the base's evaluation from this file")
+    parser.add_argument("--base-result", type=Path, default=None, help="file that keeps the base's evaluation")
     parser.add_argument("--every", type=int, default=10, help="episodes between two lines")
     parser.add_argument("--out", type=Path, default=None)
     return parser.parse_args()
@@ -198,7 +210,7 @@ def main() -> int:
         "seed": args.seed, "episodes": len(trainer.tally.episodes), "steps": trainer.tally.steps,
         "human_share": trainer.tally.human_steps / trainer.tally.steps,
         "after": summary(evaluate(runner, chooser(trainer.expo, explore=False), args.evaluate)),
-        "before": summary(evaluate(runner, first_candidate, args.evaluate)),
+        "before": base_result(args.base_result, runner, args.evaluate),
         "schedule": asdict(schedule), "seconds": time.monotonic() - started,
     }  # fmt: skip
     print(json.dumps({k: v for k, v in report.items() if k != "schedule"}), flush=True)

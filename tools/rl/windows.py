@@ -21,8 +21,10 @@ def windows_of(episode: Episode, discount_per_step: float) -> list[Window]:
     rewards, masks = [0.0] * count, [1.0] * (count - 1) + [0.0]
     if bool(episode.success):
         rewards[-1] = discount_per_step ** success_step(episode)
-    returns = monte_carlo(rewards, masks, discount_per_step**steps)
     taken = _refusals(episode)
+    # what a person saved is no merit of the windows before: for them the episode ended there, without a reward
+    unaided = [mask * (not taken[min(k + 1, count - 1)]) for k, mask in enumerate(masks)]
+    returns = monte_carlo(rewards, unaided, discount_per_step**steps)
     out = []
     for k in range(count):
         after = min(k + 1, count - 1)

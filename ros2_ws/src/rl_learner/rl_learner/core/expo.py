@@ -247,7 +247,9 @@ class Expo(Resumable):
         bound = INSIDE * torch.tensor(self.config.edit_scale).expand(self.config.action_dim).repeat(self.config.steps)
         wanted = torch.maximum(torch.minimum(batch.actions.flatten(1) - base, bound), -bound)
         error = F.smooth_l1_loss(self.edit.spread(policy.mode()), wanted, reduction="none", beta=0.1).mean(-1)
-        weight = batch.valid * batch.success * (1.0 + (self.config.human_weight - 1.0) * batch.human)
+        # where a person cut in halfway, the first steps are the very mistake that made them
+        clean = 1.0 - batch.refused * (batch.human < 1.0)
+        weight = batch.valid * batch.success * clean * (1.0 + (self.config.human_weight - 1.0) * batch.human)
         return (error * weight).sum() / weight.sum().clamp(min=1.0)
 
     # -- as tensors ---------------------------------------------------------------------------------------------
