@@ -157,3 +157,17 @@ def test_when_our_own_launch_files_are_planned_expect_the_whole_ring():
         except PackageNotFoundError:
             pytest.skip("the workspace is not built")
         assert planned, file
+
+
+@pytest.mark.parametrize(
+    ("freeze", "learning"), [("false", {"transition_node", "learner_node"}), ("true", {"learner_node"})]
+)
+def test_when_a_run_trains_expect_its_half_beside_the_ring_and_what_collects_watched(tmp_path, freeze, learning):
+    launch = Path(__file__).resolve().parents[3] / "launch" / "whetstone.launch.xml"
+    pytest.importorskip("rclpy")
+    whole = Planner(tmp_path, {}).plan(launch, {})
+    planned = Planner(tmp_path, {}).plan(launch, {"train": "true", "run": "mine", "method": "expo", "freeze": freeze})
+    names = {process.name.rpartition("-")[0] for process in planned}
+    assert names - {process.name.rpartition("-")[0] for process in whole} == learning
+    (episodes,) = (process for process in planned if process.name.startswith("episode_node"))
+    assert any("sim_collects.yaml" in word for word in episodes.argv) is (freeze == "false")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
@@ -28,7 +29,12 @@ from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
 
 _WORKING = {State.READY, State.RUNNING, State.HOLDING, State.STOPPED}
+_ACCEPT_TIMEOUT_S = 60.0
 _CANCEL_TIMEOUT_S = 10.0
+_ENDED = (GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED)
+# A result follows the end of its goal within this; it is asked for so often.
+_OVERDUE_S = 5.0
+_ASKS = 10
 # Every second tick: pictures of 20 Hz control make a film of 10 Hz.
 _STRIDE = 2
 FILM_FPS = 10
@@ -80,6 +86,8 @@ class Client:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._action = ActionClient(self._node, RunEpisodes, "run_episodes")
+        results = RunEpisodes.Impl.GetResultService
+        self._results = self._node.create_client(results, "run_episodes/_action/get_result")
         self._node.create_subscription(NodeStatus, "node_status", self._on_status, qos.RECORD)
         self._node.create_subscription(EpisodeEvent, "episode", self._on_event, qos.RECORD)
         self._marks = self._node.create_publisher(String, "mark", qos.RING)
@@ -177,18 +185,28 @@ class Client:
             UserError: The goal was refused.
         """
         sent = self._action.send_goal_async(goal, feedback_callback=lambda msg: on_feedback(msg.feedback))
-        if not self.spin_until(sent.done, _CANCEL_TIMEOUT_S) or not sent.result().accepted:
+        if not self.spin_until(sent.done, _ACCEPT_TIMEOUT_S):
+            raise UserError(f"episode_node has not answered within {_ACCEPT_TIMEOUT_S:g} s")
+        if not sent.result().accepted:
             raise UserError("episode_node refused the goal\n\nAnother goal may be running; wait for it or stop it.")
         handle = sent.result()
         result = handle.get_result_async()
         try:
-            self.spin_until(result.done, float("inf"))
+            self.spin_until(lambda: result.done() or handle.status in _ENDED, float("inf"))
+            return self._result(handle, result)
         except KeyboardInterrupt:
             handle.cancel_goal_async()
             self.spin_until(result.done, _CANCEL_TIMEOUT_S)
             raise
-        outcome: RunEpisodes.Result = result.result().result
-        return outcome
+
+    def _result(self, handle: Any, result: Any) -> RunEpisodes.Result:
+        """Result of a goal that has ended; on a crowded machine an answer may be lost, so it is asked for again."""
+        for _ in range(_ASKS):
+            if self.spin_until(result.done, _OVERDUE_S) and result.result().status in _ENDED:
+                outcome: RunEpisodes.Result = result.result().result
+                return outcome
+            result = self._results.call_async(RunEpisodes.Impl.GetResultService.Request(goal_id=handle.goal_id))
+        raise UserError(f"episodes have ended, but their result has not come within {_ASKS * _OVERDUE_S:g} s")
 
     def subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], profile: Any) -> None:
         """Listen to one more topic."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`whetstone demo`: the pocket VLA through the whole graph, on three tasks, with a control run."""
+"""`whetstone demo`: the pocket VLA through the whole graph, on three tasks, with a control run; then sharpened."""
 
 from __future__ import annotations
 
@@ -10,13 +10,32 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from robot_bringup.cli import screen
+from robot_bringup.cli import screen, train, trained
 from robot_bringup.cli.client import FILM_FPS
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.options import StackOptions
+from robot_bringup.cli.train import RunSettings, TrainOptions
 from robot_bringup.core import film, report
 from robot_bringup.core.report import Evaluation
 from robot_bringup.core.statistics import wilson
+from robot_bringup.core.training import Budget
+
+
+@dataclass(frozen=True)
+class Sharpening:
+    """What the demonstration goes on to learn, on one of its tasks.
+
+    Attributes:
+        task: The task.
+        method: What is learnt.
+        budget: When the run is over.
+        runs: Folder for the run.
+    """
+
+    task: str
+    method: str
+    budget: Budget
+    runs: Path
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,8 @@ class DemoOptions:
         seed: Of the first episode.
         backend: Kind of model.
         out: Folder for demo.gif and the logs.
-        budget_s: Wall time for everything; a task that has used its share gets no control run.
+        budget_s: Wall time for all tasks; a task that has used its share gets no control run.
+        sharpening: What is learnt after the tasks, None for nothing.
     """
 
     tasks: tuple[str, ...]
@@ -40,6 +60,7 @@ class DemoOptions:
     backend: str
     out: Path
     budget_s: float
+    sharpening: Sharpening | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +89,24 @@ def run(options: DemoOptions, json: Path) -> dict[str, Any]:
     if clips:
         film.write_gif(options.out / "demo.gif", clips, FILM_FPS)
     _show(trues, controls, wall_s)
+    if options.sharpening is not None:
+        figures["sharpened"] = _sharpen(options, options.sharpening, trues)
+        report.write_json(json, figures)
     screen.console.print(f"wrote {json}" + (f" and {options.out / 'demo.gif'}" if clips else ""))
     return figures
+
+
+def _sharpen(options: DemoOptions, wanted: Sharpening, trues: Sequence[Evaluation]) -> dict[str, Any]:
+    """Train on one task, then compare with the base on the scenes that it has just been tried on."""
+    settings = RunSettings(wanted.task, wanted.method, seed=0, operator="scripted", backend=options.backend)
+    name = f"demo_{wanted.task}_{wanted.method}"
+    tally = train.run(TrainOptions(name, wanted.runs, settings, wanted.budget))
+    goal = EvalOptions(options.episodes, options.seed)
+    after = trained.evaluate_run(name, wanted.runs, goal, options.out / f"demo_{wanted.task}_trained.log")
+    base = next((true for true in trues if true.task == wanted.task), None)
+    comparison = trained.Comparison(name, after, base)
+    trained.show(comparison)
+    return {"training": tally, **comparison.figures()}
 
 
 def _run_task(bars: Any, task: str, options: DemoOptions, until_s: float) -> _TaskResult:

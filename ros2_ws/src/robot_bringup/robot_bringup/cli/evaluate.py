@@ -21,7 +21,7 @@ from robot_bringup.cli.stack import Stack, own_environment
 from robot_bringup.core import film, report
 from robot_bringup.core.report import Evaluation, rows_of
 
-READY_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 240.0
 
 
 @dataclass(frozen=True)

@@ -159,11 +159,23 @@ def demo(
     backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.POCKET,
     out: Annotated[Path, typer.Option(help="Folder for demo.json, demo.gif and logs.")] = Path("out"),
     budget_s: Annotated[float, typer.Option(help="Wall time; a slow machine leaves out control runs [s].")] = 420.0,
+    train_minutes: Annotated[
+        float, typer.Option(min=0.0, help="Go on to sharpen the policy for so much robot time, 0 for not [min].")
+    ] = 0.0,
+    train_steps: Annotated[int, typer.Option(min=0, help="Or for so many control steps, 0 for no bound.")] = 11_000,
+    train_task: Annotated[str, typer.Option(help="Task that is learnt.")] = "pick_place",
+    train_method: Annotated[str, typer.Option(help="expo or dsrl.")] = "expo",
     json: JsonFile = None,
 ) -> None:
-    """Show it all: the pocket VLA on every task, then the same scenes with other words."""
+    """Show it all: the pocket VLA on every task, the same scenes with other words, and what learning makes of one."""
     names = tuple(filter(None, tasks.split(","))) or tuple(task_names())
-    options = demo_command.DemoOptions(names, episodes, control_episodes, seed, backend.value, out, budget_s)
+    sharpening = None
+    if train_minutes > 0.0:
+        budget = Budget(train_minutes, train_steps)
+        sharpening = demo_command.Sharpening(train_task, train_method, budget, out / "runs")
+    options = demo_command.DemoOptions(
+        names, episodes, control_episodes, seed, backend.value, out, budget_s, sharpening
+    )
     demo_command.run(options, json or out / "demo.json")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ CANDIDATES = 8
 _MOST_ABORTS = 5
 # Messages of an episode that has ended may be a moment behind its result.
 _LAST_WORDS_S = 1.0
-# In lockstep the robot waits for a learner that owes more updates than this: robot time is what is scarce.
+_ON_ITS_WAY_S = 10.0
+# A learner that owes more updates than this is behind.
 _MOST_OWED = 32
-_CATCH_UP_S = 600.0
+_CATCH_UP_S = 900.0
 
 
 @dataclass(frozen=True)
@@ -186,16 +188,25 @@ class Session:
         self._aborts = 0
 
     def wait_for_learner(self) -> None:
-        """In lockstep, let the learner make up for what it owes before the next episode."""
-        if self._options.settings.pace != "lockstep" or self.watch.learner.behind <= _MOST_OWED:
+        """In lockstep, let the learner make up for what it owes before the next episode: robot time is scarce."""
+        if self._options.settings.pace != "lockstep" or not self._log.episodes:
             return
+        # What was dropped on the way never comes, so this wait is short.
+        judged = sum(episode.judged for episode in self._log.episodes)
+        self._wait(lambda: self.watch.learner.episodes >= judged, "the last episode is on its way", _ON_ITS_WAY_S)
+        self._wait(lambda: self.watch.learner.behind <= _MOST_OWED, "the learner catches up", _CATCH_UP_S)
+        if self.watch.learner.version > 0:
+            self._wait(lambda: self.watch.learner.accepted > 0, "the first weights are on their way", _ON_ITS_WAY_S)
 
-        def caught_up() -> bool:
-            learner = self.watch.learner
-            self._view.note(f"the learner owes {learner.behind:.0f} updates")
-            return learner.behind <= _MOST_OWED
+    def _wait(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+        so_far = tally(self._log.episodes)
 
-        self._client.spin_until(caught_up, _CATCH_UP_S)
+        def look() -> bool:
+            self._view.show(so_far, self.watch.learner)
+            return condition()
+
+        self._view.note(what)
+        self._client.spin_until(look, timeout_s)
 
     def episode(self) -> None:
         """Run one episode and write it down.
@@ -211,6 +222,7 @@ class Session:
             self._view.note(f"episode {number} · {feedback.phase} · step {feedback.step}")
             self._view.show(so_far, self.watch.learner)
 
+        self._client.events.clear()
         evaluation = evaluate(self._client, self._options.settings.task, EvalOptions(1, seed), feedback)
         for row in evaluation.rows:
             self._log.append(self._episode(number, row))
@@ -223,8 +235,9 @@ class Session:
             )
 
     def _episode(self, number: int, row: EpisodeRow) -> TrainingEpisode:
-        watch, event = self.watch, self._client.events[-1] if self._client.events else None
-        key = (event.epoch, event.episode) if event is not None else (0, 0)
+        watch, events = self.watch, self._client.events
+        # An episode that was aborted before it began has no number.
+        key = (events[-1].epoch, events[-1].episode) if events else (0, 0)
         self._client.spin_until(lambda: watch.steps[key] >= row.steps, _LAST_WORDS_S)
         q_mean = watch.learner.q_mean
         return TrainingEpisode(

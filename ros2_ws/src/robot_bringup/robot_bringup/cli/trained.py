@@ -56,11 +56,10 @@ def run(
     name: str, runs: Path, options: EvalOptions, *, paired: bool, json: Path | None, csv: Path | None, log: Path
 ) -> Comparison:
     """The whole command."""
-    if options.seed + options.episodes > FIRST_TRAINING_SEED:
-        raise UserError(f"seeds from {FIRST_TRAINING_SEED} on are for training\n\nEvaluate with a smaller --seed.")
+    check_seeds(options)
     settings = read_settings(runs / name)
     base = _base(settings, options, log.with_name(f"{log.stem}_base{log.suffix}")) if paired else None
-    comparison = Comparison(name, _trained(name, runs, settings, options, log), base)
+    comparison = Comparison(name, evaluate_run(name, runs, options, log), base)
     show(comparison)
     if json is not None:
         report.write_json(json, comparison.figures())
@@ -71,7 +70,19 @@ def run(
     return comparison
 
 
-def _trained(name: str, runs: Path, settings: RunSettings, options: EvalOptions, log: Path) -> Evaluation:
+def check_seeds(options: EvalOptions) -> None:
+    """Refuse scenes that training may have shown.
+
+    Raises:
+        UserError: There are such.
+    """
+    if options.seed + options.episodes > FIRST_TRAINING_SEED:
+        raise UserError(f"seeds from {FIRST_TRAINING_SEED} on are for training\n\nEvaluate with a smaller --seed.")
+
+
+def evaluate_run(name: str, runs: Path, options: EvalOptions, log: Path) -> Evaluation:
+    """Episodes with a run's newest weights, without exploring and without help."""
+    settings = read_settings(runs / name)
     stack = stack_of(settings, Training(name, str(runs.resolve()), settings.seed, freeze=True))
     return _evaluation(stack, f"{settings.task}, {name}", options, log, _wait_for_weights)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from vla_interfaces.msg import Decision, Executed, Request, WeightsAck
+from vla_interfaces.msg import Decision, Executed, Request
 
 from whetstone_common.nodes import qos
 
@@ -28,6 +28,9 @@ class LearnerReport:
         q_mean: Mean value of the last batch.
         critic_loss: Of the last batch.
         behind: Updates that it owes to the steps it was given.
+        episodes: That it was given.
+        version: Of the newest weights it has published.
+        accepted: Newest version that steering has taken over.
         finished: It wants no more steps.
         waiting: What it waits for.
     """
@@ -37,6 +40,9 @@ class LearnerReport:
     q_mean: float = math.nan
     critic_loss: float = math.nan
     behind: float = 0.0
+    episodes: int = 0
+    version: int = 0
+    accepted: int = 0
     finished: bool = False
     waiting: str = ""
 
@@ -49,6 +55,9 @@ def report_of(values: dict[str, str]) -> LearnerReport:
         q_mean=_number(values, "q_mean", math.nan),
         critic_loss=_number(values, "critic_loss", math.nan),
         behind=_number(values, "behind", 0.0),
+        episodes=int(_number(values, "episodes", 0.0)),
+        version=int(_number(values, "version", 0.0)),
+        accepted=int(_number(values, "accepted_version", 0.0)),
         finished=values.get("finished", "").lower() == "true",
         waiting=values.get("waiting", ""),
     )
@@ -67,7 +76,6 @@ class TrainingWatch:
 
     Attributes:
         learner: The learner's newest report.
-        version: Newest version of weights that steering accepted.
         steps: Executed steps by episode.
         human_steps: Of them, those by a person.
         decisions: Chosen chunks by episode.
@@ -78,7 +86,6 @@ class TrainingWatch:
     def __init__(self, subscribe: Callable[..., Any]) -> None:
         """Subscribe; `subscribe` takes kind, topic, callback and profile."""
         self.learner = LearnerReport()
-        self.version = 0
         self.steps: Counter[Key] = Counter()
         self.human_steps: Counter[Key] = Counter()
         self.decisions: Counter[Key] = Counter()
@@ -86,7 +93,6 @@ class TrainingWatch:
         self.played: dict[Key, int] = {}
         subscribe(Executed, "executed", self._on_executed, qos.RECORD)
         subscribe(Decision, "decision", self._on_decision, qos.RECORD)
-        subscribe(WeightsAck, "weights_ack", self._on_ack, qos.RECORD)
         subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RECORD)
 
     def _on_executed(self, msg: Executed) -> None:
@@ -101,10 +107,6 @@ class TrainingWatch:
         self.decisions[key] += 1
         self.edited[key] += msg.kind != Decision.BASE
         self.played[key] = int(msg.policy_version)
-
-    def _on_ack(self, msg: WeightsAck) -> None:
-        if msg.accepted:
-            self.version = int(msg.version)
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:

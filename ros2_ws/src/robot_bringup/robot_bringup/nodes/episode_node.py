@@ -25,6 +25,8 @@ from whetstone_common.nodes.node import WhetstoneNode
 
 _WAKE_PERIOD_S = 0.1
 _FEEDBACK_PERIOD_S = 0.2
+# How long a client may ask for the result of a goal.
+_RESULT_TIMEOUT_S = 600
 # A person put the scene back.
 _READY_WORDS = ("ready", "reset")
 
@@ -75,6 +77,7 @@ class EpisodeNode(WhetstoneNode):
             handle_accepted_callback=self.guarded(self._on_accepted),
             goal_callback=self.guarded(self._on_goal),
             cancel_callback=self.guarded(self._on_cancel),
+            result_timeout=_RESULT_TIMEOUT_S,
         )
         self._service = self.create_service(SetInstruction, "~/set_instruction", self._on_set_instruction)
         self.set_state(State.READY)
