@@ -35,7 +35,7 @@ ROWS = (
     Row(
         "2",
         "`kill -9` of the learner while it learns",
-        "the arm plays on; started again, the learner goes on from its newest checkpoint and becomes, bit for bit, what it would have become",
+        "the arm plays on; started again, the learner becomes bit for bit what it would have been",
         (
             _PROCESS,
             "tests/node/rl_learner/test_learner_node.py",
@@ -197,7 +197,7 @@ ROWS = (
     Row(
         "35",
         "updates that diverge: losses or gradients not finite, a norm times 1000, rewards not finite",
-        "the step changes nothing; after three in a row nothing is published any more; such a reward never enters the replay",
+        "the step changes nothing; three in a row end learning and publishing; such a reward never enters the replay",
         (
             _PROCESS,
             "tests/node/rl_learner/test_learner_node.py",

@@ -26,25 +26,39 @@ def stored(count: int, first: int = 1) -> list:
 
 
 def learner_is_killed(world: World, seed: int, mutation: str) -> Verdict:
-    """Row 2: the arm plays on; started again, the learner becomes what it would have become."""
+    """Row 2: killed while it learns and publishes; started again, it becomes what it would have become."""
     rng = random.Random(seed)
-    cell = arm_cell(world)
-    course = Course(world, warm_up_updates=400, updates_per_step=8.0)
+    course = Course(world, warm_up_updates=200, updates_per_step=4.0)
     course.store(stored(_EPISODES))
     course.start_node()
     learner = course.start_learner(mutation)
-    cell.run()
-    problems = Verdict()
     for _ in range(_KILLS):
-        until(lambda: course.counter("updates") > 0, _PATIENCE_S, "it learns")
+        wait_learning(course)
         watch_for(0.2 + rng.random())
         killed_ns = learner.kill9()
-        watch_for(1.0)
-        after = cell.policy_commands_after(killed_ns)
-        problems += check(len(after) > 50, f"the arm obeyed {len(after)} commands in 1 s without the learner")
         learner = course.start_learner(mutation)
         world.watcher.wait_state("learner_node", ("READY", "HOLDING", "ERROR"), _PATIENCE_S, after_ns=killed_ns)
-    return problems + done(course) + always(cell) + course.judge(learner)
+    return done(course) + course.judge(learner)
+
+
+def arm_plays_on(world: World, seed: int, mutation: str) -> Verdict:  # noqa: ARG001
+    """Row 2: for the arm, the death of a learner is nothing."""
+    cell = arm_cell(world)
+    course = Course(world, warm_up_updates=100_000)
+    course.store(stored(2))
+    course.start_node()
+    learner = course.start_learner()
+    wait_learning(course)
+    cell.run()
+    killed_ns = learner.kill9()
+    watch_for(1.0)
+    obeyed = cell.policy_commands_after(killed_ns)
+    return check(len(obeyed) > 50, f"the arm obeyed {len(obeyed)} commands in 1 s without the learner") + always(cell)
+
+
+def wait_learning(course: Course) -> None:
+    """Until updates are done."""
+    until(lambda: course.counter("updates") > 0, _PATIENCE_S, f"it learns; {course.status()}")
 
 
 def done(course: Course) -> Verdict:
@@ -63,7 +77,7 @@ def everything_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     course.store(stored(_EPISODES))
     node, learner = course.start_node(), course.start_learner(mutation)
     for _ in range(_KILLS):
-        until(lambda: course.counter("updates") > 0, _PATIENCE_S, "it learns")
+        wait_learning(course)
         watch_for(rng.random())
         killed_ns = max(learner.kill9(), node.kill9())
         node, learner = course.start_node(), course.start_learner(mutation)
@@ -129,18 +143,15 @@ def no_learner_for_long(world: World, seed: int, mutation: str) -> Verdict:  # n
 
 
 def learner_is_slow(world: World, seed: int, mutation: str) -> Verdict:  # noqa: ARG001
-    """Row 37: at most what was paid for, at most the band behind; the rest waits in the spool, the arm does not."""
+    """Row 37: at most what was paid for, at most the band behind; the rest waits in the spool."""
     band = 60
-    cell = arm_cell(world)
     course = Course(world, learner={"band": band}, updates_per_step=50.0, warm_up_updates=1)
     course.store(stored(2))
     course.start_node()
     world.wait_ready("transition_node")
     course.wait_heard()
-    cell.run()
     learner = course.start_learner(mutation)
-    until(lambda: course.counter("updates") > 0, _PATIENCE_S, "it learns")
-    begun_ns = now_ns()
+    wait_learning(course)
     course.episode = 2
     for _ in range(10):
         course.play(course.next_episode())
@@ -154,10 +165,8 @@ def learner_is_slow(world: World, seed: int, mutation: str) -> Verdict:  # noqa:
         problems += check(0 <= owed <= band + 4 * 50, f"{updates} updates for {steps} steps: {owed} owed", owed=owed)
     through = course.counter("through")
     problems += check(through < len(course.stored()), f"a slow learner has all {through} transitions at once")
-    after = cell.policy_commands_after(begun_ns)
-    problems += check(len(after) > 250, f"the arm obeyed {len(after)} commands in more than 3 s")
     learner.kill9()
-    return problems + always(cell)
+    return problems
 
 
 def learner_diverges(world: World, seed: int, mutation: str) -> Verdict:  # noqa: ARG001
@@ -230,6 +239,7 @@ def checkpoint_is_broken(world: World, seed: int, mutation: str) -> Verdict:  # 
 
 CASES = (
     Case("2", "kill -9 learner while it learns", learner_is_killed, ("receipts_are_forgotten", "versions_begin_again")),
+    Case("2", "kill -9 learner beside an arm that moves", arm_plays_on),
     Case("41", "kill -9 learner and transition_node", everything_is_killed, ("draws_begin_again",)),
     Case("38", "restarts in every order", both_sides_restart, ("everything_is_new",)),
     Case("36", "no learner for long", no_learner_for_long, ("lost_is_not_noticed",)),

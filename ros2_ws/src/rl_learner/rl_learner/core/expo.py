@@ -112,7 +112,8 @@ class ExpoConfig:
         critic = self.critic
         return ExpoActorConfig(
             self.features, self.steps, self.action_dim, critic.members, critic.subset, critic.hidden, critic.bounded,
-            critic.deviations, self.edit, self.edit_scale, self.edit_knots, self.edit_hidden,
+            critic.deviations, self.edit, self.edit_scale, self.edit_knots, self.edit_hidden, self.select.value,
+            self.margin, self.base_margin,
         )  # fmt: skip
 
     def rule(self) -> Rule:

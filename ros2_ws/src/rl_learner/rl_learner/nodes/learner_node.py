@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ _PERIOD_S = 0.1
 _REPORT_PERIOD_S = 1.0
 _ACK_PERIOD_S = 1.0
 _CLOSE_TIMEOUT_S = 8.0
+_PIECE_PAUSE_S = 0.002  # a burst of pieces overflows the shared memory of the middleware
 _SWITCH_S = 5e-4  # a callback waits this long at most for the thread that learns
 _HALTS = {Halt.DIVERGED: Reason.NOT_FINITE, Halt.OUT_OF_MEMORY: Reason.MODEL_FAILURE}
 
@@ -75,6 +77,7 @@ class LearnerNode(WhetstoneNode):
         self._accepted = 0
         self._parent = self._versions.last
         self._mismatch = ""
+        self._pause = threading.Event()
         self._weights = self.create_publisher(PolicyWeights, "policy_weights", qos.WEIGHTS)
         self._acks = self.create_publisher(TransitionAck, "transition_ack", qos.RECORD)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RECORD)
@@ -259,6 +262,7 @@ class LearnerNode(WhetstoneNode):
         pieces = split(data)
         for number, piece in enumerate(pieces):
             self._weights.publish(from_piece(manifest, number, len(pieces), piece))
+            self._pause.wait(_PIECE_PAUSE_S)
         self._parent = version
         self.counters["weights_published"] += 1
 
