@@ -22,10 +22,10 @@ Packed = tuple[PolicyManifest, bytes]
 
 
 def expo_config(contract: Contract, **changes: Any) -> ExpoActorConfig:
-    """Small networks that fit a contract."""
+    """Small networks that fit a contract; an edit is played whenever there is one."""
     fields: dict[str, Any] = {
         "features": contract.feature_dim, "steps": 8, "action_dim": contract.action_dim, "members": 3, "hidden": (16,),
-        "edit_scale": (0.2,), "edit_knots": 2, "edit_hidden": (16,),
+        "edit_scale": (0.2,), "edit_knots": 2, "edit_hidden": (16,), "margin": -1e9,
     }  # fmt: skip
     return ExpoActorConfig(**fields | changes)
 
@@ -98,6 +98,7 @@ def wrong_sets(contract: Contract, version: int) -> dict[str, tuple[Packed, str]
     huge = {n: torch.full_like(t, 3e38) if n.startswith("critic") else t for n, t in good.items()}
     sets: dict[str, tuple[Packed, str]] = {
         "another architecture": (other(hidden=(8,)), "architecture"),
+        "another margin": (other(margin=0.5), "architecture"),
         "a wider edit": (other(edit_scale=(0.3,)), "architecture"),
         "another shape": (one(bias, torch.zeros(3)), "shape"),
         "another type": (one(bias, nothing.half()), "dtype"),

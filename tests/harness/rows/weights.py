@@ -50,12 +50,24 @@ class Trained:
         """Have a set published."""
         self.world.watcher.tell(who, send=order)
 
-    def accept(self, order: str, who: str = "fake_trainer") -> None:
-        """Send a set, and see that it decides."""
-        version = int(order.split(":")[1])
-        self.good.add(version)
-        self.send(order, who)
-        until(lambda: any(m.policy_version == version for _, m in self.chunks), _ACK_S, f"a chunk of version {version}")
+    def begin(self, *orders: str) -> None:
+        """Send sets before the fault; that they decide belongs to the start."""
+        for order in orders:
+            version = int(order.split(":")[1])
+            self.good.add(version)
+            self.send(order)
+            until(lambda version=version: self._decides(version), _ACK_S, f"a chunk of version {version}")
+
+    def accepts(self, order: str) -> Verdict:
+        """Send a good set, and judge whether it decides."""
+        try:
+            self.begin(order)
+        except AssertionError as error:
+            return Verdict((f"{order}: {error}",))
+        return Verdict()
+
+    def _decides(self, version: int) -> bool:
+        return any(msg.policy_version == version for _, msg in self.chunks)
 
     def refusal(self, order: str, reason: str, who: str = "fake_trainer") -> Verdict:
         """Send a set, and judge the answer."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rclpy.parameter import Parameter
 from vla_interfaces.msg import (
     ActionChunk,
     Decision,
@@ -68,7 +67,6 @@ class Robot:
         self.decisions = rig.hear("decision", Decision)
         self.acks = rig.hear("weights_ack", WeightsAck)
         self.node = rig.add(SteeringNode, **{"method": "expo", "n_candidates": 2} | parameters)
-        self.node.set_parameters([Parameter("base_margin", value=0.0)])
         self.propose = rig.voice("proposal", Proposal)
         self._agree = rig.voice("policy_contract", PolicyContract, qos.LATCHED)
         self.learner = rig.voice("policy_weights", PolicyWeights, qos.WEIGHTS)
@@ -123,7 +121,7 @@ def test_when_weights_came_expect_them_in_chunk_decision_answer_and_status(rig: 
     decision = rig.until(lambda: robot.decisions and robot.decisions[-1], what="a decision")
     assert chunk.policy_version == decision.policy_version == 3 and len(decision.scores) == 4
     assert decision.method == "expo" and decision.kind == chunk.kind
-    assert chunk.value == pytest.approx(decision.scores[np.argmax(decision.scores)])
+    assert chunk.kind == Decision.EDITED and chunk.value == pytest.approx(max(decision.scores[2:]))
     ack = robot.acks[0]
     assert (ack.method, ack.run, ack.version) == ("expo", "run", 3)
     assert "version 3 of run 'run'" in robot.node.status[2]

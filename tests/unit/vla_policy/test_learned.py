@@ -31,7 +31,7 @@ from vla_policy.core.steering.shelf import KEEP, Shelf
 from vla_policy.core.steering.weights import WeightsError
 
 CONTRACT = contract()
-ALL = Tuning(n_candidates=8, margin=-1e9)  # plays an edit whenever there is one
+ALL = Tuning(n_candidates=8)
 
 
 def situation(number: int = 0, n: int = 4, *, steered: bool = False) -> Situation:
@@ -100,9 +100,19 @@ def test_when_the_share_of_edits_is_turned_down_expect_smaller_edits_and_at_zero
     assert len(none.scores) == 4
 
 
-def test_when_the_margin_is_out_of_reach_expect_the_base() -> None:
-    choice = decide(expo(expo_set(CONTRACT)), situation(), replace(ALL, margin=10.0, base_margin=10.0))
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_when_the_margin_is_out_of_reach_expect_the_base(is_trained: bool) -> None:
+    high = {"margin": 10.0, "base_margin": 10.0}
+    config = expo_config(CONTRACT, **high if is_trained else {})
+    choice = decide(expo(expo_set(CONTRACT, config=config)), situation(), replace(ALL, **{} if is_trained else high))
     assert (choice.kind, choice.candidate) == (Kind.BASE, 0)
+
+
+def test_when_the_rule_is_not_turned_expect_the_one_that_was_trained() -> None:
+    config = expo_config(CONTRACT, select="minimum", base_margin=0.25)
+    asked = replace(ALL, select="minimum", base_margin=0.25)
+    as_trained = decide(expo(expo_set(CONTRACT, config=config)), situation(), ALL)
+    assert np.array_equal(as_trained.scores, decide(expo(expo_set(CONTRACT)), situation(), asked).scores)
 
 
 @pytest.mark.parametrize("explore", [False, True])
@@ -154,7 +164,8 @@ def test_when_the_first_set_does_not_suit_the_robot_expect_refusal(changes: dict
     ("name", "value"),
     [("hidden", [10**9, 10**9]), ("hidden", [10**30]), ("hidden", [1] * 100_000), ("hidden", [0]), ("hidden", "16"),
      ("members", 10**12), ("members", True), ("edit_scale", [-1.0]), ("edit_scale", [True]), ("edit", 1),
-     ("features", 74.0), ("deviations", "1"), ("unknown", 1), ("members", None)],
+     ("features", 74.0), ("select", "best"), ("select", 3), ("margin", "0"), ("deviations", "1"), ("unknown", 1),
+     ("members", None)],
 )  # fmt: skip
 def test_when_an_architecture_is_absurd_expect_refusal_without_the_memory_being_taken(name: str, value: Any) -> None:
     config = expo_config(CONTRACT)

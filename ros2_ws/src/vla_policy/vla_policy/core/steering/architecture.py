@@ -13,7 +13,7 @@ Config = TypeVar("Config")
 
 
 def architecture_of(config: Any) -> dict[str, Any]:
-    """The fields of a frozen dataclass of numbers, booleans and tuples of numbers; tuples become lists."""
+    """The fields of a frozen dataclass of numbers, words and tuples of numbers; tuples become lists."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
 
 
@@ -47,6 +47,10 @@ def hash_of(text: str) -> str:
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
+    if hint is str:
+        if not isinstance(value, str):
+            raise ValueError(f"{name} is {value!r}, must be a word")
+        return value
     if hint in (bool, int, float):
         return _number(name, value, hint)
     element = hint.__args__[0]  # tuple[number, ...]

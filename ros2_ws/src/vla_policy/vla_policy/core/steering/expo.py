@@ -26,7 +26,7 @@ from vla_policy.core.steering.scoring import Reduce, Scoring
 
 @dataclass(frozen=True)
 class ExpoActorConfig:
-    """Everything that the shapes of the weights and the meaning of their outputs follow from.
+    """Everything that the shapes of the weights and the meaning of their outputs follow from, and how to act on them.
 
     Attributes:
         features: F.
@@ -41,6 +41,9 @@ class ExpoActorConfig:
         edit_scale: largest edit per action dimension, normalised units; one entry for all or A entries.
         edit_knots: K; an edit is K values per action dimension, interpolated over the steps.
         edit_hidden: widths of the edit policy.
+        select: how the critics' values become one score, a value of `Reduce`.
+        margin: an edited chunk must score higher than the best base candidate by this much.
+        base_margin: another base candidate must score higher than the first by this much.
     """
 
     features: int
@@ -55,6 +58,9 @@ class ExpoActorConfig:
     edit_scale: tuple[float, ...] = (0.2,)
     edit_knots: int = 8
     edit_hidden: tuple[int, ...] = (256, 256)
+    select: str = "subset"
+    margin: float = 0.0
+    base_margin: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses what cannot work."""
@@ -73,8 +79,10 @@ class ExpoActorConfig:
             raise ValueError(f"edit_knots is {self.edit_knots}, allowed: 1..{self.steps}")
         if not all(math.isfinite(s) and s > 0.0 for s in self.edit_scale):
             raise ValueError(f"edit_scale is {self.edit_scale}, must be finite and positive")
-        if not math.isfinite(self.deviations):
-            raise ValueError(f"deviations is {self.deviations}, must be finite")
+        for name in ("deviations", "margin", "base_margin"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}, must be finite")
+        Reduce(self.select)
 
     @property
     def chunk_dim(self) -> int:

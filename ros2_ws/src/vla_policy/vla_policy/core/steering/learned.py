@@ -61,10 +61,9 @@ class ExpoMethod:
         ready = self._ready
         if ready is None:
             return Choice(situation.candidates[0], 0)
-        rule = Rule(tuning.n_candidates, Reduce(tuning.select), tuning.margin, tuning.base_margin)
         pick = ready.actor.choose(
             _tensor(situation.features), _tensor(situation.candidates), _generator(situation.generator()),
-            rule=rule, share=tuning.edit_scale, explore=tuning.explore,
+            rule=_rule(ready.actor.config, tuning), share=tuning.edit_scale, explore=tuning.explore,
         )  # fmt: skip
         return Choice(
             chunk=pick.chunk.numpy(),
@@ -126,6 +125,16 @@ class DsrlMethod:
         version = self._drawn.get((situation.seed, situation.sequence), 0) if situation.noise_steered else 0
         kind = Kind.NOISE_STEERED if version else Kind.BASE
         return Choice(situation.candidates[0], 0, kind, policy_version=version)
+
+
+def _rule(trained: ExpoActorConfig, tuning: Tuning) -> Rule:
+    """As the method was trained, unless a person says otherwise."""
+    return Rule(
+        best_of=tuning.n_candidates,
+        select=Reduce(tuning.select or trained.select),
+        margin=trained.margin if tuning.margin < 0.0 else tuning.margin,
+        base_margin=trained.base_margin if tuning.base_margin < 0.0 else tuning.base_margin,
+    )
 
 
 def _version(ready: Ready | None) -> int:

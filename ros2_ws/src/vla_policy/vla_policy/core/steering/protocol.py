@@ -66,17 +66,17 @@ class Tuning:
         n_candidates: N asked of the VLA.
         explore: Whether a method may try what it does not think best.
         edit_scale: Share of the trained bound of edits that is used, 0..1.
-        select: How the critics' values become one score; see `scoring.Reduce`.
-        margin: An edited chunk must score higher than the best candidate by this much.
-        base_margin: Another candidate must score higher than the first by this much.
+        select: How the critics' values become one score, see `scoring.Reduce`; empty for as trained.
+        margin: An edited chunk must score higher than the best candidate by this much; below 0 for as trained.
+        base_margin: Another candidate must score higher than the first by this much; below 0 for as trained.
     """
 
     n_candidates: int = 1
     explore: bool = True
     edit_scale: float = 1.0
-    select: str = "subset"
-    margin: float = 0.0
-    base_margin: float = 0.0
+    select: str = ""
+    margin: float = -1.0
+    base_margin: float = -1.0
 
 
 @dataclass(frozen=True, eq=False)
