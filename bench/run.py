@@ -14,6 +14,7 @@ for folder in (ROOT / "tests", ROOT / "bench"):
     sys.path.insert(0, str(folder))
 
 import arm  # noqa: E402
+import learner  # noqa: E402
 import lockstep  # noqa: E402
 import model  # noqa: E402
 import serving  # noqa: E402
@@ -42,6 +43,7 @@ def main() -> None:
         "serving": lambda: serving.run(laps=60 if quick else 400),
         "arm": lambda: arm.run(seconds=5.0 if quick else 20.0),
         "weights": lambda: weights.run(swaps=10 if quick else 50),
+        "learner": lambda: learner.run(repeats=20 if quick else 100),
         "lockstep": lambda: lockstep.run(directory if has_model else None, ticks=200 if quick else 1000),
     }
     if has_model:
@@ -59,7 +61,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="where the figures go")
-    parser.add_argument("--only", type=lambda text: text.split(","), help="serving, arm, weights, lockstep, model")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="which of them, by name")
     parser.add_argument("--quick", action="store_true", help="fewer samples")
     parser.add_argument("--docs", action="store_true", help=f"rewrite {DOCS.relative_to(ROOT)}")
     parser.add_argument("--note", default="", help="conditions worth knowing, written beside the machine")
