@@ -18,7 +18,7 @@ EPISODES ?= 50
 ARGS ?=
 
 .PHONY: help setup build demo test test-fast test-unit test-node test-process test-learning reliability check format \
-	demos pocket bench eval doctor lock clean distclean
+	demos pocket bench eval train doctor lock clean distclean
 
 help: ## list every target
 	@printf 'Whetstone: make <target>\n\n'
@@ -73,6 +73,9 @@ bench: setup ## benchmarks, figures to out/bench.json
 
 eval: setup ## success rate of a policy: make eval TASK=stack EPISODES=50
 	@mkdir -p $(OUT) && $(ENV) && whetstone eval --task $(TASK) --episodes $(EPISODES) --json $(OUT)/eval.json $(ARGS)
+
+train: setup ## sharpen the policy on a task: make train TASK=stack ARGS="--minutes 19"
+	@mkdir -p $(OUT) && $(ENV) && whetstone train --task $(TASK) $(ARGS)
 
 doctor: setup ## say what this machine has and what it lacks
 	@$(ENV) && whetstone doctor $(ARGS)

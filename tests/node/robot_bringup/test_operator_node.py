@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sensor_msgs.msg import Joy
+from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, String
-from vla_interfaces.msg import NodeStatus, Takeover
+from vla_interfaces.msg import NodeStatus, Takeover, TaskTruth
 
 from harness.rig import Rig
 from robot_bringup.nodes import terminal
 from robot_bringup.nodes.operator_node import OperatorNode
+from robot_bringup.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.nodes import qos
 
 
@@ -96,6 +97,33 @@ def test_when_the_script_is_engaged_expect_its_targets_under_our_own_name(rig):
     assert heard.takeovers[-1].tcp_target[0] == 0.4
     engage(Bool(data=False))
     heard.until(lambda: not heard.engaged())
+
+
+def test_when_the_script_watches_expect_it_to_take_over_what_fails_and_to_let_go_when_the_object_is_lifted(rig):
+    heard = Heard(rig, device="scripted", supervise=True)
+    robot = find_robot("sim_panda")
+    joints = rig.voice(robot.joint_states_topic, JointState, qos.SENSOR_OUT)
+    truth = rig.voice("/sim/truth", TaskTruth, qos.RECORD)
+    script = rig.voice("/sim/expert", Takeover, qos.RING)
+    tcp = find_kinematics(robot).fk(robot.home).position
+    beside = [float(tcp[0]) + 0.05, float(tcp[1]), float(tcp[2])]
+    lifted = [*beside[:2], beside[2] + 0.05]
+
+    def show(tick: int, place: list[float], progress: float) -> None:
+        joints(JointState(name=list(robot.contract_joints), position=[*robot.home.tolist(), robot.gripper.open]))
+        truth(TaskTruth(reset_id=1, tick=tick, object_position=place, goal_position=place, progress=progress))
+        script(Takeover(source="/sim_node", mode=Takeover.TCP_TARGET, tcp_target=[0.4, 0, 0.2, 1, 0, 0, 0.0]))
+
+    tick = iter(range(1000))
+    rig.until(lambda: (show(next(tick), beside, 0.1), heard.engaged())[-1])
+    assert heard.node.counters["takeovers"] == 1
+    rig.until(lambda: (show(next(tick), lifted, 0.5), not heard.engaged())[-1])
+
+
+def test_when_the_watching_script_has_no_robot_expect_error_that_names_it(rig):
+    heard = Heard(rig, device="scripted", supervise=True, robot_file="roomba")
+    heard.until(lambda: any(status.state == NodeStatus.ERROR for status in heard.statuses))
+    assert "roomba" in heard.statuses[-1].detail
 
 
 def test_when_keys_are_typed_expect_motion_stop_and_marks(rig, monkeypatch):
