@@ -159,9 +159,9 @@ ROWS = (
     ),
     Row(
         "30",
-        "a pickle in place of weights",
+        "a pickle in place of weights, checkpoint, transition, spool or method file",
         "never run: nothing in the product can unpickle",
-        (_PROCESS, "tests/unit/vla_policy/test_weights.py"),
+        (_PROCESS, "tests/unit/vla_policy/test_weights.py", "tests/unit/rl_learner/test_poison.py"),
     ),
     Row(
         "31",

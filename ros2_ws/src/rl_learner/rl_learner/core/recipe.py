@@ -119,7 +119,10 @@ def read_recipe(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = 
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such method file")
-    body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: {error}") from error
     if not isinstance(body, Mapping):
         raise ValueError(f"{path}: expected blocks of settings")
     blocks = {str(name): dict(block or {}) for name, block in body.items()}
