@@ -94,3 +94,12 @@ def _end(made: World, request: pytest.FixtureRequest) -> None:
     if request.node.stash.get(_FAILED, False):
         print(made.tails())
     assert clean.ok, "\n".join(clean.problems)
+
+
+@pytest.fixture
+def keep_environment() -> Iterator[None]:
+    """A stack moves this process into its ROS domain; put everything back."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)

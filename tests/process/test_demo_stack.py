@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,6 @@ from robot_bringup.core.recording.reader import metadata
 pytestmark = pytest.mark.timeout(400)
 
 _STEPS = 40
-
-
-@pytest.fixture
-def keep_environment() -> Iterator[None]:
-    """A stack moves this process into its ROS domain; put everything back."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 def stack_of(backend: str = "fake", **extra: str) -> StackOptions:
