@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -98,3 +100,10 @@ def test_when_an_episode_is_repeated_expect_the_same_random_numbers() -> None:
 def test_when_a_method_is_registered_expect_it_to_be_built_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "still", lambda: Returns(np.zeros((16, 7), np.float32)))
     assert decide(make_method("still"), situation(), Tuning()).kind == Kind.ACTOR
+
+
+def test_when_the_method_is_none_expect_no_torch() -> None:
+    words = ("import sys", "from vla_policy.core.steering import make_method", "make_method('none')")
+    code = "; ".join([*words, "print('torch' in sys.modules)"])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "False"
