@@ -87,6 +87,8 @@ class Worker:
         """End with a last checkpoint; whether that worked in time."""
         self._stopping.set()
         self._wake.set()
+        if self._thread.ident is None:
+            return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -142,9 +144,13 @@ class Worker:
             letter = self._letters.popleft()
             took = True
             try:
-                self.gap = letter(self.session) is Offer.GAP or self.gap
+                offer = letter(self.session)
             except ValueError as error:
                 self.problem = str(error)
+                continue
+            self.gap = self.gap or offer is Offer.GAP
+            if offer is Offer.NEW:
+                self.problem = ""
         return took
 
     def _publish_due(self, now_s: float) -> bool:
