@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import pytest
-import yaml
 from rich.console import Console
 
 from fakes.train_episodes import episode
@@ -78,22 +77,12 @@ def test_when_a_run_trains_expect_launch_arguments_that_the_file_knows_and_its_n
     assert {"transition_node", "learner_node"} < set(stack.nodes)
 
 
-def test_when_a_methods_file_says_how_to_choose_expect_steering_to_be_told(tmp_path: Path) -> None:
+def test_when_a_methods_file_says_how_to_act_expect_the_stack_to_be_told(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
-    file.write_text("expo: {margin: 0.25, select: lower, best_of: 3}\nschedule: {discount: 0.9}\n")
+    file.write_text("expo: {best_of: 3}\nschedule: {discount: 0.9}\n")
     stack = options(tmp_path, replace(SETTINGS, method_file=str(file))).stack
     assert (stack.arguments["gamma"], stack.arguments["n_candidates"]) == ("0.9", "3")
     assert stack.arguments["method_file"] == str(file)
-    parameters = yaml.safe_load(Path(stack.arguments["experiment"]).read_text(encoding="utf-8"))
-    assert parameters == {"/**/steering_node": {"ros__parameters": {"margin": 0.25, "select": "lower"}}}
-
-
-def test_when_noise_is_steered_expect_the_vla_to_wait_for_it(tmp_path: Path) -> None:
-    file = tmp_path / "own.yaml"
-    file.write_text("dsrl:\n")
-    stack = options(tmp_path, replace(SETTINGS, method="dsrl", method_file=str(file))).stack
-    parameters = yaml.safe_load(Path(stack.arguments["experiment"]).read_text(encoding="utf-8"))
-    assert parameters == {"/**/vla_node": {"ros__parameters": {"steer_noise": True}}}
 
 
 @pytest.mark.parametrize(("method", "words"), [("guess", "expo"), ("dsrl", "no block 'dsrl'")])

@@ -171,3 +171,14 @@ def test_when_a_run_trains_expect_its_half_beside_the_ring_and_what_collects_wat
     assert names - {process.name.rpartition("-")[0] for process in whole} == learning
     (episodes,) = (process for process in planned if process.name.startswith("episode_node"))
     assert any("sim_collects.yaml" in word for word in episodes.argv) is (freeze == "false")
+
+
+@pytest.mark.parametrize(("method", "steers"), [("none", False), ("expo", False), ("dsrl", True)])
+def test_when_a_method_steers_noise_expect_the_vla_to_wait_for_it(tmp_path, method, steers):
+    launch = Path(__file__).resolve().parents[3] / "launch" / "serve.launch.xml"
+    pytest.importorskip("rclpy")
+    planned = Planner(tmp_path, {}).plan(launch, {"method": method})
+    (vla,) = (process for process in planned if process.name.startswith("vla_node"))
+    files = [Path(word) for word in vla.argv if word.startswith(str(tmp_path))]
+    values = [yaml.safe_load(file.read_text())["/**"]["ros__parameters"] for file in files]
+    assert [value["steer_noise"] for value in values if "steer_noise" in value] == [steers]

@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the rest of the stack must know of a method's file, so that it acts as the learner assumes."""
+"""What the rest of the stack must know of a method's file before there are weights that say it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
 from robot_bringup.cli.errors import UserError
-from robot_bringup.core import report
-
-# Settings of a method that steering_node has under the same name.
-_OF_STEERING = ("select", "margin", "base_margin")
-_STEERS_NOISE = "dsrl"
 
 
 @dataclass(frozen=True)
@@ -24,34 +18,19 @@ class MethodFile:
 
     Attributes:
         path: The file.
-        method: What is learnt.
-        steering: Parameters of steering_node.
         discount: Per control step, None for the launch file's.
         best_of: Candidates that are considered, None for the command's.
     """
 
     path: Path
-    method: str
-    steering: dict[str, Any]
     discount: float | None
     best_of: int | None
 
-    def launch_arguments(self, folder: Path) -> tuple[tuple[str, str], ...]:
-        """Arguments of whetstone.launch.xml; writes a file of parameters to `folder`."""
-        nodes: dict[str, dict[str, Any]] = {}
-        if self.steering:
-            nodes["steering_node"] = self.steering
-        if self.method == _STEERS_NOISE:
-            nodes["vla_node"] = {"steer_noise": True}
-        arguments = [("method_file", str(self.path))]
-        if nodes:
-            body = {f"/**/{name}": {"ros__parameters": values} for name, values in nodes.items()}
-            path = folder.resolve() / "method_params.yaml"
-            report.write_text(path, yaml.safe_dump(body))
-            arguments.append(("experiment", str(path)))
-        if self.discount is not None:
-            arguments.append(("gamma", repr(self.discount)))
-        return tuple(arguments)
+    @property
+    def launch_arguments(self) -> tuple[tuple[str, str], ...]:
+        """Arguments of whetstone.launch.xml."""
+        discount = () if self.discount is None else (("gamma", repr(self.discount)),)
+        return (("method_file", str(self.path)), *discount)
 
 
 def read_method_file(method: str, path: Path | None = None) -> MethodFile:
@@ -70,8 +49,6 @@ def read_method_file(method: str, path: Path | None = None) -> MethodFile:
         raise UserError(f"method file {path} has no block {method!r}") from error
     return MethodFile(
         path=path,
-        method=method,
-        steering={name: block[name] for name in _OF_STEERING if name in block},
         discount=float(schedule["discount"]) if "discount" in schedule else None,
         best_of=int(block["best_of"]) if "best_of" in block else None,
     )

@@ -89,9 +89,8 @@ class TrainOptions:
 
 
 def stack_of(settings: RunSettings, training: Training) -> StackOptions:
-    """The stack that a run was trained with; writes its parameters to the run's folder."""
+    """The stack that a run was trained with."""
     method_file = read_method_file(settings.method, Path(settings.method_file) if settings.method_file else None)
-    of_method = method_file.launch_arguments(Path(training.directory) / training.run)
     watched = settings.operator == "scripted" and not training.freeze
     person = (("operator", "scripted"), ("expert", "true"), ("supervise", "true")) if watched else ()
     return StackOptions(
@@ -102,7 +101,7 @@ def stack_of(settings: RunSettings, training: Training) -> StackOptions:
         method=settings.method,
         n_candidates=settings.n_candidates if method_file.best_of is None else method_file.best_of,
         training=training,
-        extra=(*person, *of_method),
+        extra=(*person, *method_file.launch_arguments),
     )
 
 
