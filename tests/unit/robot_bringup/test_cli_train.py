@@ -120,6 +120,11 @@ def test_when_the_learner_reports_expect_its_figures_and_nonsense_left_out() -> 
     assert math.isnan(report.q_mean)
 
 
+def test_when_the_learner_has_diverged_expect_the_reason_and_while_it_waits_for_data_none() -> None:
+    assert report_of({"waiting": "diverged", "problem": "loss is nan"}).halt == "diverged: loss is nan"
+    assert report_of({"waiting": "data", "problem": "a step was refused"}).halt == ""
+
+
 def test_when_figures_are_shown_expect_success_help_and_updates() -> None:
     console = Console(width=120, record=True, file=None)
     so_far = tally([episode(n, human_steps=25) for n in range(1, 5)])

@@ -187,7 +187,14 @@ class Session:
         self._aborts = 0
 
     def wait_for_learner(self) -> None:
-        """In lockstep, let the learner make up for what it owes before the next episode: robot time is scarce."""
+        """In lockstep, let the learner make up for what it owes before the next episode: robot time is scarce.
+
+        Raises:
+            UserError: It learns no more; episodes would be thrown away.
+        """
+        if self.watch.learner.halt:
+            log = self._options.folder / "stack.log"
+            raise UserError(f"the learner has halted, {self.watch.learner.halt}\n\nOutput of the stack: {log}")
         if self._options.settings.pace != "lockstep" or not self._log.episodes:
             return
         # What was dropped on the way never comes, so this wait is short.

@@ -15,6 +15,8 @@ from vla_interfaces.msg import Decision, Executed, Request
 from whetstone_common.nodes import qos
 
 _LEARNER = "learner_node"
+# What the learner waits for when it will not go on by itself.
+_HALTED = ("diverged", "out of memory")
 Key = tuple[int, int]  # epoch and number of an episode
 
 
@@ -33,6 +35,7 @@ class LearnerReport:
         accepted: Newest version that steering has taken over.
         finished: It wants no more steps.
         waiting: What it waits for.
+        problem: What went wrong last.
     """
 
     updates: int = 0
@@ -45,6 +48,12 @@ class LearnerReport:
     accepted: int = 0
     finished: bool = False
     waiting: str = ""
+    problem: str = ""
+
+    @property
+    def halt(self) -> str:
+        """Why it does not go on by itself; empty while it does."""
+        return f"{self.waiting}: {self.problem}" if self.waiting in _HALTED else ""
 
 
 def report_of(values: dict[str, str]) -> LearnerReport:
@@ -60,6 +69,7 @@ def report_of(values: dict[str, str]) -> LearnerReport:
         accepted=int(_number(values, "accepted_version", 0.0)),
         finished=values.get("finished", "").lower() == "true",
         waiting=values.get("waiting", ""),
+        problem=values.get("problem", ""),
     )
 
 
