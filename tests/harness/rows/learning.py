@@ -16,7 +16,7 @@ from harness.until import NotReachedError, until
 from harness.world import World
 
 _EPISODES = 8
-_KILLS = 3
+_KILLS = 2
 _PATIENCE_S = 120.0
 
 
@@ -28,12 +28,13 @@ def stored(count: int, first: int = 1) -> list:
 def learner_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     """Row 2: killed while it learns and publishes; started again, it becomes what it would have become."""
     rng = random.Random(seed)
-    course = Course(world, warm_up_updates=200, updates_per_step=4.0)
+    course = Course(world, warm_up_updates=20, updates_per_step=5.0)
     course.store(stored(_EPISODES))
     course.start_node()
     learner = course.start_learner(mutation)
     for _ in range(_KILLS):
-        wait_learning(course)
+        heard = len(course.pieces)
+        until(lambda heard=heard: len(course.pieces) > heard, _PATIENCE_S, "weights are published")
         watch_for(0.2 + rng.random())
         killed_ns = learner.kill9()
         learner = course.start_learner(mutation)
