@@ -53,8 +53,8 @@ def hits(features, chunk):
 def window(look, chunk, reward, **changes):
     features, candidates, noise = look
     values = Window(
-        features=features, actions=chunk, candidates=candidates, noise=noise, reward=reward, mask=0.0, discount=0.9, valid=1.0,
-        mc_return=reward, success=reward, human=0.0, refused=0.0, proposed=chunk, next_features=features,
+        features=features, actions=chunk, candidates=candidates, noise=noise, reward=reward, mask=0.0, discount=0.9,
+        valid=1.0, mc_return=reward, success=reward, human=0.0, refused=0.0, proposed=chunk, next_features=features,
         next_candidates=candidates,
     )  # fmt: skip
     return replace(values, **changes)
