@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-from pathlib import Path
+from pathlib import time
 
+import Path
 import pytest
 
 from fakes.rl_runs import SPOOL, episode, recipe, session
@@ -19,7 +20,12 @@ class Line:
         self.session = session(recipe(folder))
         self.folder = folder / "checkpoints"
         self.worker = Worker(
-            self.session, self.folder, self.publish, self.failures.append, Rhythm(**({"publish_s": 0.0} | rhythm))
+            self.session,
+            self.folder,
+            self.publish,
+            self.failures.append,
+            Rhythm(**({"publish_s": 0.0} | rhythm)),
+            time.monotonic,
         )
 
     def publish(self, run):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,6 +51,7 @@ class Worker:
         publish: Takes the session's weights to whoever plays.
         fail: Told of an exception that ends the thread.
         rhythm: May be exchanged at any time.
+        clock: Steady seconds.
     """
 
     def __init__(
@@ -61,8 +61,9 @@ class Worker:
         publish: Callable[[Session], None],
         fail: Callable[[BaseException], None],
         rhythm: Rhythm,
+        clock: Callable[[], float],
     ) -> None:
-        self.session, self.rhythm = session, rhythm
+        self.session, self.rhythm, self._clock = session, rhythm, clock
         self.gap = False  # something is missing before what came
         self.problem = ""  # what is wrong with what comes
         self.disk_problem = ""
@@ -72,9 +73,9 @@ class Worker:
         self._letters: deque[Letter] = deque()
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._published_step, self._published_s = -1, 0.0
-        self._saved_s = time.monotonic()
+        self._saved_s = self._clock()
         self._saved_what = self._what()
-        self._rate_from = (time.monotonic(), session.learner.updates)
+        self._rate_from = (self._clock(), session.learner.updates)
         self._thread = threading.Thread(target=self._run, name="learner", daemon=True)
 
     # -- for other threads --------------------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ class Worker:
         has_learnt = self.session.due > 0
         if has_learnt:
             self.session.learn()
-        now_s = time.monotonic()
+        now_s = self._clock()
         self._rate(now_s)
         if self._publish_due(now_s):
             self._publish_now()
@@ -162,11 +163,11 @@ class Worker:
 
     def _publish_now(self) -> None:
         self._publish(self.session)
-        self._published_step, self._published_s = self.session.learner.updates, time.monotonic()
+        self._published_step, self._published_s = self.session.learner.updates, self._clock()
 
     def _save(self) -> None:
         """A checkpoint, when anything has changed; a disk that refuses it does not end the learning."""
-        self._saved_s = time.monotonic()
+        self._saved_s = self._clock()
         if self.rhythm.freeze or self._what() == self._saved_what:
             return
         try:

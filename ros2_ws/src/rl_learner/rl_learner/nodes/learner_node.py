@@ -163,7 +163,12 @@ class LearnerNode(WhetstoneNode):
     def _begin(self, session: Session) -> None:
         checkpoints = self._folder / "checkpoints"
         self._worker = Worker(
-            session, checkpoints, self.publish_weights, functools.partial(self.fail, "learner"), self._rhythm()
+            session,
+            checkpoints,
+            self.publish_weights,
+            functools.partial(self.fail, "learner"),
+            self._rhythm(),
+            time.monotonic,
         )
         self._worker.start()
 
@@ -257,7 +262,7 @@ class LearnerNode(WhetstoneNode):
         manifest, data = pack(
             learner.actor_weights(), learner.architecture(), method=self._recipe.method, run=self.param("run"),
             step=learner.updates, version=version, parent=self._parent, contract_hash=session.contract_hash,
-            created_ns=time.time_ns(), key=self._key,
+            created_ns=self.get_clock().now().nanoseconds, key=self._key,
         )  # fmt: skip
         pieces = split(data)
         for number, piece in enumerate(pieces):

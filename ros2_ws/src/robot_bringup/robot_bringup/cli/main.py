@@ -74,7 +74,7 @@ def evaluate(
         bool, typer.Option("--other-words", help="Control run: say wrong words of the scene.")
     ] = False,
     pace: Annotated[Pace, typer.Option(help="How time passes.")] = Pace.LOCKSTEP,
-    backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.POCKET,
+    backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.ONNX,
     model_dir: ModelDir = "",
     method: Annotated[str, typer.Option(help="How steering_node chooses.")] = "none",
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = 1,
@@ -124,7 +124,7 @@ def train(
     run: Annotated[str, typer.Option(help="Name of the run; empty for one made of task, method and seed.")] = "",
     operator: Annotated[Operator, typer.Option(help="Who takes over.")] = Operator.SCRIPTED,
     pace: Annotated[Pace, typer.Option(help="How time passes.")] = Pace.LOCKSTEP,
-    backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.POCKET,
+    backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.ONNX,
     model_dir: ModelDir = "",
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = train_command.CANDIDATES,
     method_file: Annotated[Path | None, typer.Option(help="Settings of the method, instead of the shipped.")] = None,
@@ -156,7 +156,7 @@ def demo(
     control_episodes: Annotated[int, typer.Option(min=0, help="Control episodes per task.")] = 6,
     seed: Seed = 1000,
     tasks: Annotated[str, typer.Option(help="Tasks, separated by commas; empty for all.")] = "",
-    backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.POCKET,
+    backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.ONNX,
     out: Annotated[Path, typer.Option(help="Folder for demo.json, demo.gif and logs.")] = Path("out"),
     budget_s: Annotated[float, typer.Option(help="Wall time; a slow machine leaves out control runs [s].")] = 420.0,
     train_minutes: Annotated[

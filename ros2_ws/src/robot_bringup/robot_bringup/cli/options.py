@@ -97,7 +97,7 @@ class StackOptions:
     sim: bool = True
     robot: str = "sim_panda"
     pace: str = "lockstep"
-    backend: str = "pocket"
+    backend: str = "onnx"
     model_dir: str = ""
     method: str = "none"
     n_candidates: int = 1

@@ -54,7 +54,7 @@ class RunSettings:
     seed: int
     operator: str = "none"
     pace: str = "lockstep"
-    backend: str = "pocket"
+    backend: str = "onnx"
     model_dir: str = ""
     n_candidates: int = CANDIDATES
     method_file: str = ""
