@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-from pathlib import time
+import time
+from pathlib import Path
 
-import Path
 import pytest
 
 from fakes.rl_runs import SPOOL, episode, recipe, session
