@@ -41,7 +41,7 @@ def run_and_log(folder: Path, seeds: list[int]) -> list[list[tuple[str, tuple[fl
     """Commands of each episode, as arm_node wrote them down: who, and the joint positions."""
     folder.mkdir()
     log = folder / "commands.jsonl"
-    stack = stack_of("pocket", command_log=str(log))
+    stack = stack_of("onnx", command_log=str(log))
     with running_client(stack, folder / "stack.log", attach=False, takes=0, note=ignore) as client:
         for seed in seeds:
             evaluation = evaluate(client, "pick_place", EvalOptions(1, seed, max_steps=_STEPS), ignore)

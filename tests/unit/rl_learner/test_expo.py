@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -152,7 +153,37 @@ def test_when_successes_are_imitated_expect_the_edit_that_makes_them_of_the_base
         expo.guard.take(expo.edit_wishes(replay.sample(32, generator), generator)[0])
     batch = replay.sample(32, generator)
     edit = expo.edit(batch.features, batch.candidates[:, 0].flatten(1)).mode()
-    assert float((edit - 0.3).abs().mean()) < 0.05
+    assert (edit - 0.3).abs().mean().item() < 0.05
+
+
+def imitated(rows):
+    """Mean size of the edits of all candidates, after imitation of the rows alone."""
+    expo = make(imitation_weight=1.0, q_weight=0.0, alpha=0.0, edit_scale=(0.5,))
+    replay = Replay(SHAPE, 64)
+    for row in rows:
+        replay.add(row)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        expo.guard.take(expo.edit_wishes(replay.sample(32, generator), generator)[0])
+    batch = replay.sample(32, generator)
+    base = batch.candidates.flatten(2)
+    return expo.edit(batch.features[:, None].expand(-1, base.shape[1], -1), base).mode().abs().mean().item()
+
+
+def of_two_minds(i):
+    """A window whose base proposes one of two things, half of each."""
+    w = window(i)
+    chunks = np.stack([np.full_like(w.candidates[0], value) for value in (0.4, 0.4, -0.4, -0.4)])
+    return replace(w, candidates=chunks, actions=chunks[2 * (i % 2)])
+
+
+def test_when_a_base_of_two_minds_succeeds_with_both_expect_no_edit_towards_their_mean():
+    assert imitated([of_two_minds(i) for i in range(64)]) < 0.05
+
+
+def test_when_a_person_does_one_of_them_expect_every_candidate_edited_towards_it():
+    rows = [of_two_minds(i) for i in range(64)]
+    assert imitated([replace(r, actions=np.full_like(r.actions, 0.4), human=1.0) for r in rows]) > 0.2
 
 
 def test_when_a_person_refused_a_chunk_expect_its_value_to_fall_below_what_they_did_instead():

@@ -244,9 +244,19 @@ class Expo(Resumable):
         return [Wish("edit", self.edit_optimizer, loss), *wishes], metrics
 
     def _imitation(self, policy: ScaledTanhNormal, batch: Batch, base: Tensor) -> Tensor:
-        """Distance between the edit without noise and the one that would have made what succeeded."""
+        """Distance between the edit without noise and the one that would have made what succeeded.
+
+        A person's chunk is right whatever the base proposes. What the policy did is imitated as the edit that it made
+        of its own candidate, mostly none: the way from another candidate to it would draw all of them to their mean,
+        and the mean of closing the hand and leaving it open is neither.
+        """
         bound = INSIDE * torch.tensor(self.config.edit_scale).expand(self.config.action_dim).repeat(self.config.steps)
-        wanted = torch.maximum(torch.minimum(batch.actions.flatten(1) - base, bound), -bound)
+        actions = batch.actions.flatten(1)
+        candidates = batch.candidates.flatten(2)
+        nearest = (candidates - actions[:, None]).pow(2).sum(-1).argmin(1)
+        own = candidates[torch.arange(len(batch)), nearest]
+        person = (batch.human > 0.0)[:, None]
+        wanted = torch.maximum(torch.minimum(actions - torch.where(person, base, own), bound), -bound)
         error = F.smooth_l1_loss(self.edit.spread(policy.mode()), wanted, reduction="none", beta=0.1).mean(-1)
         # where a person cut in halfway, the first steps are the very mistake that made them
         clean = 1.0 - batch.refused * (batch.human < 1.0)
