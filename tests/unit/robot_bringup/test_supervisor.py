@@ -68,6 +68,21 @@ def test_when_a_release_was_about_to_fail_expect_the_person_to_finish_the_task()
     assert not person.see(at(3, progress=1.0))
 
 
+def test_when_the_hand_hangs_over_a_held_object_expect_the_person_to_lift_it_and_hand_back() -> None:
+    person = Supervisor(Habits(still_ticks=10))
+    hangs = {"tcp": FAR.object, "progress": 0.5, "commanded": 0.0}
+    assert not any(person.see(at(tick, **hangs)) for tick in range(10))
+    assert person.see(at(10, **hangs))
+    up = np.array([0, 0, 0.03])
+    assert not person.see(at(11, **(hangs | {"tcp": FAR.object + up, "object": FAR.object + up})))
+
+
+def test_when_the_hand_moves_on_expect_patience_to_begin_anew() -> None:
+    person = Supervisor(Habits(still_ticks=10))
+    step = np.array([0.005, 0.0, 0.0])
+    assert not any(person.see(at(tick, tcp=FAR.tcp + tick * step)) for tick in range(40))
+
+
 def test_when_a_new_scene_begins_expect_nobody_to_drive() -> None:
     person = Supervisor(Habits())
     person.see(at(0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scripted person who watches, and takes over just before a grasp or a release that would fail.
+"""A scripted person who watches, and takes over just before a grasp or a release would fail, or when the arm hangs.
 
 They know the truth as a person at the robot does, hand back as soon as the object is held (or placed), and keep to a
 share of all ticks. For simulations: they stand in for somebody who watches a robot learn.
@@ -30,6 +30,8 @@ class Habits:
         low_off_m: The same for going down beside the object.
         low_m: Height above the object's centre that counts as down.
         release_off_m: Horizontal distance of a held object to its goal at which opening is seen to fail.
+        still_ticks: How long the hand may stay in one place before they lose patience.
+        still_m: What still counts as one place.
         most_share: Of all ticks so far that they may command.
         free_ticks: Ticks they may command before that share counts.
     """
@@ -38,6 +40,8 @@ class Habits:
     low_off_m: float = 0.03
     low_m: float = 0.035
     release_off_m: float = 0.04
+    still_ticks: int = 24
+    still_m: float = 0.02
     most_share: float = 0.2
     free_ticks: int = 200
 
@@ -82,6 +86,7 @@ class Supervisor:
         self._until_done = False
         self._at = (-1, -1)
         self._rest_m = 0.0
+        self._place, self._arrived = np.zeros(3), 0  # where the hand is, and since which tick
 
     @property
     def share(self) -> float:
@@ -98,12 +103,15 @@ class Supervisor:
             return self.drives
         if sight.scene != self._at[0]:
             self.drives, self._rest_m = False, float(sight.object[2])
+            self._place, self._arrived = sight.tcp, sight.tick
         self._at = (sight.scene, sight.tick)
+        if self.drives or float(np.linalg.norm(sight.tcp - self._place)) > self.habits.still_m:
+            self._place, self._arrived = sight.tcp, sight.tick
         self.seen += 1
         self.own += self.drives
         if self.drives:
             self.drives = not self._helped(sight)
-        elif self._may() and self._fails(sight):
+        elif self._may() and (self._hangs(sight) or self._fails(sight)):
             self.drives, self._until_done = True, self._carried(sight)
         return self.drives
 
@@ -115,6 +123,9 @@ class Supervisor:
 
     def _carried(self, sight: Sight) -> bool:
         return sight.held and float(sight.object[2]) - self._rest_m > _LIFTED_M
+
+    def _hangs(self, sight: Sight) -> bool:
+        return sight.progress < _DONE and sight.tick - self._arrived >= self.habits.still_ticks
 
     def _fails(self, sight: Sight) -> bool:
         if sight.held:
