@@ -16,8 +16,7 @@ from ament_index_python.packages import get_package_share_directory
 from figures import Figure, summarise
 
 from vla_policy.core.backends import load_backend
-from vla_policy.core.backends.onnx import export_onnx
-from vla_policy.core.backends.pocket import PocketBackend, load_pocket
+from vla_policy.core.backends.onnx_cache import export_pocket
 from vla_policy.core.protocol import Backend, Observation
 from vla_policy.core.serving import draw_noise
 
@@ -41,7 +40,7 @@ def run(directory: Path, *, repeats: int) -> list[Figure]:
     }
     with tempfile.TemporaryDirectory(prefix="whetstone_bench_") as folder:
         exported = Path(folder) / "onnx"
-        _export(directory, exported)
+        export_pocket(directory, exported)
         runtimes["ONNX Runtime"] = lambda: load_backend("onnx", str(exported), num_threads=threads)
         return _measure(runtimes, repeats)
 
@@ -58,12 +57,6 @@ def _measure(runtimes: dict[str, Callable[[], Backend]], repeats: int) -> list[F
             eager.setdefault(n, figure)
             figures.append(figure)
     return figures
-
-
-def _export(directory: Path, out: Path) -> None:
-    parts = load_pocket(directory)
-    backend = PocketBackend(parts)
-    export_onnx(parts, backend.spec, directory, out, num_steps=backend.num_steps)
 
 
 def _compiled(directory: Path, threads: int) -> Backend:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parents[1]
-for package in ("whetstone_common", "vla_policy", "sim_bridge"):
+for package in ("whetstone_common", "vla_policy", "sim_bridge", "robot_bringup"):
     sys.path.insert(0, str(ROOT / "ros2_ws" / "src" / package))
 
 from sim_bridge.core.arm import PANDA  # noqa: E402

@@ -21,31 +21,6 @@ _LIFTED_M = 0.02
 _OPEN = 0.5
 
 
-@dataclass(frozen=True)
-class Habits:
-    """When a person interferes.
-
-    Attributes:
-        closing_off_m: Horizontal distance to the object at which closing the gripper is seen to fail.
-        low_off_m: The same for going down beside the object.
-        low_m: Height above the object's centre that counts as down.
-        release_off_m: Horizontal distance of a held object to its goal at which opening is seen to fail.
-        still_ticks: How long the hand may stay in one place before they lose patience.
-        still_m: What still counts as one place.
-        most_share: Of all ticks so far that they may command.
-        free_ticks: Ticks they may command before that share counts.
-    """
-
-    closing_off_m: float = 0.02
-    low_off_m: float = 0.03
-    low_m: float = 0.035
-    release_off_m: float = 0.04
-    still_ticks: int = 24
-    still_m: float = 0.02
-    most_share: float = 0.2
-    free_ticks: int = 200
-
-
 @dataclass(frozen=True, eq=False)
 class Sight:
     """What a person at the robot sees in one tick; positions (3,) in the base frame (m).
@@ -74,6 +49,46 @@ class Sight:
     def held(self) -> bool:
         """Whether the object is between the fingers."""
         return self.progress > _HELD
+
+
+@dataclass(frozen=True)
+class Habits:
+    """When a person interferes.
+
+    Attributes:
+        closing_off_m: Horizontal distance to the object at which closing the gripper is seen to fail.
+        low_off_m: The same for going down beside the object.
+        low_m: Height above the object's centre that counts as down.
+        release_off_m: Horizontal distance of a held object to its goal at which opening is seen to fail.
+        still_ticks: How long the hand may stay in one place before they lose patience.
+        still_m: What still counts as one place.
+        most_share: Of all ticks so far that they may command.
+        free_ticks: Ticks they may command before that share counts.
+    """
+
+    closing_off_m: float = 0.02
+    low_off_m: float = 0.03
+    low_m: float = 0.035
+    release_off_m: float = 0.04
+    still_ticks: int = 24
+    still_m: float = 0.02
+    most_share: float = 0.2
+    free_ticks: int = 200
+
+    def allow(self, own: int, seen: int) -> bool:
+        """Whether they may take over, after `own` of `seen` ticks."""
+        return own < max(self.free_ticks, self.most_share * seen)
+
+    def see_failure(self, sight: Sight) -> bool:
+        """Whether a grasp or a release is about to fail."""
+        if sight.held:
+            error = sight.object - sight.goal
+            return sight.commanded > _OPEN and math.hypot(error[0], error[1]) > self.release_off_m
+        off = sight.tcp - sight.object
+        aside = math.hypot(off[0], off[1])
+        if sight.commanded < _OPEN < sight.opening:
+            return aside > self.closing_off_m
+        return bool(off[2] < self.low_m) and aside > self.low_off_m
 
 
 class Supervisor:
@@ -111,12 +126,9 @@ class Supervisor:
         self.own += self.drives
         if self.drives:
             self.drives = not self._helped(sight)
-        elif self._may() and (self._hangs(sight) or self._fails(sight)):
+        elif self.habits.allow(self.own, self.seen) and (self._hangs(sight) or self.habits.see_failure(sight)):
             self.drives, self._until_done = True, self._carried(sight)
         return self.drives
-
-    def _may(self) -> bool:
-        return self.own < max(self.habits.free_ticks, self.habits.most_share * self.seen)
 
     def _helped(self, sight: Sight) -> bool:
         return sight.progress >= _DONE or (not self._until_done and self._carried(sight))
@@ -126,13 +138,3 @@ class Supervisor:
 
     def _hangs(self, sight: Sight) -> bool:
         return sight.progress < _DONE and sight.tick - self._arrived >= self.habits.still_ticks
-
-    def _fails(self, sight: Sight) -> bool:
-        if sight.held:
-            error = sight.object - sight.goal
-            return sight.commanded > _OPEN and math.hypot(error[0], error[1]) > self.habits.release_off_m
-        off = sight.tcp - sight.object
-        aside = math.hypot(off[0], off[1])
-        if sight.commanded < _OPEN < sight.opening:
-            return aside > self.habits.closing_off_m
-        return bool(off[2] < self.habits.low_m) and aside > self.habits.low_off_m

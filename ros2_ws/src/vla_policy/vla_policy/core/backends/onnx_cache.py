@@ -21,6 +21,13 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whetstone" / "onnx"
 
 
+def export_pocket(directory: Path, out: Path) -> None:
+    """Writes the graphs of a pocket directory, with its own number of Euler steps."""
+    parts = load_pocket(directory)
+    backend = PocketBackend(parts)
+    export_onnx(parts, backend.spec, directory, out, num_steps=backend.num_steps)
+
+
 def exported(directory: Path, root: Path | None = None) -> Path:
     """The directory itself when it holds the graphs, else the exported form of a pocket directory.
 
@@ -40,8 +47,7 @@ def exported(directory: Path, root: Path | None = None) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix="partial-", dir=root))
     try:
-        backend = PocketBackend.load(str(directory))
-        export_onnx(load_pocket(directory), backend.spec, directory, fresh, num_steps=backend.num_steps)
+        export_pocket(directory, fresh)
         with contextlib.suppress(OSError):  # another process was faster
             fresh.rename(kept)
     finally:
