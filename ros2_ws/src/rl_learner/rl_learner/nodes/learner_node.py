@@ -25,12 +25,12 @@ from rl_learner.core.worker import Rhythm, Worker
 from rl_learner.nodes import convert
 from rl_learner.nodes.catch_up import CatchUp
 from rl_learner.nodes.report import figures, to_diagnostics
+from rl_learner.nodes.runs import check_run, folder_of
 from vla_policy.core.files import CheckpointError
 from vla_policy.core.steering.weights import pack, split
 from vla_policy.nodes.resources import find
 from vla_policy.nodes.weights_wire import from_piece, read_key
 from whetstone_common.core.contract import Contract, ContractBook
-from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_contract
@@ -63,14 +63,13 @@ class LearnerNode(WhetstoneNode):
         Raises:
             ParameterError: It is not.
         """
-        if not values["run"] or Path(values["run"]).name != values["run"] or values["run"].startswith("."):
-            raise ParameterError(f"run = {values['run']!r}: must be the name of a folder")
+        check_run(values["run"])
 
     def on_setup(self) -> None:
         """Read the method, go on from the newest checkpoint, and connect."""
         torch.set_num_threads(self.param("threads"))
         self._recipe = self._read_method()
-        self._folder = Path(self.param("directory")).expanduser() / self.param("run")
+        self._folder = folder_of(self.param("directory"), self.param("run"))
         self._versions = VersionBook(self._folder / "version.json")
         self._key = read_key(self.param("weights_key_file"))
         self._acked = (0, 0.0)

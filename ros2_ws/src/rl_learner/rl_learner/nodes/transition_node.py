@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from std_msgs.msg import Bool
@@ -20,6 +19,7 @@ from rl_learner.core.ledger import EpisodeEntry
 from rl_learner.core.spool import Full, Limits, Spool, WhenFull
 from rl_learner.core.spool.writer import Writer
 from rl_learner.nodes import convert
+from rl_learner.nodes.runs import check_run, folder_of
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
@@ -53,8 +53,7 @@ class TransitionNode(WhetstoneNode):
         Raises:
             ParameterError: The set as a whole makes no sense.
         """
-        if not values["run"] or Path(values["run"]).name != values["run"] or values["run"].startswith("."):
-            raise ParameterError(f"run = {values['run']!r}: must be the name of a folder")
+        check_run(values["run"])
         try:
             _limits(values)
         except ValueError as error:
@@ -62,7 +61,7 @@ class TransitionNode(WhetstoneNode):
 
     def on_setup(self) -> None:
         """Open the spool and connect."""
-        folder = Path(self.param("directory")).expanduser() / self.param("run") / "transitions"
+        folder = folder_of(self.param("directory"), self.param("run")) / "transitions"
         self._spool = Spool(folder, _limits(self._values), identity=self.epoch_ns)
         for loss in self._spool.lost:
             self.get_logger().warning(f"recovered: {loss}")
