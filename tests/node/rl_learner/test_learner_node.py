@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.parameter import Parameter
 from vla_interfaces.msg import PolicyContract, PolicyWeights, Transition, TransitionAck, WeightsAck
 
+from fakes.rl_board import curve
 from fakes.rl_runs import CONTRACT, HASH, SPOOL, episode, store, write_method
 from harness.rig import Rig
 from rl_learner.core.checkpoint import digest, latest, load
@@ -265,3 +266,38 @@ def test_when_a_method_file_is_wrong_expect_refusal_that_names_the_key(desk: Des
     desk.method.write_text("expo: {margen: 1}\n", encoding="utf-8")
     node = desk.start(contract=None)
     assert node.status[:2] == (State.ERROR, Reason.BAD_PARAMETER) and "margen" in node.status[2]
+
+
+def test_when_it_learns_expect_curves_that_tensorboard_reads_and_that_go_on_after_a_restart(desk: Desk) -> None:
+    write_method(desk.folder, warm_up_updates=60)
+    desk.feed(4)
+    node = desk.start()
+    desk.rig.until(lambda: node.counters["updates"] == 60 + 24, what="all updates")
+    node.close()
+    board = desk.run / "tensorboard"
+    assert list(curve(board / "updates", "critic/loss")) == list(curve(board / "updates", "run/buffer")) == [50]
+    assert curve(board / "episodes", "episode/success") == {1: 1.0, 2: 0.0, 3: 1.0, 4: 0.0}
+    node = desk.start(contract=None)
+    desk.rig.until(lambda: node.counters["through"] == 12)
+    desk.tell(range(5, 7), first=13)
+    desk.rig.until(lambda: node.counters["updates"] == 60 + 48, what="all updates")
+    node.close()
+    assert list(curve(board / "updates", "critic/loss")) == [50, 100]
+    assert list(curve(board / "episodes", "episode/steps")) == [1, 2, 3, 4, 5, 6]
+
+
+def test_when_its_curves_cannot_be_written_expect_it_to_learn_all_the_same(desk: Desk) -> None:
+    desk.run.mkdir()
+    (desk.run / "tensorboard").write_text("a file where a folder should be", encoding="utf-8")
+    desk.feed(4)
+    node = desk.start()
+    desk.rig.until(lambda: node.counters["updates"] == 34, what="all updates")
+    assert node.status[0] is State.READY
+
+
+def test_when_curves_are_switched_off_expect_no_file(desk: Desk) -> None:
+    desk.feed(4)
+    node = desk.start(tensorboard=False)
+    desk.rig.until(lambda: node.counters["updates"] == 34, what="all updates")
+    node.close()
+    assert list(desk.run.rglob("*tfevents*")) == []

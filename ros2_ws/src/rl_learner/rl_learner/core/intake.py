@@ -76,6 +76,9 @@ class Tally:
         episode: Within the epoch.
         covered: Its steps that have been counted.
         length: All its steps.
+        episode_human_steps: Of the covered ones, commanded by a person.
+        episode_chunks: Executed in it.
+        episode_steered: Of them, edits or steered noise.
     """
 
     windows: int = 0
@@ -90,6 +93,9 @@ class Tally:
     episode: int = 0
     covered: int = 0
     length: int = 0
+    episode_human_steps: int = 0
+    episode_chunks: int = 0
+    episode_steered: int = 0
 
     @property
     def finished(self) -> int:
@@ -101,13 +107,19 @@ class Tally:
         if (made.epoch, made.episode) != (self.epoch, self.episode) or self.episodes == 0:
             self.epoch, self.episode, self.covered = made.epoch, made.episode, 0
             self.episodes, self.length = self.episodes + 1, made.episode_steps
+            self.episode_human_steps = self.episode_chunks = self.episode_steered = 0
             self.successes = (*self.successes, int(made.outcome == Outcome.SUCCEEDED))[-RECENT:]
         end = made.episode_step + made.steps
         fresh = max(0, end - max(self.covered, made.episode_step))
         self.covered = max(self.covered, end)
         self.steps += fresh
         if fresh:
-            self.human_steps += int((made.actors[-fresh:] == Actor.HUMAN).sum())
+            by_person = int((made.actors[-fresh:] == Actor.HUMAN).sum())
+            self.human_steps += by_person
+            self.episode_human_steps += by_person
         if made.request_kind == Asked.ACT:
-            self.steered = (*self.steered, int(made.kind != Kind.BASE))[-RECENT_CHUNKS:]
+            is_steered = int(made.kind != Kind.BASE)
+            self.steered = (*self.steered, is_steered)[-RECENT_CHUNKS:]
+            self.episode_chunks += 1
+            self.episode_steered += is_steered
         return fresh

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rl_learner.core.board import Board
 from rl_learner.core.checkpoint import save
 from rl_learner.core.ledger import Offer
 from rl_learner.core.session import Session
@@ -52,6 +53,7 @@ class Worker:
         fail: Told of an exception that ends the thread.
         rhythm: May be exchanged at any time.
         clock: Steady seconds.
+        board: Draws the run's curves.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Worker:
         fail: Callable[[BaseException], None],
         rhythm: Rhythm,
         clock: Callable[[], float],
+        board: Board | None = None,
     ) -> None:
         self.session, self.rhythm, self._clock = session, rhythm, clock
         self.gap = False  # something is missing before what came
@@ -69,7 +72,7 @@ class Worker:
         self.disk_problem = ""
         self.updates_per_s = 0.0
         self.saved_step = session.learner.updates
-        self._folder, self._publish, self._fail = folder, publish, fail
+        self._folder, self._publish, self._fail, self._board = folder, publish, fail, board
         self._letters: deque[Letter] = deque()
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._published_step, self._published_s = -1, 0.0
@@ -121,6 +124,9 @@ class Worker:
             self._save()
         except Exception as error:  # noqa: BLE001 - the border of the thread
             self._fail(error)
+        finally:
+            if self._board is not None:
+                self._board.close()
 
     def _turn(self) -> bool:
         """One update at most; returns whether there was anything to do."""
@@ -130,7 +136,7 @@ class Worker:
         took = self._take_in()
         has_learnt = self.session.due > 0
         if has_learnt:
-            self.session.learn()
+            self._learn()
         now_s = self._clock()
         self._rate(now_s)
         if self._publish_due(now_s):
@@ -151,8 +157,18 @@ class Worker:
                 continue
             self.gap = self.gap or offer is Offer.GAP
             if offer is Offer.NEW:
-                self.problem = ""
+                self._took()
         return took
+
+    def _took(self) -> None:
+        self.problem = ""
+        if self._board is not None:
+            self._board.took(self.session)
+
+    def _learn(self) -> None:
+        self.session.learn()
+        if self._board is not None:
+            self._board.learnt(self.session)
 
     def _publish_due(self, now_s: float) -> bool:
         since = self.session.learner.updates - self._published_step

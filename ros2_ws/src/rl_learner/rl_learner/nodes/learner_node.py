@@ -15,6 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from vla_interfaces.msg import PolicyContract, PolicyWeights, Transition, TransitionAck, WeightsAck
 
 from rl_learner.core import checkpoint
+from rl_learner.core.board import Board
 from rl_learner.core.codec import decode
 from rl_learner.core.recipe import Recipe, read_recipe
 from rl_learner.core.replay import ReplayShape
@@ -168,8 +169,14 @@ class LearnerNode(WhetstoneNode):
             functools.partial(self.fail, "learner"),
             self._rhythm(),
             time.monotonic,
+            self._board(session),
         )
         self._worker.start()
+
+    def _board(self, session: Session) -> Board | None:
+        if not self.param("tensorboard") or self.param("freeze"):
+            return None
+        return Board(self._folder / "tensorboard", session, lambda text: self.get_logger().warning(text))
 
     def _worker_or_none(self) -> Worker | None:
         return self._worker
