@@ -69,6 +69,7 @@ pocket: setup ## train the pocket VLA (resumable)
 	@$(ENV) && OMP_NUM_THREADS=$$(nproc) python tools/train_pocket.py $(or $(ARGS),all)
 
 bench: setup ## benchmarks, figures to out/bench.json
+	@$(PYTHON) tools/setup --extra bench || echo '[bench] goes on without what it would be compared with'
 	@mkdir -p $(OUT) && $(ENV) && python bench/run.py --json $(OUT)/bench.json $(ARGS)
 
 eval: setup ## success rate of a policy: make eval TASK=stack EPISODES=50

@@ -137,7 +137,8 @@ def _stable_baselines(repeats: int) -> Figure | None:
         import gymnasium
         from stable_baselines3 import SAC
         from stable_baselines3.common.logger import configure
-    except ImportError:
+    except ImportError as error:
+        print(f"not compared with Stable-Baselines3: {error}; `make bench` installs it", flush=True)
         return None
     actions = SHAPE.steps * SHAPE.action_dim
 

@@ -19,14 +19,21 @@ solve() {  # name, further arguments
 }
 solve python
 solve ros -c python.lock
+# torch is a step of its own in tools/setup: without this all that its default build needs would be locked here
+echo "torch ; sys_platform == 'none'" > no_torch.txt
+solve bench -c python.lock --overrides no_torch.txt
 cd - > /dev/null
-for name in python ros; do
+for name in python ros bench; do
   {
     echo "# Made by tools/lock.sh from requirements/${name}.in: do not edit by hand."
     echo "# Install with: pip install --require-hashes --no-deps -r requirements/${name}.lock"
     grep -v '^#' "${work}/${name}.lock" | sed -E 's/ ; [^\\]*\\/ \\/'
   } > "${name}.lock"
 done
+# what is in python.lock is installed before
+awk -F'==' 'FILENAME == "python.lock" { locked[$1] = 1; next } /^[a-z]/ { keep = !($1 in locked) } /^#/ || keep' \
+  python.lock bench.lock > "${work}/bench.lock"
+cp "${work}/bench.lock" bench.lock
 {
   echo "# Made by tools/lock.sh: the part of ros.lock that is not ROS, for machines with a sourced distribution."
   grep -v '^#' ros.lock | awk '/^[a-z]/ { keep = ($0 !~ /^ros-/) } keep'

@@ -18,10 +18,11 @@ from shell import SetupError, say
 from system import find_python, install_system_packages, sourced_ros
 
 ROOT = Path(__file__).resolve().parents[2]
+EXTRAS = ("bench",)
 
 
-def prepare(*, force_build: bool) -> None:
-    """Do every step that is not done yet."""
+def prepare(*, force_build: bool, extras: list[str]) -> None:
+    """Do every step that is not done yet; `extras` are lock files that only some targets need."""
     distro = sourced_ros()
     environment = Environment(ROOT, distro)
     base_python = find_python()
@@ -34,6 +35,8 @@ def prepare(*, force_build: bool) -> None:
         environment.mend_wheels()
     else:
         environment.install_lock("colcon")
+    for extra in extras:
+        environment.install_lock(extra)
     build_workspace(ROOT, environment.prefix, uses_wheels=distro is None, force=force_build)
     source = f"the sourced distribution {distro}" if distro else "the PyPI wheels of Kilted"
     say(f"ready; ROS 2 comes from {source}; for a shell of your own: source tools/env.sh")
@@ -43,13 +46,14 @@ def main() -> int:
     """Run the set-up and turn what the user has to mend into one message."""
     parser = argparse.ArgumentParser(prog="tools/setup", description=__doc__)
     parser.add_argument("--force-build", action="store_true", help="build the workspace even when nothing changed")
+    parser.add_argument("--extra", action="append", default=[], choices=EXTRAS, help="also what only this target needs")
     begin_s = time.monotonic()
     arguments = parser.parse_args()
     try:
         with (ROOT / ".setup.lock").open("w") as lock:
             # two set-ups at once would build into the same folders
             fcntl.flock(lock, fcntl.LOCK_EX)
-            prepare(force_build=arguments.force_build)
+            prepare(force_build=arguments.force_build, extras=arguments.extra)
     except SetupError as error:
         sys.stderr.write(f"[setup] cannot go on: {error}\n")
         return 1

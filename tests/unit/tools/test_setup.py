@@ -2,9 +2,13 @@
 """The set-up: mending the wheels, stamps, and the words for what the user has to do."""
 
 import os
+import runpy
 import subprocess
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_when_a_cmake_file_names_the_builder_expect_our_directories(tmp_path):
@@ -65,3 +69,43 @@ def test_when_not_root_and_something_is_missing_expect_the_exact_line(monkeypatc
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SetupError, match="apt-get install -y --no-install-recommends libegl1"):
         system.install_system_packages("python3")
+
+
+def test_when_nothing_extra_is_asked_for_expect_the_bench_left_out_and_with_it_installed_last(monkeypatch):
+    setup = runpy.run_path(str(ROOT / "tools" / "setup" / "__main__.py"))
+    installed = []
+
+    class Recorder:
+        prefix = None
+
+        def __init__(self, *_):
+            pass
+
+        def install_lock(self, name):
+            installed.append(name)
+
+        def __getattr__(self, _):
+            return lambda *_: None
+
+    prepare = setup["prepare"]
+    replaced = {"Environment": Recorder, "sourced_ros": lambda: None, "find_python": lambda: "python3"}
+    replaced |= {"install_system_packages": lambda _: None, "build_workspace": lambda *_, **__: None}
+    for name, value in replaced.items():
+        monkeypatch.setitem(prepare.__globals__, name, value)
+    prepare(force_build=False, extras=[])
+    assert installed == ["python", "ros"]
+    prepare(force_build=False, extras=["bench"])
+    assert installed[2:] == ["python", "ros", "bench"]
+
+
+def test_when_the_bench_is_installed_expect_it_to_change_no_version_of_the_rest():
+    locked = {
+        name: {
+            line.split("==")[0]
+            for line in (ROOT / "requirements" / f"{name}.lock").read_text().splitlines()
+            if "==" in line
+        }
+        for name in ("python", "ros", "bench")
+    }
+    assert "stable-baselines3" in locked["bench"]
+    assert not locked["bench"] & (locked["python"] | locked["ros"] | {"torch"})
