@@ -179,6 +179,7 @@ def callbacks(repeats: int) -> list[Figure]:
     """What a transition costs learner_node's executor while its thread learns without a pause."""
     import sys
 
+    from fakes.rl_episodes import GAMMA
     from fakes.rl_runs import CONTRACT, episode, write_method
     from harness.rig import Rig
     from rl_learner.nodes.convert import from_transition
@@ -191,7 +192,7 @@ def callbacks(repeats: int) -> list[Figure]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             blocks = {"critic": {"members": 10, "hidden": [256, 256]}, "expo": {"steps": 4, "edit_knots": 2}}
-            schedule = {"base_episodes": 1, "warm_up_updates": 10**6, "batch": 256}
+            schedule = {"base_episodes": 1, "warm_up_updates": 10**6, "batch": 256, "discount": GAMMA}
             method = write_method(Path(folder), {**blocks, "schedule": schedule})
             node: Any = rig.add(LearnerNode, directory=folder, method_file=str(method), candidates=2, band=10**6)
             node.on_contract(from_contract(CONTRACT))

@@ -17,6 +17,7 @@ from whetstone_common.core.stamp import Stamp
 
 DT_NS = 50_000_000
 H, A, F, N, C = 6, 7, 5, 2, 4
+GAMMA = 0.9
 CONTRACT = Contract(
     action_space="cartesian",
     action_names=CARTESIAN_ACTIONS,
@@ -107,7 +108,7 @@ def plain_episode(steps: int, outcome: Outcome = Outcome.SUCCEEDED, *, epoch: in
     return records
 
 
-def transitions_of(records: list[Any], gamma: float = 0.9) -> list[Transition]:
+def transitions_of(records: list[Any], gamma: float = GAMMA) -> list[Transition]:
     """What an episode gives."""
     joiner = Joiner(Rules(gamma, C), grace_s=1.0, max_steps=10_000)
     joiner.on_contract(CONTRACT)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fakes.rl_episodes import CONTRACT, HASH, A, C, F, H, N, plain_episode, transitions_of
+from fakes.rl_episodes import CONTRACT, GAMMA, HASH, A, C, F, H, N, plain_episode, transitions_of
 from rl_learner.core.codec import TRANSITION_SCHEMA, encode
 from rl_learner.core.ledger import Offer
 from rl_learner.core.recipe import Recipe, read_recipe
@@ -26,7 +26,14 @@ SPOOL = 77
 SMALL: dict[str, dict[str, Any]] = {
     "expo": {"steps": C, "edit_knots": 2, "edit_hidden": [16], "backup_candidates": N, "best_of": N},
     "critic": {"members": 3, "hidden": [16], "bounded": False},
-    "schedule": {"base_episodes": 2, "warm_up_updates": 10, "updates_per_step": 1.0, "batch": 8, "most_steps": 1000},
+    "schedule": {
+        "base_episodes": 2,
+        "warm_up_updates": 10,
+        "updates_per_step": 1.0,
+        "batch": 8,
+        "most_steps": 1000,
+        "discount": GAMMA,
+    },
 }
 SMALL_DSRL = {"dsrl": {"knots": 2, "actor_hidden": [16]}, "critic": SMALL["critic"], "schedule": SMALL["schedule"]}
 

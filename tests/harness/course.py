@@ -16,7 +16,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from vla_interfaces.msg import PolicyWeights
 from vla_interfaces.msg import Transition as TransitionMsg
 
-from fakes.rl_episodes import CONTRACT, HASH, C, plain_episode
+from fakes.rl_episodes import CONTRACT, GAMMA, HASH, C, plain_episode
 from fakes.rl_runs import SHAPE, feed, finish, store, write_method
 from fakes.rl_stream import message
 from harness.oracle import Status, Verdict, judge_equal, judge_ledger
@@ -66,7 +66,8 @@ class Course:
         self.method = write_method(world.folder, **schedule)
         common = {"directory": str(world.folder / "runs"), "run": "r"}
         self.node_parameters = common | {
-            "window_steps": C, "resend_s": 0.3, "episode_grace_s": 4.0, "pace": "lockstep", "min_free_mb": 0.0,
+            "window_steps": C, "gamma": GAMMA, "resend_s": 0.3, "episode_grace_s": 4.0, "pace": "lockstep",
+            "min_free_mb": 0.0,
         } | (node or {})  # fmt: skip
         self.learner_parameters = common | {
             "method_file": str(self.method), "candidates": SHAPE.candidates, "capacity": CAPACITY, "band": 0,

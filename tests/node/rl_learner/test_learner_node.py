@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -220,6 +221,32 @@ def test_when_a_transition_cannot_be_used_expect_it_outside_the_replay(desk: Des
     else:
         desk.rig.until(lambda: node.counters["windows_refused"] == 3)
         assert (node.counters["through"], node.counters["windows"]) == (3, 0)
+
+
+def test_when_transition_node_discounts_otherwise_expect_a_count_one_warning_and_nothing_learnt(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = desk.start()
+    warnings: list[str] = []
+    monkeypatch.setattr(node, "get_logger", lambda: SimpleNamespace(warning=warnings.append, info=lambda _text: None))
+    desk.rig.until(lambda: node._worker is not None)
+    desk.tell(range(1, 4), first=1, gamma=0.98)
+    desk.rig.until_status(node, State.HOLDING, Reason.BAD_MESSAGE)
+    desk.rig.until(lambda: node.counters["windows_of_another_discount"] == 9)
+    assert "gamma is 0.98, the method's discount is 0.9" in node.status[2]
+    assert (node.counters["windows"], node.counters["updates"], node.counters["through"]) == (0, 0, 9)
+    desk.wait_figure("windows_of_another_discount", "9")
+    desk.tell(range(4, 7), first=10)
+    desk.rig.until(lambda: node.counters["updates"] == 10 + 12, what="the right ones are learnt from")
+    desk.rig.until_status(node, State.READY)
+    assert len(warnings) == 1 and "0.98" in warnings[0] and "0.9;" in warnings[0]
+
+
+def test_when_prior_data_have_another_discount_expect_refusal_that_says_so(desk: Desk) -> None:
+    store(desk.folder / "before", [replace(t, gamma=0.98) for t in episode(1)])
+    node = desk.start(prior=str(desk.folder / "before"))
+    desk.rig.until_status(node, State.ERROR, Reason.BAD_PARAMETER)
+    assert "prior: gamma is 0.98" in node.status[2]
 
 
 def test_when_updates_diverge_expect_a_hold_the_last_good_weights_and_no_new_ones(

@@ -56,7 +56,7 @@ class Ring:
         rig.add(ObservationNode, pace="lockstep", use_sim_time=True)
         rig.add(SteeringNode, n_candidates=2, execute_steps=8)
         self.transitions = rig.add(
-            TransitionNode, directory=str(folder), pace="lockstep", min_free_mb=0.0, episode_grace_s=20.0
+            TransitionNode, directory=str(folder), pace="lockstep", min_free_mb=0.0, episode_grace_s=20.0, gamma=0.98
         )
         rig.add(VlaNode, backend="fake", fake_pattern="sine", fake_value=0.005, n_candidates=2)
         rig.voice("instruction", String, qos.LATCHED)(String(data="put the red cube on the blue plate"))

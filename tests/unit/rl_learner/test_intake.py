@@ -4,20 +4,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fakes.rl_episodes import GAMMA
 from fakes.rl_runs import SHAPE, episode
-from rl_learner.core.intake import window_of
+from rl_learner.core.intake import DiscountError, window_of
 
 
 def test_when_a_window_is_cut_short_expect_the_discount_of_its_own_length():
     first, _, last = episode(1, steps=10)
     assert (first.steps, last.steps) == (4, 2)
-    assert window_of(first, SHAPE).discount == pytest.approx(0.9**4)
-    assert window_of(last, SHAPE).discount == pytest.approx(0.9**2)
-    assert window_of(last, SHAPE).actions.shape == (4, 7)
+    assert window_of(first, SHAPE, GAMMA).discount == pytest.approx(0.9**4)
+    assert window_of(last, SHAPE, GAMMA).discount == pytest.approx(0.9**2)
+    assert window_of(last, SHAPE, GAMMA).actions.shape == (4, 7)
 
 
 def test_when_nothing_follows_expect_a_mask_of_zero_over_something_finite():
-    last = window_of(episode(1)[-1], SHAPE)
+    last = window_of(episode(1)[-1], SHAPE, GAMMA)
     assert last.mask == 0.0
     assert last.next_features.shape == (5,) and np.array_equal(last.next_candidates, last.candidates)
 
@@ -26,7 +27,7 @@ def test_when_nothing_follows_expect_a_mask_of_zero_over_something_finite():
 def test_when_there_are_more_or_fewer_candidates_expect_the_first_ones_again_and_again(count):
     made = episode(1)[0]
     chunks = np.arange(count * 42, dtype=np.float32).reshape(count, 6, 7)
-    window = window_of(replace(made, candidates=chunks, noise=chunks, next_candidates=chunks), SHAPE)
+    window = window_of(replace(made, candidates=chunks, noise=chunks, next_candidates=chunks), SHAPE, GAMMA)
     wanted = [0, 0] if count == 1 else [0, 1]
     assert np.array_equal(window.candidates, chunks[wanted, :4])
     assert np.array_equal(window.noise, chunks[wanted])
@@ -34,13 +35,24 @@ def test_when_there_are_more_or_fewer_candidates_expect_the_first_ones_again_and
 
 def test_when_a_person_refused_expect_what_was_proposed_and_for_a_look_what_was_done():
     made = replace(episode(1)[0], refused=True, actors=np.array([1, 1, 2, 2], np.uint8), return_unaided=0.25)
-    window = window_of(made, SHAPE)
+    window = window_of(made, SHAPE, GAMMA)
     assert (window.refused, window.human, window.mc_return) == (1.0, 0.5, 0.25)
     assert np.array_equal(window.proposed, made.chosen_chunk[:4])
-    assert np.array_equal(window_of(replace(made, request_kind=1), SHAPE).proposed, made.actions[:4])
+    assert np.array_equal(window_of(replace(made, request_kind=1), SHAPE, GAMMA).proposed, made.actions[:4])
 
 
 def test_when_a_window_is_longer_than_the_critics_chunk_expect_a_refusal():
     made = episode(1)[0]
     with pytest.raises(ValueError, match="5 steps"):
-        window_of(replace(made, actors=np.ones(5, np.uint8)), SHAPE)
+        window_of(replace(made, actors=np.ones(5, np.uint8)), SHAPE, GAMMA)
+
+
+@pytest.mark.parametrize("gamma", [0.98, 0.90001, float("nan")])
+def test_when_the_discount_is_another_expect_a_refusal_with_both_values(gamma):
+    with pytest.raises(DiscountError, match=f"gamma is {gamma:.6g}, the method's discount is 0.9"):
+        window_of(replace(episode(1)[0], gamma=gamma), SHAPE, GAMMA)
+
+
+def test_when_the_discount_has_travelled_as_a_float32_expect_it_to_be_the_same():
+    assert float(np.float32(GAMMA)) != GAMMA
+    window_of(replace(episode(1)[0], gamma=float(np.float32(GAMMA))), SHAPE, GAMMA)

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from fakes.rl_runs import SHAPE, SMALL, recipe, write_method
 from rl_learner.core.recipe import differences, read_recipe
 from rl_learner.core.replay import ReplayShape
 from vla_policy.core.steering.scoring import Reduce
 
-METHODS = Path(__file__).resolve().parents[3] / "ros2_ws" / "src" / "rl_learner" / "config" / "methods"
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = ROOT / "ros2_ws" / "src" / "rl_learner" / "config"
+METHODS = CONFIG / "methods"
 
 
 @pytest.mark.parametrize("path", sorted(METHODS.glob("*.yaml")), ids=lambda p: p.stem)
@@ -21,6 +25,18 @@ def test_when_a_shipped_method_is_read_expect_a_learner_of_it_and_a_configuratio
     resolved = read.resolved()
     assert json.loads(json.dumps(resolved)) == resolved
     assert {"critic", "schedule", read.method} == set(resolved)
+
+
+def test_when_nobody_says_a_discount_expect_node_launch_files_and_shipped_methods_to_mean_the_same():
+    methods = {path.stem: read_recipe(path).schedule.discount for path in METHODS.glob("*.yaml")}
+    launches = {
+        name: float(arg.attrib["default"])
+        for name in ("train.launch.xml", "whetstone.launch.xml")
+        for arg in ElementTree.parse(ROOT / "launch" / name).getroot().findall("arg[@name='gamma']")
+    }
+    parameters = yaml.safe_load((CONFIG / "transition_node_params.yaml").read_text(encoding="utf-8"))
+    assert len(methods) == len(launches) == 2
+    assert {*methods.values(), *launches.values()} == {parameters["gamma"]["default"]}
 
 
 @pytest.mark.parametrize(

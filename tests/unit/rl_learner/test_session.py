@@ -77,6 +77,23 @@ def test_when_a_number_is_not_finite_expect_it_counted_and_never_in_the_replay(r
     assert (run.tally.refused, run.receipts.through, run.due) == (1, 7, 0)
 
 
+def test_when_the_discount_is_another_expect_it_counted_with_both_values_and_never_in_the_replay(run):
+    finish(run)
+    replay = digest(run.online.state())
+    assert run.add(replace(episode(3)[0], gamma=0.98), SPOOL, 7) is Offer.NEW
+    assert digest(run.online.state()) == replay
+    assert (run.tally.other_discount, run.tally.refused, run.receipts.through, run.due) == (1, 1, 7, 0)
+    assert run.mismatch == "gamma is 0.98, the method's discount is 0.9"
+    assert run.add(episode(3)[1], SPOOL, 8) is Offer.NEW
+    assert (run.tally.other_discount, run.tally.windows) == (1, 7)
+
+
+def test_when_prior_data_have_another_discount_expect_a_refusal(run):
+    with pytest.raises(ValueError, match="gamma is 0.98"):
+        run.add_prior(replace(episode(7)[0], gamma=0.98))
+    assert run.prior is None or len(run.prior) == 0
+
+
 def test_when_another_contract_speaks_expect_a_refusal_that_does_not_count_as_received(run):
     with pytest.raises(ValueError, match="contract"):
         run.add(replace(episode(3)[0], contract_hash="other"), SPOOL, 7)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,17 @@ def test_when_a_letter_is_bad_expect_it_named_and_the_next_good_one_to_clear_it(
     until(lambda: line.worker.problem == "3 actors for 4 steps", DEADLINE_S, "the problem")
     line.put((1,))
     until(lambda: line.worker.problem == "" and line.session.receipts.through == 3, DEADLINE_S, "gone")
+
+
+def test_when_the_discount_is_another_expect_it_named_until_the_right_one_comes(make):
+    line = make()
+    line.worker.start()
+    other, right = replace(episode(1)[0], gamma=0.98), episode(1)[1]
+    line.worker.put(lambda run: run.add(other, SPOOL, 1))
+    until(lambda: "gamma is 0.98" in line.worker.problem, DEADLINE_S, "the problem")
+    line.worker.put(lambda run: run.add(right, SPOOL, 2))
+    until(lambda: line.worker.problem == "" and line.session.receipts.through == 2, DEADLINE_S, "gone")
+    assert "gamma is 0.98" in line.session.mismatch
 
 
 def test_when_something_is_missing_expect_it_to_be_known(make):

@@ -13,16 +13,25 @@ from rl_learner.core.replay import ReplayShape, Window
 from rl_learner.core.transition import Transition
 from vla_policy.core.steering.protocol import Kind
 
+_SAME = 1e-6  # messages carry the discount as a float32
 
-def window_of(made: Transition, shape: ReplayShape) -> Window:
+
+class DiscountError(ValueError):
+    """Rewards inside a window were discounted otherwise than the method discounts."""
+
+
+def window_of(made: Transition, shape: ReplayShape, discount: float) -> Window:
     """The window of a transition.
 
     A window that was cut short (at an episode's end, at an earlier decision) keeps C actions: what was executed after
     it follows. Its bootstrap is discounted by the steps that it really took.
 
     Raises:
+        DiscountError: It was made with another discount than the method's.
         ValueError: It does not fit the shape, or a number is not finite.
     """
+    if not math.isclose(made.gamma, discount, rel_tol=_SAME):
+        raise DiscountError(f"gamma is {made.gamma:.6g}, the method's discount is {discount:.6g}")
     if not 1 <= made.steps <= shape.steps:
         raise ValueError(f"a window of {made.steps} steps, expected 1..{shape.steps}")
     if not math.isfinite(made.return_unaided):
@@ -66,6 +75,7 @@ class Tally:
     Attributes:
         windows: Taken into the replay.
         refused: Windows that were not.
+        other_discount: Of the refused, made with another discount than the method's.
         lost: Windows that the sender had dropped.
         steps: Control steps.
         human_steps: Of them, commanded by a person.
@@ -83,6 +93,7 @@ class Tally:
 
     windows: int = 0
     refused: int = 0
+    other_discount: int = 0
     lost: int = 0
     steps: int = 0
     human_steps: int = 0

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from rl_learner.core.checkpoint import Snapshot
 from rl_learner.core.guard import DivergenceError
-from rl_learner.core.intake import Tally, window_of
+from rl_learner.core.intake import DiscountError, Tally, window_of
 from rl_learner.core.ledger import Offer, Receipts
 from rl_learner.core.recipe import Recipe, differences
-from rl_learner.core.replay import Batch, Replay, ReplayShape, mixed
+from rl_learner.core.replay import Batch, Replay, ReplayShape, Window, mixed
 from rl_learner.core.transition import Transition
 from vla_policy.core.files import CheckpointError
 
@@ -84,6 +84,7 @@ class Session:
         skipped: Steps that the guard refused.
         halt: Why nothing is learnt any more, None while something is.
         problem: What was refused last.
+        mismatch: Why the last transition of another discount was refused, empty when there was none.
         metrics: Of the last update.
     """
 
@@ -108,7 +109,7 @@ class Session:
         self.owed, self.batch = 0.0, recipe.schedule.batch
         self.skipped = self._in_row = 0
         self.halt: Halt | None = None
-        self.problem = ""
+        self.problem = self.mismatch = ""
         self.metrics: dict[str, float] = {}
         self._warm_up_left = 0
         self._rates = {name: o.param_groups[0]["lr"] for name, o in self.learner.optimizers().items()}
@@ -141,8 +142,11 @@ class Session:
 
     def _take(self, made: Transition) -> None:
         try:
-            self.online.add(window_of(made, self.shape))
+            self.online.add(self._window(made))
         except ValueError as error:
+            if isinstance(error, DiscountError):
+                self.tally.other_discount += 1
+                self.mismatch = str(error)
             self.tally.refused += 1
             self.problem = f"window refused: {error}"
             return
@@ -153,6 +157,9 @@ class Session:
         if self.phase is Phase.COLLECT and self.tally.finished >= self.recipe.schedule.base_episodes:
             self._begin()
         self._maybe_finish()
+
+    def _window(self, made: Transition) -> Window:
+        return window_of(made, self.shape, self.recipe.schedule.discount)
 
     def _maybe_finish(self) -> None:
         if self.phase is Phase.ONLINE and self.tally.steps >= self.most_steps:
@@ -166,7 +173,7 @@ class Session:
         """
         if self.prior is None:
             self.prior = Replay(self.shape, self.online.capacity)
-        self.prior.add(window_of(made, self.shape))
+        self.prior.add(self._window(made))
 
     def _begin(self) -> None:
         seen = [r.rows(torch.arange(len(r))).features for r in (self.online, self.prior) if r is not None and len(r)]

@@ -150,6 +150,7 @@ class Worker:
         while self._letters and self.session.has_room:
             letter = self._letters.popleft()
             took = True
+            others = self.session.tally.other_discount
             try:
                 offer = letter(self.session)
             except ValueError as error:
@@ -157,11 +158,12 @@ class Worker:
                 continue
             self.gap = self.gap or offer is Offer.GAP
             if offer is Offer.NEW:
+                # more of that kind will follow: a setting is wrong, not a number
+                self.problem = self.session.mismatch if self.session.tally.other_discount > others else ""
                 self._took()
         return took
 
     def _took(self) -> None:
-        self.problem = ""
         if self._board is not None:
             self._board.took(self.session)
 

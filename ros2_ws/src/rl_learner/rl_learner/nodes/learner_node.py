@@ -77,6 +77,7 @@ class LearnerNode(WhetstoneNode):
         self._accepted = 0
         self._parent = self._versions.last
         self._mismatch = ""
+        self._has_warned = False
         self._pause = threading.Event()
         self._weights = self.create_publisher(PolicyWeights, "policy_weights", qos.WEIGHTS)
         self._acks = self.create_publisher(TransitionAck, "transition_ack", qos.RECORD)
@@ -194,8 +195,14 @@ class LearnerNode(WhetstoneNode):
             folder = Path(self.param("prior")).expanduser() / "transitions"
             for record in read_all(folder):
                 if record.kind is Kind.DATA:
-                    session.add_prior(decode(record.payload))
+                    self._add_prior(session, record.payload)
         return session
+
+    def _add_prior(self, session: Session, payload: bytes) -> None:
+        try:
+            session.add_prior(decode(payload))
+        except ValueError as error:
+            raise ReasonedError(Reason.BAD_PARAMETER, f"prior: {error}") from error
 
     # ---- callbacks -------------------------------------------------------------------------------------------------
 
@@ -286,13 +293,21 @@ class LearnerNode(WhetstoneNode):
         if worker is not None:
             tally = worker.session.tally
             told = {
-                "windows": tally.windows, "windows_refused": tally.refused, "transitions_lost": tally.lost,
+                "windows": tally.windows, "windows_refused": tally.refused,
+                "windows_of_another_discount": tally.other_discount, "transitions_lost": tally.lost,
                 "updates": worker.session.learner.updates, "updates_skipped": worker.session.skipped,
                 "episodes": tally.episodes, "robot_steps": tally.steps, "through": worker.session.receipts.through,
             }  # fmt: skip
             for name, count in told.items():
                 self.counters[name] = count
+            self._warn_of(worker.session.mismatch)
         self.set_state(*self._state(worker))
+
+    def _warn_of(self, mismatch: str) -> None:
+        if mismatch and not self._has_warned:
+            self._has_warned = True
+            text = "transitions are refused: %s; set transition_node's gamma or the method file's schedule.discount"
+            self.get_logger().warning(text % mismatch)
 
     def _state(self, worker: Worker | None) -> tuple[State, Reason, str]:
         if self._mismatch:

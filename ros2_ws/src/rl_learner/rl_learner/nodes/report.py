@@ -36,6 +36,8 @@ def figures(worker: Worker | None, method: str, run: str, *, frozen: bool) -> di
         "episodes": tally.episodes,
         "base_episodes": session.recipe.schedule.base_episodes,
         "windows": tally.windows,
+        "windows_refused": tally.refused,
+        "windows_of_another_discount": tally.other_discount,
         "success_last_20": _mean(tally.successes),
         "robot_steps": tally.steps,
         "most_steps": session.most_steps,
