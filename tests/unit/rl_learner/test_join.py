@@ -64,8 +64,49 @@ def test_when_steps_were_executed_expect_them_relative_to_the_windows_reference_
     x_m = np.array([5, 6, 7, 8, 9, 10]) / 10 - 0.04
     assert second.actions[:, 0] == pytest.approx((x_m - 0.25) / 0.5)
     assert second.actions[:, 6] == pytest.approx((np.arange(4, 10) / 100 - 0.25) / 0.5)
-    last = joined(plain_episode(10)).transitions[2]
-    assert last.actions[1:, 0].tolist() == [last.actions[1, 0]] * (H - 1)
+
+
+def rows_of(chunk: int) -> list[list[float]]:
+    """A chunk of `decision`, whose every number is its request."""
+    return [[float(chunk)] * A] * H
+
+
+def test_when_a_chunk_is_cut_by_the_end_expect_its_own_rest_behind_what_was_executed() -> None:
+    *_, before, last = joined(plain_episode(10)).transitions
+    assert last.actions[:2, 0] == pytest.approx((np.array([9, 10]) / 10 - 0.08 - 0.25) / 0.5)
+    assert last.actions[2:].tolist() == rows_of(3)[2:]
+    # The chunk before was displaced by the last one, so what was executed is all there is.
+    assert before.actions.shape == (H, A) and not (before.actions == 2.0).all(axis=1).any()
+
+
+def test_when_the_end_cuts_a_chunk_that_was_asked_ahead_expect_the_rows_that_were_next() -> None:
+    # Chunk 2 is of the observation at step 3 and plays from its row 1 on; rows 3 to 5 are left.
+    marked = np.arange(H * A, dtype=np.float32).reshape(H, A)
+    records = [decision(1, 0), *(step(i, 1, i) for i in range(4)), decision(2, 3, chosen_chunk=marked)]
+    records += [*(step(i, 2, i - 3) for i in (4, 5)), judgement(6), end(6)]
+    last = joined(records).transitions[-1]
+    assert last.episode_step == 3 and np.array_equal(last.actions[3:], marked[3:])
+
+
+def test_when_a_person_ends_the_episode_expect_their_last_step_repeated() -> None:
+    records = [r for r in plain_episode(10) if not (isinstance(r, Step) and r.episode_step == 9)]
+    last = joined([*records, step(9, 3, 0, actor=Actor.HUMAN)]).transitions[-1]
+    assert last.actions[1:].tolist() == [last.actions[1].tolist()] * (H - 1)
+
+
+def test_when_a_look_or_a_displaced_chunk_reaches_the_end_expect_the_last_step_repeated() -> None:
+    records = plain_episode(10)
+    records[-2:-2] = [decision(100, 6, asked=Asked.LOOK), decision(101, 9, asked=Asked.LOOK)]
+    made = {t.episode_step: t for t in joined(records, at_s=0.4).transitions}
+    assert sorted(made) == [0, 4, 6, 8, 9]
+    for look in (made[6], made[9]):
+        left = 10 - look.episode_step
+        assert look.actions[left - 1 :].tolist() == [look.actions[left - 1].tolist()] * (H - left + 1)
+    # Chunk 1 gave way to chunk 2 after two of its six steps, and the episode ends one step later.
+    cut = [decision(1, 0), step(0, 1, 0), step(1, 1, 1), decision(2, 2), step(2, 2, 0), judgement(3), end(3)]
+    first, last = joined(cut).transitions
+    assert first.actions[2:].tolist() == [first.actions[2].tolist()] * (H - 2)
+    assert last.actions[1:].tolist() == rows_of(2)[1:]
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT])

@@ -144,6 +144,7 @@ class _Track:
         actors: (T,).
         labels: Rewards, masks, ends.
         returns: (T,).
+        last_played: Request id of the chunk that the last step belongs to, None when a person or nobody acted.
     """
 
     times_ns: np.ndarray
@@ -152,6 +153,7 @@ class _Track:
     actors: np.ndarray
     labels: Labels
     returns: Doubles
+    last_played: int | None
 
 
 def build(episode: Episode, rules: Rules, contracts: Mapping[str, Contract]) -> tuple[list[Transition], Counter[str]]:
@@ -200,6 +202,7 @@ def _track(episode: Episode, rules: Rules) -> _Track | None:
         actors=np.array([int(s.actor) for s in steps], dtype=np.uint8),
         labels=labels,
         returns=returns_to_go(labels, rules.gamma),
+        last_played=steps[-1].stamp.request_id if steps[-1].actor is Actor.POLICY else None,
     )
 
 
@@ -306,10 +309,19 @@ def _next_takeover(actors: np.ndarray, start: int) -> int:
 
 
 def _actions(track: _Track, decision: Decision, contract: Contract, start: int) -> Floats:
-    """(H, A) what was executed from `start` on, in the units of the policy."""
-    rows = window_rows(start, contract.horizon, len(track.actors))
+    """(H, A) what was executed from `start` on, in the units of the policy.
+
+    Past the end of the episode follows the rest of the chunk that was being played; for any other decision the last
+    step is repeated. Repeated for that chunk too, a retreat that succeeds in its third step would be stored as a small
+    one, and the critic would learn that small ones succeed.
+    """
+    total = len(track.actors)
+    rows = window_rows(start, contract.horizon, total)
     if contract.action_space == "cartesian":
         physical = cartesian_actions(decision.reference, track.targets[rows], track.commands[rows, -1])
     else:
         physical = joint_actions(decision.reference, track.commands[rows])
-    return normalised(physical, contract.action_scale, contract.action_offset)
+    actions = normalised(physical, contract.action_scale, contract.action_offset)
+    if decision.stamp.request_id == track.last_played:
+        actions[total - start :] = decision.chosen_chunk[total - start :]
+    return actions
