@@ -202,3 +202,19 @@ def test_when_the_simulator_is_asked_for_a_look_expect_it_before_the_command_of_
     looks = [r for r in world.requests if r.kind is RequestKind.LOOK]
     first_ns = world.requests[0].not_before_ns
     assert [round((r.not_before_ns - first_ns) / 1e9 / DT_S) for r in looks] == [2, 4, 6]
+
+
+def test_when_looks_are_for_people_only_expect_none_before_and_after_and_the_stride_while_one_drives():
+    world = begin(lockstep(look_stride=2, look_always=False))
+    run(world, 8)
+    for _ in range(7):
+        world.person()
+        world.world_tick()
+    world.person(engaged=False)
+    world.answer()
+    for _ in range(7):
+        world.world_tick()
+    looks = [r.not_before_ns for r in world.requests if r.kind is RequestKind.LOOK]
+    by_person = [done for done in world.executed if done.actor is Actor.HUMAN]
+    assert looks == [done.time_ns for done in by_person if done.episode_step % 2 == 0] and len(looks) >= 3
+    assert [done.actor for done in (world.executed[0], world.executed[-1])] == [Actor.POLICY] * 2

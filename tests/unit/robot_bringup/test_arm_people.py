@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fakes.arm_world import ArmWorld
-from robot_bringup.core.outputs import Actor
+from robot_bringup.core.outputs import Actor, RequestKind
 from robot_bringup.core.takeover import Drive
 from whetstone_common.core.reason import Reason
 
@@ -103,3 +103,14 @@ def test_when_a_person_wants_a_far_target_expect_a_slow_way_there():
         world.step(2)
     np.testing.assert_allclose(world.kinematics.fk(world.joints).position, seven[:3], atol=5e-3)
     world.assert_within_limits()
+
+
+def test_when_looks_are_for_people_only_expect_them_from_the_takeover_on():
+    world = ArmWorld(look_stride=2, look_always=False).running()
+    world.play(2)
+    assert not [request for request in world.requests if request.kind is RequestKind.LOOK]
+    for _ in range(15):
+        world.person()
+        world.step(2)
+    looks = [request for request in world.requests if request.kind is RequestKind.LOOK]
+    assert len(looks) == 3  # of six steps

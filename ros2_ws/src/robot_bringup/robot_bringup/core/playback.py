@@ -202,7 +202,7 @@ class Playback:
         self._latency.asked(now.steady_s)
 
     def _look(self, planned: Planned, now: Now, out: Outputs) -> None:
-        stride = self._set.look_stride
+        stride = self._set.look_stride if self._set.look_always or planned.actor is Actor.HUMAN else 0
         acts = any(request.kind is RequestKind.ACT for request in out.requests)
         first = planned.actor is Actor.POLICY and planned.step == 0
         if stride and not (first or acts or self._laps.steps % stride):

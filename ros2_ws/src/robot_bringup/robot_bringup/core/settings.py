@@ -19,6 +19,7 @@ class Settings:
         execute_steps: Steps to play of a chunk, 0 leaves it to the chunk.
         blend_steps: Steps over which an old chunk fades into the new one.
         look_stride: Steps between two looks, 0 for none.
+        look_always: Whether to look while the policy drives too, not only while a person does.
         delay_steps: Simulated latency of asynchronous execution in lockstep.
         chunk_timeout_s: Waiting for a chunk longer than this stops the arm.
         chunk_open_loop_s: How long a chunk may play whose sender is silent.
@@ -36,6 +37,7 @@ class Settings:
     execute_steps: int = 0
     blend_steps: int = 2
     look_stride: int = 0
+    look_always: bool = True
     delay_steps: int = 0
     chunk_timeout_s: float = 5.0
     chunk_open_loop_s: float = 0.6

@@ -104,6 +104,7 @@ class ArmNode(WhetstoneNode):
             execute_steps=self.param("execute_steps"),
             blend_steps=self.param("blend_steps"),
             look_stride=self.param("look_stride"),
+            look_always=self.param("look_always"),
             delay_steps=self.param("lockstep_delay_steps"),
             chunk_timeout_s=self.param("chunk_timeout_s"),
             chunk_open_loop_s=self.param("chunk_open_loop_s"),
