@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, String
-from vla_interfaces.msg import NodeStatus, Takeover, TaskTruth
+from vla_interfaces.msg import Decision, NodeStatus, Request, Stamp, Takeover, TaskTruth
 
 from harness.rig import Rig
 from robot_bringup.nodes import terminal
@@ -118,6 +118,74 @@ def test_when_the_script_watches_expect_it_to_take_over_what_fails_and_to_let_go
     rig.until(lambda: (show(next(tick), beside, 0.1), heard.engaged())[-1])
     assert heard.node.counters["takeovers"] == 1
     rig.until(lambda: (show(next(tick), lifted, 0.5), not heard.engaged())[-1])
+
+
+class Script:
+    """A scripted operator that has just taken over, and what the rest of the ring tells it."""
+
+    def __init__(self, rig: Rig, patience_s: float) -> None:
+        self.heard = Heard(rig, device="scripted", scripted_patience_s=patience_s)
+        self.says = rig.voice("/sim/expert", Takeover, qos.RING)
+        self.engage = rig.voice("operator/engage", Bool, qos.LATCHED)
+        self.ask = rig.voice("request", Request, qos.RING)
+        self.answer = rig.voice("decision", Decision, qos.RECORD)
+        self.engage(Bool(data=True))
+        self.heard.until(lambda: self.heard.node._scripted_on)  # noqa: SLF001
+        self.want(0.0)
+        self.heard.until(lambda: self.openings() == [0.0])
+
+    def want(self, opening: float) -> None:
+        self.says(Takeover(mode=Takeover.TCP_TARGET, tcp_target=[0.4, 0, 0.2, 1, 0, 0, 0.0], gripper=opening))
+
+    def openings(self) -> list[float]:
+        """What went out while engaged."""
+        return [message.gripper for message in self.heard.takeovers if message.engaged]
+
+    def holds(self, *openings: float) -> bool:
+        """Whether these wishes stay back while a look is open."""
+        gone = self.openings()
+        self.ask(Request(kind=Request.LOOK, stamp=Stamp(epoch=7, episode=1, request_id=2)))
+        self.heard.until(lambda: self.heard.node.counters["looks_awaited"] == 1)
+        for opening in openings:
+            self.want(opening)
+        self.heard.rig.turn(0.2)
+        return self.openings() == gone
+
+
+def test_when_a_look_is_open_expect_the_scripts_newest_message_behind_its_answer(rig):
+    script = Script(rig, patience_s=5.0)
+    assert script.holds(0.1, 0.2)
+    script.answer(Decision(request_kind=Request.ACT, stamp=Stamp(epoch=7, episode=1, request_id=2)))
+    rig.turn(0.2)
+    assert script.openings() == [0.0]
+    script.answer(Decision(request_kind=Request.LOOK, stamp=Stamp(epoch=7, episode=1, request_id=2)))
+    rig.until(lambda: script.openings() == [0.0, 0.2])
+    script.want(0.3)
+    rig.until(lambda: script.openings() == [0.0, 0.2, 0.3])
+    assert script.heard.node.counters["looks_given_up"] == 0
+
+
+def test_when_a_look_is_never_answered_expect_the_script_to_go_on_and_count_it(rig):
+    script = Script(rig, patience_s=2.0)
+    assert script.holds(0.1)
+    rig.until(lambda: script.openings() == [0.0, 0.1])
+    assert script.heard.node.counters["looks_given_up"] == 1
+
+
+def test_when_the_script_lets_go_while_it_waits_expect_the_release_at_once_and_nothing_behind_it(rig):
+    script = Script(rig, patience_s=5.0)
+    assert script.holds(0.1)
+    script.engage(Bool(data=False))
+    rig.until(lambda: not script.heard.engaged())
+    script.answer(Decision(request_kind=Request.LOOK, stamp=Stamp(epoch=7, episode=1, request_id=2)))
+    rig.turn(0.2)
+    assert script.openings() == [0.0] and not script.heard.engaged()
+
+
+def test_when_there_is_no_patience_expect_the_script_to_hear_no_requests(rig):
+    heard = Heard(rig, device="scripted")
+    heard.until(lambda: heard.takeovers)
+    assert not {"_on_request", "_on_decision"} & set(heard.node.guarded_names)
 
 
 def test_when_the_watching_script_has_no_robot_expect_error_that_names_it(rig):

@@ -20,6 +20,7 @@ from robot_bringup.core.operator import (
     Nobody,
     Pressed,
 )
+from robot_bringup.nodes.patient_stream import PatientStream
 from robot_bringup.nodes.supervision import Supervision
 from robot_bringup.nodes.terminal import Terminal
 from whetstone_common.core.reason import Reason, State
@@ -36,6 +37,7 @@ class OperatorNode(WhetstoneNode):
         self._device: Device = Nobody()
         self._terminal: Terminal | None = None
         self._supervision: Supervision | None = None
+        self._script: PatientStream | None = None
         self._driving = False
         self._scripted_on = False
         self._sequence = 0
@@ -79,6 +81,7 @@ class OperatorNode(WhetstoneNode):
 
     def _open_script(self) -> None:
         self._scripted_on = self.param("scripted_engaged")
+        self._script = PatientStream(self, self._forward)
         self.create_subscription(Takeover, self.param("scripted_topic"), self._on_script, qos.RING)
         self.create_subscription(Bool, "operator/engage", lambda msg: self._engage(engaged=msg.data), qos.LATCHED)
         if self.param("supervise"):
@@ -96,7 +99,7 @@ class OperatorNode(WhetstoneNode):
 
     def on_teardown(self) -> None:
         """Give the terminal back."""
-        self._supervision = None
+        self._supervision = self._script = None
         if self._terminal is not None:
             self._terminal.close()
         self._terminal = None
@@ -105,7 +108,7 @@ class OperatorNode(WhetstoneNode):
     def safe_action(self, reason: Reason) -> None:
         """Stop streaming: the arm holds when a person falls silent. Only an orderly end lets go."""
         if reason is not Reason.SHUTDOWN:
-            self._driving = False
+            self._let_go()
 
     # ---- devices ---------------------------------------------------------------------------------------------------
 
@@ -129,8 +132,10 @@ class OperatorNode(WhetstoneNode):
         self._stream(self._device.intent(time.monotonic()))
 
     def _on_script(self, msg: Takeover) -> None:
-        if not (self.active and self._scripted_on):
-            return
+        if self.active and self._scripted_on and self._script is not None:
+            self._script.want(msg)
+
+    def _forward(self, msg: Takeover) -> None:
         self._driving = True
         self._sequence += 1
         msg.source, msg.source_epoch = self.get_fully_qualified_name(), self.epoch_ns
@@ -170,8 +175,13 @@ class OperatorNode(WhetstoneNode):
         msg.gripper = float(intent.opening)
         self._takeover_publisher.publish(msg)
 
-    def _release(self) -> None:
+    def _let_go(self) -> None:
         self._driving = False
+        if self._script is not None:
+            self._script.let_go()
+
+    def _release(self) -> None:
+        self._let_go()
         self._takeover_publisher.publish(self._message(engaged=False))
 
     def _message(self, *, engaged: bool) -> Takeover:
