@@ -77,6 +77,17 @@ def test_when_a_run_trains_expect_launch_arguments_that_the_file_knows_and_its_n
     assert {"transition_node", "learner_node"} < set(stack.nodes)
 
 
+@pytest.mark.parametrize(("pace", "patience_s"), [("lockstep", "0.5"), ("realtime", None)])
+def test_when_a_scripted_person_helps_expect_looks_at_them_and_patience_only_where_the_world_waits(
+    tmp_path: Path, pace: str, patience_s: str | None
+) -> None:
+    arguments = options(tmp_path, replace(SETTINGS, pace=pace)).stack.arguments
+    assert (arguments["look_stride"], arguments["look_always"]) == ("2", "false")
+    assert arguments.get("scripted_patience_s") == patience_s
+    alone = options(tmp_path, replace(SETTINGS, pace=pace, operator="none")).stack.arguments
+    assert not {"look_stride", "look_always", "scripted_patience_s"} & set(alone)
+
+
 def test_when_a_methods_file_says_how_to_act_expect_the_stack_to_be_told(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text("expo: {best_of: 3}\nschedule: {discount: 0.9}\n")

@@ -31,6 +31,16 @@ _ON_ITS_WAY_S = 10.0
 # A learner that owes more updates than this is behind.
 _MOST_OWED = 32
 _CATCH_UP_S = 900.0
+# Somebody who helps is looked at closely: a person's steps start windows of their own only where the policy looks.
+_HELPER = (
+    ("operator", "scripted"),
+    ("expert", "true"),
+    ("supervise", "true"),
+    ("look_stride", "2"),
+    ("look_always", "false"),
+)
+# Where the world waits for the helper, they wait for the look.
+_PATIENT = (("scripted_patience_s", "0.5"),)
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ def stack_of(settings: RunSettings, training: Training) -> StackOptions:
     """The stack that a run was trained with."""
     method_file = read_method_file(settings.method, Path(settings.method_file) if settings.method_file else None)
     watched = settings.operator == "scripted" and not training.freeze
-    person = (("operator", "scripted"), ("expert", "true"), ("supervise", "true")) if watched else ()
+    person = (*_HELPER, *(_PATIENT if settings.pace == "lockstep" else ())) if watched else ()
     return StackOptions(
         task=settings.task,
         pace=settings.pace,
