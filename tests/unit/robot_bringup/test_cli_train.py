@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rich.console import Console
 
 from fakes.train_episodes import episode
@@ -75,6 +79,41 @@ def test_when_a_run_trains_expect_launch_arguments_that_the_file_knows_and_its_n
         "scripted", "true", "true",
     )  # fmt: skip
     assert {"transition_node", "learner_node"} < set(stack.nodes)
+
+
+class SlowGraph:
+    """Stands in for the client of a stack in which an episode takes a while to reach the learner."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.played = self.arrived = 0
+        self._turns = 0
+
+    def subscribe(self, kind: type, _topic: str, callback: Callable[[Any], None], _profile: Any) -> None:
+        if kind is DiagnosticArray:
+            self._diagnose = callback
+
+    def spin_until(self, condition: Callable[[], bool], _timeout_s: float) -> bool:
+        self.arrived = self.played if self._turns else self.arrived
+        self._turns += 1
+        values = [KeyValue(key="episodes", value=str(self.arrived))]
+        self._diagnose(DiagnosticArray(status=[DiagnosticStatus(name="learner_node", values=values)]))
+        return condition()
+
+    def evaluate(self, _client: Any, task: str, wanted: EvalOptions, _feedback: Any) -> Evaluation:
+        self.played, self._turns = self.played + 1, 0
+        rows = rows_of(task, "", seeds=[wanted.seed], outcomes=["succeeded"], steps=[40], durations_s=[2.0])
+        return Evaluation(task, "", rows, 1.0)
+
+
+def test_when_the_last_episode_of_a_session_ends_expect_the_stack_open_until_it_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = SlowGraph()
+    monkeypatch.setattr(train, "running_client", lambda *_, **__: nullcontext(graph))
+    monkeypatch.setattr(train, "evaluate", graph.evaluate)
+    assert train.run(options(tmp_path))["episodes"] == 2
+    assert (graph.played, graph.arrived) == (2, 2)
 
 
 @pytest.mark.parametrize(("pace", "patience_s"), [("lockstep", "0.5"), ("realtime", None)])

@@ -184,6 +184,7 @@ def _train(options: TrainOptions, stack: StackOptions, log: TrainingLog) -> None
             while options.budget.spent(tally(log.episodes)) < 1.0 and not session.watch.learner.finished:
                 session.wait_for_learner()
                 session.episode()
+            session.wait_for_transitions()
 
 
 class Session:
@@ -207,12 +208,16 @@ class Session:
             raise UserError(f"the learner has halted, {self.watch.learner.halt}\n\nOutput of the stack: {log}")
         if self._options.settings.pace != "lockstep" or not self._log.episodes:
             return
-        # What was dropped on the way never comes, so this wait is short.
-        judged = sum(episode.judged for episode in self._log.episodes)
-        self._wait(lambda: self.watch.learner.episodes >= judged, "the last episode is on its way", _ON_ITS_WAY_S)
+        self.wait_for_transitions()
         self._wait(lambda: self.watch.learner.behind <= _MOST_OWED, "the learner catches up", _CATCH_UP_S)
         if self.watch.learner.version > 0:
             self._wait(lambda: self.watch.learner.accepted > 0, "the first weights are on their way", _ON_ITS_WAY_S)
+
+    def wait_for_transitions(self) -> None:
+        """Let the last episode reach the learner; a stack that is closed before has not stored it yet."""
+        judged = sum(episode.judged for episode in self._log.episodes)
+        # What was dropped on the way never comes, so this wait is short.
+        self._wait(lambda: self.watch.learner.episodes >= judged, "the last episode is on its way", _ON_ITS_WAY_S)
 
     def _wait(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
         so_far = tally(self._log.episodes)
