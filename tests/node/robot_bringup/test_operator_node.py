@@ -107,7 +107,7 @@ def test_when_the_script_watches_expect_it_to_take_over_what_fails_and_to_let_go
     script = rig.voice("/sim/expert", Takeover, qos.RING)
     tcp = find_kinematics(robot).fk(robot.home).position
     beside = [float(tcp[0]) + 0.05, float(tcp[1]), float(tcp[2])]
-    lifted = [*beside[:2], beside[2] + 0.05]
+    lifted = [*beside[:2], beside[2] + 0.10]
 
     def show(tick: int, place: list[float], progress: float) -> None:
         joints(JointState(name=list(robot.contract_joints), position=[*robot.home.tolist(), robot.gripper.open]))
