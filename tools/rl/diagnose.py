@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from episodes import Episode, load
+from episodes import Episode, contract_for, load, transitions_of
 from scipy.stats import rankdata
-from windows import windows_of
 
 from rl_learner.core.critic import CriticConfig
+from rl_learner.core.episode import Rules as Cuts
 from rl_learner.core.expo import Expo, ExpoConfig
-from rl_learner.core.replay import Replay, ReplayShape
+from rl_learner.core.intake import window_of
+from rl_learner.core.replay import Replay, ReplayShape, Window
+from vla_policy.core.backends import load_backend
 from vla_policy.core.steering.scoring import Reduce
+from whetstone_common.core.contract import Contract
 
 PHASES = ("far", "near", "low", "held")
 NEAR_M, LOW_M = 0.08, 0.03
@@ -31,34 +35,47 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> float:
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(positive) - count)))
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A window with where in the task it begins, and whether the episode succeeded."""
+
+    window: Window
+    phase: str
+    success: bool
+
+
+def moments_of(episode: Episode, number: int, contract: Contract, cuts: Cuts, shape: ReplayShape) -> list[Moment]:
+    """The windows of an episode in the order of their starts."""
+    rows = {int(tick): k for k, tick in enumerate(episode.tick)}
+    return [
+        Moment(window_of(made, shape, cuts.gamma), phase_of(episode, rows[made.episode_step]), bool(episode.success))
+        for made in transitions_of(episode, number, contract, cuts)
+    ]
+
+
 def phase_of(episode: Episode, k: int) -> str:
     """Where in the task decision k is, by the truth."""
     if episode.stage[k] > 0:
         return "held"
-    off = episode.tcp[k] - episode.object[k]
+    off = episode.reference[k, :3] - episode.object[k]
     if off[2] < LOW_M:
         return "low"
     return "near" if float(np.hypot(off[0], off[1])) < NEAR_M else "far"
 
 
-def train_critic(episodes: list[Episode], updates: int, discount: float) -> Expo:
+def train_critic(moments: list[Moment], shape: ReplayShape, updates: int) -> Expo:
     """A critic on Monte-Carlo returns."""
-    first = episodes[0]
-    steps, dims = first.executed.shape[1:]
     config = ExpoConfig(
-        features=first.features.shape[1],
-        steps=steps,
-        action_dim=dims,
-        edit_knots=steps,
+        features=shape.features,
+        steps=shape.steps,
+        action_dim=shape.action_dim,
+        edit_knots=shape.steps,
         edit=False,
         critic=CriticConfig(weight_decay=1e-2),
     )
-    expo = Expo(config)
-    shape = ReplayShape(config.features, steps, dims, first.candidates.shape[1], *first.noise.shape[2:])
-    replay = Replay(shape, sum(len(e) for e in episodes))
-    for episode in episodes:
-        for window in windows_of(episode, discount):
-            replay.add(window)
+    expo, replay = Expo(config), Replay(shape, len(moments))
+    for moment in moments:
+        replay.add(moment.window)
     expo.fit_scaler(replay.rows(torch.arange(len(replay))).features)
     generator = torch.Generator().manual_seed(0)
     for _ in range(updates):
@@ -67,10 +84,10 @@ def train_critic(episodes: list[Episode], updates: int, discount: float) -> Expo
     return expo
 
 
-def values_of(expo: Expo, episode: Episode) -> np.ndarray:
-    """Value [K] of what was executed."""
-    features = expo.scaler(torch.from_numpy(episode.features))
-    chunks = torch.from_numpy(episode.executed).flatten(1)[:, None]
+def values_of(expo: Expo, moments: list[Moment]) -> np.ndarray:
+    """Value of what was executed in each window."""
+    features = expo.scaler(torch.from_numpy(np.stack([m.window.features for m in moments])))
+    chunks = torch.from_numpy(np.stack([m.window.actions for m in moments])).flatten(1)[:, None]
     with torch.no_grad():
         return expo.critic.score(features, chunks, Reduce.MEAN, None)[:, 0].numpy()
 
@@ -79,20 +96,28 @@ def main() -> int:
     """Prints AUC per phase on held-out episodes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--model", type=Path, required=True, help="the VLA that played them")
+    parser.add_argument("--backend", default="onnx", choices=("onnx", "pocket"))
+    parser.add_argument("--execute", type=int, default=8)
     parser.add_argument("--held-out", type=float, default=0.33)
     parser.add_argument("--updates", type=int, default=1000)
-    parser.add_argument("--discount", type=float, default=0.997)
+    parser.add_argument("--discount", type=float, default=0.98)
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     episodes = load(args.data)
-    held = int(args.held_out * len(episodes))
-    expo = train_critic(episodes[held:], args.updates, args.discount)
-    rows = [
-        (phase_of(e, k), value, bool(e.success)) for e in episodes[:held] for k, value in enumerate(values_of(expo, e))
-    ]
+    spec = load_backend(args.backend, str(args.model), num_threads=1).spec
+    steps, cuts = args.execute, Cuts(gamma=args.discount, window_steps=args.execute, lockstep=True)
+    shape = ReplayShape(
+        spec.feature_dim, steps, spec.action_dim, episodes[0].candidates.shape[1], spec.horizon, spec.noise_dim
+    )
+    contract = contract_for(spec)
+    parts = [moments_of(e, i + 1, contract, cuts, shape) for i, e in enumerate(episodes)]
+    held_out = [m for part in parts[: int(args.held_out * len(parts))] for m in part]
+    known = [m for part in parts[int(args.held_out * len(parts)) :] for m in part]
+    rows = list(zip(held_out, values_of(train_critic(known, shape, args.updates), held_out), strict=True))
     for phase in PHASES:
-        found = [(v, s) for p, v, s in rows if p == phase]
+        found = [(value, moment.success) for moment, value in rows if moment.phase == phase]
         values, wins = np.array([v for v, _ in found]), np.array([s for _, s in found], dtype=bool)
         print(f"{phase}: AUC {auc(values, wins):.2f} over {len(found)} decisions, {wins.mean():.2f} successful")
     return 0

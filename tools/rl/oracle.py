@@ -50,11 +50,11 @@ class Branching:
 
     def __call__(self, decision: Decision) -> Pick:
         """The best branch, or the first candidate after the branched decisions."""
-        if decision.number >= self._decisions:
+        if decision.tick >= self._decisions * self._runner.rules.execute:
             return Pick(decision.candidates[0])
         chunks = decision.candidates
         if self._edit_std > 0.0:
-            rng = np.random.default_rng([decision.seed, decision.number, 9])
+            rng = np.random.default_rng([decision.seed, decision.tick, 9])
             edits = rng.standard_normal((len(chunks), 1, chunks.shape[2])).astype(np.float32) * self._edit_std
             edits[..., 3:] = 0.0
             chunks = np.concatenate([chunks, chunks + edits])
@@ -65,14 +65,10 @@ class Branching:
     def _branch(self, decision: Decision, chunk: np.ndarray) -> float:
         cell, runner = self._runner.cell, self._runner
         before = snapshot(cell)
-        runner.execute(chunk, None)
-        truth = cell.world.truth()
-        number = decision.number + 1
-        while not truth.success and cell.world.tick < runner.rules.timeout_ticks:
-            following = runner.decision(decision.seed, number)
-            runner.execute(following.candidates[0], None)
-            truth, number = cell.world.truth(), number + 1
-        ticks = cell.world.tick
+        runner.execute(chunk)
+        while not runner.over:
+            runner.execute(runner.decision(decision.seed).candidates[0])
+        truth, ticks = cell.world.truth(), cell.world.tick
         restore(cell, before)
         return 2.0 - 1e-3 * ticks if truth.success else float(truth.progress)
 

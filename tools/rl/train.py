@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EXPO in process, with the data and the order of events of the graph: `train.py --model DIR --seed 0`.
+"""A training run in process, with the session, the windows and the person of the graph: `train.py --model DIR`.
 
-Base episodes first, then a warm-up of the critic on what followed, then online episodes. Prints what a person would
-watch, and evaluates the base and the result on the same seeds.
+Prints what a person would watch, and evaluates the base and the result on the same scenes.
 """
 
 from __future__ import annotations
@@ -11,75 +10,62 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from episodes import Chooser, Decision, Episode, Pick, Rules, Runner, first_candidate
+from episodes import (
+    Chooser,
+    Decision,
+    Episode,
+    Pick,
+    Rules,
+    Runner,
+    Steerer,
+    contract_for,
+    first_candidate,
+    transitions_of,
+)
 from eval_pocket import wilson
-from operator_model import Habits, ScriptedPerson
 from sim_rollout import ROOT, TASKS, Cell
-from windows import windows_of
 
-from rl_learner.core.expo import Expo, ExpoConfig
-from rl_learner.core.recipe import Schedule, read_recipe
-from rl_learner.core.replay import Replay, ReplayShape
+from rl_learner.core.dsrl import Dsrl
+from rl_learner.core.episode import Rules as Cuts
+from rl_learner.core.expo import Expo
+from rl_learner.core.recipe import Recipe, read_recipe
+from rl_learner.core.replay import ReplayShape
+from rl_learner.core.session import Limits, Phase, Session
+from robot_bringup.core.supervisor import Habits, Supervisor
 from vla_policy.core.backends import load_backend
 
 EVALUATION_SEED, TRAINING_SEED = 0, 50_000
 METHODS = ROOT / "ros2_ws" / "src" / "rl_learner" / "config" / "methods"
+_LAST = 20
 
 
-@dataclass
-class Tally:
-    """What is counted while training."""
-
-    episodes: list[Episode] = field(default_factory=list)
-    steps: int = 0
-    human_steps: int = 0
-
-    def add(self, episode: Episode) -> None:
-        """Counts an episode."""
-        self.episodes.append(episode)
-        self.steps += int(episode.ticks)
-        self.human_steps += episode.human_ticks
-
-    def line(self) -> str:
-        """The last 20 episodes in words."""
-        last = self.episodes[-20:]
-        alone = [e for e in last if e.human_ticks == 0]
-        edited = np.concatenate([e.edited for e in last]).mean()
-        return (
-            f"episode {len(self.episodes)} steps {self.steps} success {np.mean([e.success for e in last]):.2f} "
-            f"alone {sum(bool(e.success) for e in alone)}/{len(last)} human {self.human_steps / self.steps:.2f} "
-            f"edited {edited:.2f}"
-        )
-
-
-def chooser(expo: Expo, *, explore: bool, share: float = 1.0, offset_std: float = 0.0) -> Chooser:
-    """The agent's choice as the runner wants it; every draw follows from the episode's seed."""
+def chooser(expo: Expo, *, explore: bool) -> Chooser:
+    """EXPO's choice; every draw follows from the episode's seed and the tick."""
 
     def choose(decision: Decision) -> Pick:
-        generator = torch.Generator().manual_seed(decision.seed * 1009 + decision.number)
-        offset = None
-        if offset_std > 0.0:
-            offset = torch.zeros(expo.config.action_dim)
-            offset[:2] = torch.randn(2, generator=torch.Generator().manual_seed(decision.seed)) * offset_std
-        pick = expo.choose(
-            torch.from_numpy(decision.features), torch.from_numpy(decision.candidates), generator,
-            share=share, explore=explore, offset=offset,
-        )  # fmt: skip
-        return Pick(pick.chunk.numpy(), pick.candidate, pick.edited, pick.scores.numpy())
+        generator = torch.Generator().manual_seed(decision.seed * 1009 + decision.tick)
+        features, candidates = torch.from_numpy(decision.features), torch.from_numpy(decision.candidates)
+        pick = expo.choose(features, candidates, generator, explore=explore)
+        return Pick(pick.chunk.numpy(), pick.candidate, pick.edited)
 
     return choose
 
 
-def evaluate(runner: Runner, choose: Chooser, episodes: int) -> list[Episode]:
-    """Episodes on the evaluation seeds, alone."""
-    return [runner.play(seed, choose) for seed in range(EVALUATION_SEED, EVALUATION_SEED + episodes)]
+def steerer(dsrl: Dsrl, *, explore: bool) -> Steerer:
+    """DSRL's noise in place of the Gaussian one: what it would play first, samples behind it."""
+
+    def steer(features: np.ndarray, noise: np.ndarray, seed: int, tick: int) -> np.ndarray:
+        generator = torch.Generator().manual_seed(seed * 1009 + tick)
+        return dsrl.noise(torch.from_numpy(features), len(noise), generator, explore=explore).numpy()
+
+    return steer
 
 
 def summary(episodes: list[Episode]) -> dict[str, Any]:
@@ -89,75 +75,79 @@ def summary(episodes: list[Episode]) -> dict[str, Any]:
     return {"successes": wins, "episodes": len(episodes), "low": round(low, 3), "high": round(high, 3)}
 
 
+class Lab:
+    """One run: an arm, a person, a learner."""
+
+    def __init__(self, runner: Runner, recipe: Recipe, seed: int) -> None:
+        """Fresh learner from the seed."""
+        spec = runner.backend.spec
+        shape = ReplayShape(
+            spec.feature_dim, recipe.steps, spec.action_dim, runner.rules.candidates, spec.horizon, spec.noise_dim
+        )
+        self.runner, self.recipe, self.seed = runner, recipe, seed
+        self.session = Session(recipe, shape, seed=seed, capacity=8192, limits=Limits(band=0))
+        self.person = Supervisor(Habits()) if recipe.schedule.interventions else None
+        self.contract = contract_for(spec)
+        self.cuts = Cuts(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
+        self.episodes: list[Episode] = []
+        self._sent = 0
+
+    def play(self, seed: int, *, explore: bool, person: Supervisor | None = None) -> Episode:
+        """An episode with the newest weights, or of the base as long as there are none."""
+        learner, choose = self.session.learner, first_candidate
+        self.runner.steer = None
+        if self.session.ready and isinstance(learner, Expo):
+            choose = chooser(learner, explore=explore)
+        elif self.session.ready and isinstance(learner, Dsrl):
+            self.runner.steer = steerer(learner, explore=explore)
+        return self.runner.play(seed, choose, person)
+
+    def train_once(self) -> None:
+        """One episode, and the updates that it pays for."""
+        number = len(self.episodes) + 1
+        seed = TRAINING_SEED + 10_000 * self.seed + number
+        episode = self.play(seed, explore=self.recipe.schedule.explore, person=self.person)
+        self.episodes.append(episode)
+        for made in transitions_of(episode, number, self.contract, self.cuts):
+            self._sent += 1
+            self.session.add(made, 1, self._sent)
+        while self.session.due:
+            self.session.learn()
+
+    def line(self) -> str:
+        """The last episodes in words."""
+        last = self.episodes[-_LAST:]
+        alone = sum(bool(e.success) for e in last if e.human_ticks == 0)
+        edited = np.concatenate([e.edited[e.acted] for e in last]).mean()
+        shown = " ".join(f"{k} {v:.3f}" for k, v in self.session.metrics.items() if not k.endswith("norm"))
+        return (
+            f"episode {len(self.episodes)} steps {self.session.tally.steps} "
+            f"success {np.mean([e.success for e in last]):.2f} alone {alone}/{len(last)} "
+            f"human {self.human_share:.2f} edited {edited:.2f} windows {len(self.session.online)} {shown}"
+        )
+
+    @property
+    def human_share(self) -> float:
+        """Of all ticks, commanded by a person."""
+        return sum(e.human_ticks for e in self.episodes) / sum(e.ticks for e in self.episodes)
+
+    def evaluate(self, count: int) -> list[Episode]:
+        """Episodes on the evaluation scenes, alone and without exploration."""
+        return [self.play(seed, explore=False) for seed in range(EVALUATION_SEED, EVALUATION_SEED + count)]
+
+
 def base_result(path: Path | None, runner: Runner, episodes: int) -> dict[str, Any]:
     """The base's evaluation; kept in a file when one is named, since it is the same for every run."""
     if path is not None and path.is_file():
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return kept
-    result = summary(evaluate(runner, first_candidate, episodes))
+    runner.steer = None
+    seeds = range(EVALUATION_SEED, EVALUATION_SEED + episodes)
+    result = summary([runner.play(seed, first_candidate) for seed in seeds])
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result) + "\n", encoding="utf-8")
     return result
-
-
-class Trainer:
-    """Replay, agent and runner of one run."""
-
-    def __init__(self, runner: Runner, config: ExpoConfig, schedule: Schedule, seed: int) -> None:
-        """Fresh agent from the seed."""
-        torch.manual_seed(seed)
-        self.runner, self.schedule, self.seed = runner, schedule, seed
-        self.expo = Expo(config)
-        spec = runner.backend.spec
-        shape = ReplayShape(
-            config.features, config.steps, config.action_dim, runner.rules.candidates, spec.horizon, spec.noise_dim
-        )
-        self.replay = Replay(shape, 4096)
-        self.generator = torch.Generator().manual_seed(seed)
-        self.person = ScriptedPerson(Habits()) if schedule.interventions else None
-        self.tally = Tally()
-        self._owed = 0.0
-
-    def play(self, choose: Chooser) -> Episode:
-        """One training episode, kept."""
-        number = len(self.tally.episodes)
-        episode = self.runner.play(TRAINING_SEED + 10_000 * self.seed + number, choose, self.person)
-        self.keep(episode)
-        return episode
-
-    def keep(self, episode: Episode) -> None:
-        """Adds an episode to the replay."""
-        self.tally.add(episode)
-        for window in windows_of(episode, self.schedule.discount):
-            self.replay.add(window)
-
-    def learn(self, updates: int, mc_share: float | None = None) -> dict[str, float]:
-        """Some updates; returns the metrics of the last."""
-        metrics: dict[str, float] = {}
-        for _ in range(updates):
-            batch = self.replay.sample(self.schedule.batch, self.generator)
-            metrics = self.expo.update(batch, self.generator, mc_share=mc_share)
-        return metrics
-
-    def warm_up(self) -> None:
-        """Base episodes, then updates on what followed."""
-        for _ in range(self.schedule.base_episodes):
-            self.play(first_candidate)
-        self.expo.fit_scaler(self.replay.rows(torch.arange(len(self.replay))).features)
-        self.learn(self.schedule.warm_up_updates, mc_share=1.0)
-
-    def online_episode(self) -> dict[str, float]:
-        """One episode and its updates."""
-        online = len(self.tally.episodes) - self.schedule.base_episodes
-        grow = self.schedule.grow_episodes
-        share = 1.0 if grow == 0 else min(1.0, (online + 1) / grow)
-        choose = chooser(self.expo, explore=self.schedule.explore, share=share, offset_std=self.schedule.offset_std)
-        episode = self.play(choose)
-        self._owed += self.schedule.updates_per_step * int(episode.ticks)
-        updates = int(self._owed)
-        self._owed -= updates
-        return self.learn(updates)
 
 
 def overrides_of(texts: list[str]) -> dict[str, dict[str, Any]]:
@@ -193,31 +183,33 @@ def main() -> int:
     torch.set_num_threads(1)
     backend = load_backend(args.backend, str(args.model), num_threads=1)
     recipe = read_recipe(args.method, overrides_of(args.set))
-    schedule = recipe.schedule
-    config = recipe.expo(backend.spec.feature_dim)
-    cell = Cell(args.task, backend.spec.image_height_px)
-    runner = Runner(cell, backend, Rules(config.steps, args.candidates))
+    runner = Runner(Cell(args.task, backend.spec.image_height_px), backend, Rules(recipe.steps, args.candidates))
     started = time.monotonic()
-    trainer = Trainer(runner, config, schedule, args.seed)
-    trainer.warm_up()
-    print(f"warmed up: {trainer.tally.line()} {time.monotonic() - started:.0f} s", flush=True)
-    while trainer.tally.steps < schedule.most_steps:
-        metrics = trainer.online_episode()
-        if len(trainer.tally.episodes) % args.every == 0:
-            shown = " ".join(f"{k} {v:.3f}" for k, v in metrics.items())
-            print(f"{trainer.tally.line()} {shown} {time.monotonic() - started:.0f} s", flush=True)
+    lab = Lab(runner, recipe, args.seed)
+    while lab.session.phase is not Phase.FINISHED:
+        lab.train_once()
+        if len(lab.episodes) % args.every == 0:
+            print(f"{lab.line()} {time.monotonic() - started:.0f} s", flush=True)
+    trained_s = time.monotonic() - started
     report: dict[str, Any] = {
-        "seed": args.seed, "episodes": len(trainer.tally.episodes), "steps": trainer.tally.steps,
-        "human_share": trainer.tally.human_steps / trainer.tally.steps,
-        "after": summary(evaluate(runner, chooser(trainer.expo, explore=False), args.evaluate)),
-        "before": base_result(args.base_result, runner, args.evaluate),
-        "schedule": asdict(schedule), "seconds": time.monotonic() - started,
+        "task": args.task, "method": recipe.method, "settings": args.set, "seed": args.seed,
+        "candidates": args.candidates, "episodes": len(lab.episodes), "steps": lab.session.tally.steps,
+        "human_share": round(lab.human_share, 4), "updates": lab.session.learner.updates,
+        "after": summary(lab.evaluate(args.evaluate)),
+        "before": base_result(args.base_result, replace_candidates(runner, 1), args.evaluate),
+        "successes": [bool(e.success) for e in lab.episodes], "helped": [e.human_ticks > 0 for e in lab.episodes],
+        "train_s": round(trained_s), "seconds": round(time.monotonic() - started),
     }  # fmt: skip
-    print(json.dumps({k: v for k, v in report.items() if k != "schedule"}), flush=True)
+    print(json.dumps({k: v for k, v in report.items() if k not in ("successes", "helped")}), flush=True)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        args.out.write_text(json.dumps(report | {"recipe": recipe.resolved()}, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def replace_candidates(runner: Runner, candidates: int) -> Runner:
+    """The same arm with another number of candidates: the base needs one."""
+    return Runner(runner.cell, runner.backend, replace(runner.rules, candidates=candidates))
 
 
 if __name__ == "__main__":

@@ -156,9 +156,9 @@ def test_when_successes_are_imitated_expect_the_edit_that_makes_them_of_the_base
     assert (edit - 0.3).abs().mean().item() < 0.05
 
 
-def imitated(rows):
+def imitated(rows, **changes):
     """Mean size of the edits of all candidates, after imitation of the rows alone."""
-    expo = make(imitation_weight=1.0, q_weight=0.0, alpha=0.0, edit_scale=(0.5,))
+    expo = make(imitation_weight=1.0, q_weight=0.0, alpha=0.0, edit_scale=(0.5,), **changes)
     replay = Replay(SHAPE, 64)
     for row in rows:
         replay.add(row)
@@ -227,3 +227,32 @@ def test_when_the_default_target_entropy_is_used_expect_it_to_be_reachable():
 def test_when_a_setting_cannot_work_expect_its_name_in_the_error(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         replace(CONFIG, **changes)
+
+
+def test_when_views_weigh_less_expect_them_to_deviate_less_beside_proprioception():
+    expo = make(proprio=2, view_weight=0.1)
+    features = torch.randn(500, SHAPE.features, generator=torch.Generator().manual_seed(0)) * 3.0 + 1.0
+    expo.fit_scaler(features)
+    deviations = expo.scaler(features).std(0)
+    torch.testing.assert_close(deviations[:-2], torch.full((SHAPE.features - 2,), 0.1), atol=0.01, rtol=0.0)
+    torch.testing.assert_close(deviations[-2:], torch.ones(2), atol=0.05, rtol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"proprio": SHAPE.features + 1}, "proprio is"), ({"view_weight": 0.0}, "view_weight is")],
+)
+def test_when_the_weighing_of_features_makes_no_sense_expect_it_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        make(**change)
+
+
+def test_when_a_person_acts_where_the_policy_mostly_waits_expect_the_weights_to_decide_who_is_imitated():
+    waits = np.zeros_like(window(0).candidates)
+    rows = []
+    for i in range(64):
+        human = float(i % 4 == 0)
+        actions = np.full_like(window(i).actions, 0.4 * human)
+        rows.append(replace(window(i), features=window(0).features, candidates=waits, actions=actions, human=human))
+    assert imitated(rows) < 0.1
+    assert imitated(rows, own_weight=0.05) > 0.3

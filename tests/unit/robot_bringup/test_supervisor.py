@@ -51,12 +51,15 @@ def test_when_something_is_about_to_fail_expect_the_person_to_drive(sight: Sight
 
 
 def test_when_the_object_is_lifted_expect_the_arm_handed_back() -> None:
-    person = Supervisor(Habits())
+    person = Supervisor(Habits(least_ticks=3))
     person.see(at(0))
     assert person.see(beside(1, 0.04))
     held = {"progress": 0.5, "commanded": 0.0}
     assert person.see(at(2, **held))  # held, but still on the table
-    assert not person.see(at(3, object=FAR.object + np.array([0, 0, 0.03]), **held))
+    assert person.see(at(2, object=FAR.object + np.array([0, 0, 0.05]), **held))  # not high enough
+    high = FAR.object + np.array([0, 0, 0.09])
+    assert person.see(at(3, object=high, **held))  # too soon
+    assert not person.see(at(4, object=high, **held))
 
 
 def test_when_a_release_was_about_to_fail_expect_the_person_to_finish_the_task() -> None:
@@ -69,11 +72,11 @@ def test_when_a_release_was_about_to_fail_expect_the_person_to_finish_the_task()
 
 
 def test_when_the_hand_hangs_over_a_held_object_expect_the_person_to_lift_it_and_hand_back() -> None:
-    person = Supervisor(Habits(still_ticks=10))
+    person = Supervisor(Habits(still_ticks=10, least_ticks=1))
     hangs = {"tcp": FAR.object, "progress": 0.5, "commanded": 0.0}
     assert not any(person.see(at(tick, **hangs)) for tick in range(10))
     assert person.see(at(10, **hangs))
-    up = np.array([0, 0, 0.03])
+    up = np.array([0, 0, 0.09])
     assert not person.see(at(11, **(hangs | {"tcp": FAR.object + up, "object": FAR.object + up})))
 
 
@@ -81,6 +84,20 @@ def test_when_the_hand_moves_on_expect_patience_to_begin_anew() -> None:
     person = Supervisor(Habits(still_ticks=10))
     step = np.array([0.005, 0.0, 0.0])
     assert not any(person.see(at(tick, tcp=FAR.tcp + tick * step)) for tick in range(40))
+
+
+def test_when_a_busy_hand_makes_no_headway_expect_the_person_to_lose_patience() -> None:
+    person = Supervisor(Habits(headway_ticks=20))
+    step = np.array([0.005, 0.0, 0.0])
+    assert not any(person.see(at(tick, tcp=FAR.tcp + tick * step)) for tick in range(20))
+    assert person.see(at(20, tcp=FAR.tcp + 20 * step))
+
+
+def test_when_there_is_headway_expect_patience_to_begin_anew() -> None:
+    person = Supervisor(Habits(headway_ticks=20))
+    step = np.array([0.005, 0.0, 0.0])
+    gains = [at(tick, tcp=FAR.tcp + tick * step, progress=0.05 + 0.002 * tick) for tick in range(60)]
+    assert not any(person.see(sight) for sight in gains)
 
 
 def test_when_a_new_scene_begins_expect_nobody_to_drive() -> None:

@@ -39,6 +39,9 @@ class ExpoConfig:
         steps: C.
         action_dim: A.
         critic: of the values.
+        proprio: how many of the features, the last ones, are proprioception.
+        view_weight: of the other features beside those, after both were brought to unit deviation. There are so many
+            more of them that with few episodes they drown what the gripper feels.
         edit: whether there is an edit policy.
         edit_scale: largest edit per action dimension, normalised units; one entry for all or A entries.
         edit_knots: K; an edit is K values per action dimension, interpolated over the steps. C means every step its
@@ -48,7 +51,9 @@ class ExpoConfig:
         edit_decay: its weight decay.
         q_weight: weight of the critic in the edit policy's loss.
         imitation_weight: weight of imitating what was executed in successful windows.
-        human_weight: how much more a window counts in imitation when a person commanded it.
+        human_weight: how much a window counts in imitation when a person commanded it.
+        own_weight: the same when the policy did. Little: where the policy waits and a person acts, the imitation
+            goes to the heavier side.
         alpha: initial temperature; 0 means none.
         learn_alpha: adapt the temperature to `target_entropy`.
         target_entropy: of the knots, in nats; by default half a nat per dimension below the widest.
@@ -67,6 +72,8 @@ class ExpoConfig:
     steps: int = 8
     action_dim: int = 7
     critic: CriticConfig = field(default_factory=CriticConfig)
+    proprio: int = 0
+    view_weight: float = 1.0
     edit: bool = True
     edit_scale: tuple[float, ...] = (0.2,)
     edit_knots: int = 8
@@ -76,6 +83,7 @@ class ExpoConfig:
     q_weight: float = 1.0
     imitation_weight: float = 0.0
     human_weight: float = 1.0
+    own_weight: float = 1.0
     alpha: float = 1.0
     learn_alpha: bool = True
     target_entropy: float | None = None
@@ -93,6 +101,10 @@ class ExpoConfig:
         """Refuses what cannot work."""
         if not 0.0 <= self.mc_share <= 1.0:
             raise ValueError(f"mc_share is {self.mc_share}, allowed: 0..1")
+        if not 0 <= self.proprio <= self.features:
+            raise ValueError(f"proprio is {self.proprio}, allowed: 0..{self.features}, the features")
+        if not (math.isfinite(self.view_weight) and self.view_weight > 0.0):
+            raise ValueError(f"view_weight is {self.view_weight}, must be finite and positive")
         for name in ("backup_candidates", "best_of"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
@@ -145,7 +157,9 @@ class Expo(Resumable):
 
     def fit_scaler(self, features: Tensor) -> None:
         """Takes the statistics of features [B, F] once, before the first update."""
-        self.scaler.fit(features)
+        weight = torch.ones(self.config.features)
+        weight[: self.config.features - self.config.proprio] = self.config.view_weight
+        self.scaler.fit(features, weight)
 
     def update(self, batch: Batch, generator: torch.Generator, *, mc_share: float | None = None) -> dict[str, float]:
         """One step of the critic, the edit policy and the temperature.
@@ -260,7 +274,8 @@ class Expo(Resumable):
         error = F.smooth_l1_loss(self.edit.spread(policy.mode()), wanted, reduction="none", beta=0.1).mean(-1)
         # where a person cut in halfway, the first steps are the very mistake that made them
         clean = 1.0 - batch.refused * (batch.human < 1.0)
-        weight = batch.valid * batch.success * clean * (1.0 + (self.config.human_weight - 1.0) * batch.human)
+        own, human = self.config.own_weight, self.config.human_weight
+        weight = batch.valid * batch.success * clean * (own + (human - own) * batch.human)
         return (error * weight).sum() / weight.sum().clamp(min=1.0)
 
     # -- as tensors ---------------------------------------------------------------------------------------------

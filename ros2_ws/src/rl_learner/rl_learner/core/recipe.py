@@ -18,6 +18,7 @@ from rl_learner.core.replay import ReplayShape
 from vla_policy.core.steering.scoring import Reduce
 
 CONFIGS: dict[str, type[ExpoConfig] | type[DsrlConfig]] = {"expo": ExpoConfig, "dsrl": DsrlConfig}
+_ENOUGH = 1 << 16  # features, where nothing depends on how many there are
 # What follows from the robot's contract, and so is never in a file.
 _GIVEN = {"features", "action_dim", "chunk_dim", "horizon", "noise_dim", "critic"}
 
@@ -48,7 +49,7 @@ class Schedule:
     offset_std: float = 0.0
     explore: bool = True
     interventions: bool = True
-    discount: float = 0.997
+    discount: float = 0.98
 
     def __post_init__(self) -> None:
         """Refuses what cannot work.
@@ -101,7 +102,7 @@ class Recipe:
 
     def resolved(self) -> dict[str, Any]:
         """Everything that was decided, as JSON can hold it."""
-        default = CONFIGS[self.method](features=1, critic=self.critic, **self.settings)
+        default = CONFIGS[self.method](features=_ENOUGH, critic=self.critic, **self.settings)
         settings = {name: value for name, value in asdict(default).items() if name not in _GIVEN}
         blocks = {self.method: settings | {"steps": self.steps}, "critic": asdict(self.critic)}
         return {name: _plain(block) for name, block in (blocks | {"schedule": asdict(self.schedule)}).items()}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scripted person who watches, and takes over just before a grasp or a release would fail, or when the arm hangs.
 
-They know the truth as a person at the robot does, hand back as soon as the object is held (or placed), and keep to a
+They know the truth as a person at the robot does, hand back when the object is lifted (or placed), and keep to a
 share of all ticks. For simulations: they stand in for somebody who watches a robot learn.
 """
 
@@ -18,6 +18,7 @@ Array = npt.NDArray[np.float64]
 # Progress of a task from which the object is held, and at which it is done.
 _HELD, _DONE = 0.3, 1.0
 _LIFTED_M = 0.02
+_HEADWAY = 0.02  # progress that counts as such
 _OPEN = 0.5
 
 
@@ -62,6 +63,9 @@ class Habits:
         release_off_m: Horizontal distance of a held object to its goal at which opening is seen to fail.
         still_ticks: How long the hand may stay in one place before they lose patience.
         still_m: What still counts as one place.
+        headway_ticks: How long there may be no progress before they lose patience.
+        hand_back_m: How high they lift an object before they hand back.
+        least_ticks: How long they drive at least, as what follows a rescue is worth showing too.
         most_share: Of all ticks so far that they may command.
         free_ticks: Ticks they may command before that share counts.
     """
@@ -70,8 +74,11 @@ class Habits:
     low_off_m: float = 0.03
     low_m: float = 0.035
     release_off_m: float = 0.04
-    still_ticks: int = 24
+    still_ticks: int = 14
     still_m: float = 0.02
+    headway_ticks: int = 40
+    hand_back_m: float = 0.08
+    least_ticks: int = 16
     most_share: float = 0.2
     free_ticks: int = 200
 
@@ -102,6 +109,8 @@ class Supervisor:
         self._at = (-1, -1)
         self._rest_m = 0.0
         self._place, self._arrived = np.zeros(3), 0  # where the hand is, and since which tick
+        self._best, self._advanced = 0.0, 0  # most progress so far, and at which tick
+        self._took_over = 0  # at which tick
 
     @property
     def share(self) -> float:
@@ -119,22 +128,32 @@ class Supervisor:
         if sight.scene != self._at[0]:
             self.drives, self._rest_m = False, float(sight.object[2])
             self._place, self._arrived = sight.tcp, sight.tick
+            self._best, self._advanced = sight.progress, sight.tick
         self._at = (sight.scene, sight.tick)
         if self.drives or float(np.linalg.norm(sight.tcp - self._place)) > self.habits.still_m:
             self._place, self._arrived = sight.tcp, sight.tick
+        if self.drives or sight.progress > self._best + _HEADWAY:
+            self._best, self._advanced = max(self._best, sight.progress), sight.tick
         self.seen += 1
         self.own += self.drives
         if self.drives:
             self.drives = not self._helped(sight)
         elif self.habits.allow(self.own, self.seen) and (self._hangs(sight) or self.habits.see_failure(sight)):
-            self.drives, self._until_done = True, self._carried(sight)
+            self.drives, self._until_done = True, self._carried(sight, _LIFTED_M)
+            self._took_over = sight.tick
         return self.drives
 
     def _helped(self, sight: Sight) -> bool:
-        return sight.progress >= _DONE or (not self._until_done and self._carried(sight))
+        if sight.progress >= _DONE:
+            return True
+        is_rescued = not self._until_done and self._carried(sight, self.habits.hand_back_m)
+        return is_rescued and sight.tick - self._took_over >= self.habits.least_ticks
 
-    def _carried(self, sight: Sight) -> bool:
-        return sight.held and float(sight.object[2]) - self._rest_m > _LIFTED_M
+    def _carried(self, sight: Sight, height_m: float) -> bool:
+        return sight.held and float(sight.object[2]) - self._rest_m > height_m
 
     def _hangs(self, sight: Sight) -> bool:
-        return sight.progress < _DONE and sight.tick - self._arrived >= self.habits.still_ticks
+        if sight.progress >= _DONE:
+            return False
+        is_still = sight.tick - self._arrived >= self.habits.still_ticks
+        return is_still or sight.tick - self._advanced >= self.habits.headway_ticks

@@ -158,10 +158,10 @@ class Scaler(nn.Module):
         self.register_buffer("std", torch.ones(features))
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
 
-    def fit(self, features: Tensor) -> None:
-        """Takes the statistics of [B, F]."""
+    def fit(self, features: Tensor, weight: Tensor | None = None) -> None:
+        """Takes the statistics of [B, F]; features come out with the deviations `weight` [F], by default 1."""
         self.mean.copy_(features.mean(0))
-        self.std.copy_(features.std(0).clamp(min=self.LEAST_STD))
+        self.std.copy_(features.std(0).clamp(min=self.LEAST_STD) / (1.0 if weight is None else weight))
         self.fitted.fill_(value=True)
 
     def forward(self, features: Tensor) -> Tensor:
