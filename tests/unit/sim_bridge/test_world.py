@@ -110,10 +110,14 @@ def test_when_targets_are_beyond_the_limits_expect_them_clipped(world: World) ->
     assert np.allclose(joints, world.joint_upper) and opening == 1.0
 
 
-def put(world: World, name: str, position: np.ndarray) -> None:
+UPRIGHT = (1.0, 0.0, 0.0, 0.0)
+ROLLED = (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0)  # by a quarter turn about x, w x y z
+
+
+def put(world: World, name: str, position: np.ndarray, turn: tuple[float, ...] = UPRIGHT) -> None:
     """Put a body somewhere by hand and let it settle."""
     address = int(world.model.joint(name).qposadr[0])
-    world._data.qpos[address : address + 7] = (*position, 1.0, 0.0, 0.0, 0.0)
+    world._data.qpos[address : address + 7] = (*position, *turn)
     for _ in range(10):
         world.step(*world.command())
 
@@ -123,6 +127,22 @@ def test_when_the_instructed_cube_lies_on_the_instructed_plate_expect_success(wo
     put(world, world.layout.object_name, world.truth().goal_position + np.array([0.01, 0.0, 0.002]))
     truth = world.truth()
     assert truth.success and truth.stage is Stage.DONE and truth.progress == 1.0
+
+
+def test_when_the_cube_rolled_onto_another_face_expect_success_all_the_same(world: World) -> None:
+    world.reset(0)
+    place = world.truth().goal_position + np.array([0.01, 0.0, 0.002])
+    put(world, world.layout.object_name, place, ROLLED)
+    assert world.truth().success
+
+
+def test_when_a_peg_lies_on_its_side_expect_it_tilted() -> None:
+    world = World("insert", image_size=48)
+    world.reset(0)
+    name = world.layout.object_name
+    put(world, name, np.array([0.3, 0.3, 0.012]), ROLLED)
+    assert world._tilt_rad(world.model.body(name).id) == pytest.approx(np.pi / 2, abs=0.1)
+    world.close()
 
 
 def test_when_the_wrong_cube_lies_on_the_plate_expect_no_success(world: World) -> None:

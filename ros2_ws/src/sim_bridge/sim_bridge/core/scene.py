@@ -67,6 +67,12 @@ class BodySpec:
     parts: tuple[Box | Disc, ...]
     mass_kg: float | None
 
+    @property
+    def stands_on_any_face(self) -> bool:
+        """Whether it is a cube: rolled over, it is the same thing."""
+        part = self.parts[0]
+        return len(self.parts) == 1 and isinstance(part, Box) and len(set(part.half_m)) == 1
+
 
 def build_spec(arm: ArmModel, bodies: Sequence[BodySpec]) -> Any:
     """Assemble the scene as a `mujoco.MjSpec`.

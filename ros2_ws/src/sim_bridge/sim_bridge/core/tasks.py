@@ -72,7 +72,7 @@ class PairState:
 
     Attributes:
         error: (3,) m from where the object's centre should be to where it is, in the goal's frame.
-        tilt_rad: Angle between the object's upright and the vertical.
+        tilt_rad: Angle between the object's upright and the vertical; of a cube, any face's.
         speed_m_s: Speed of the object's centre.
         touched: Whether any part of the robot touches the object.
     """

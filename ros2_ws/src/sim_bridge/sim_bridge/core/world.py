@@ -220,6 +220,12 @@ class World:
         """Robot state and truth together."""
         return Sense(self.tcp_pose(), self.joint_positions(), self.gripper_opening(), self.truth())
 
+    def _tilt_rad(self, thing: int) -> float:
+        """Angle between the vertical and the body's axis that is meant to be upright; of a cube, the nearest one."""
+        upright = np.abs(self._data.xmat[thing][6:9])  # how vertical each axis of the body is
+        spec = next(body for body in self._task.bodies if body.name == self._layout.object_name)
+        return math.acos(min(1.0, float(upright.max() if spec.stands_on_any_face else upright[2])))
+
     def truth(self) -> Truth:
         """State of the pair drawn at reset."""
         thing, goal = (self._bodies[name] for name in (self._layout.object_name, self._layout.goal_name))
@@ -228,7 +234,7 @@ class World:
         grasped, touched = self._contacts(thing)
         pair = PairState(
             error=self._data.xmat[goal].reshape(3, 3).T @ (position - goal_position),
-            tilt_rad=math.acos(min(1.0, abs(float(self._data.xmat[thing][8])))),
+            tilt_rad=self._tilt_rad(thing),
             speed_m_s=float(np.linalg.norm(self._data.cvel[thing][3:])),
             touched=touched,
         )
