@@ -205,11 +205,21 @@ class Runner:
             noise = self.steer(features, noise, seed, world.tick)
         return Decision(features, self.backend.denoise(context, noise), noise, world.tick, seed)
 
-    def play(self, seed: int, choose: Chooser, person: Supervisor | None = None) -> Episode:
-        """One episode from reset to success or time-out."""
+    def play(
+        self, seed: int, choose: Chooser, person: Supervisor | None = None, *, demonstrate: bool = False
+    ) -> Episode:
+        """One episode from reset to success or time-out.
+
+        Args:
+            seed: Of scene and noise.
+            choose: The policy.
+            person: May take over.
+            demonstrate: Whether the expert drives from the first tick to the last.
+        """
         self.cell.reset(seed)
         self._scene += 1
         course = _Course(self, seed, choose, person, self._scene)
+        course.drives = demonstrate
         while not self.over:
             course.lap()
         return course.episode()
@@ -239,15 +249,15 @@ class _Course:
 
     def lap(self) -> None:
         """One chunk of the policy, or a person's turn from where they take over to where they hand back."""
+        if self.drives:
+            self._turn()
+            return
         pick = self._decide()
         row, reference = len(self.decided["tick"]) - 1, self.cell.world.tcp_pose()
         actions = self.runner.backend.spec.denormalise(pick.chunk)
         for step in range(self.runner.rules.execute):
             self._tick(*apply_action(reference, actions[step]), row, step)
-            if self.drives:
-                self._turn()
-                return
-            if self.runner.over:
+            if self.drives or self.runner.over:
                 return
 
     def _turn(self) -> None:
@@ -256,7 +266,7 @@ class _Course:
             if self.cell.world.tick % self.runner.rules.look_stride == 0:
                 self._decide(acted=False)
             command = self.cell.expert.act(self.cell.world.sense())
-            self._tick(command.pose, command.opening, self.ticked["played"][-1], -1)
+            self._tick(command.pose, command.opening, len(self.decided["tick"]) - 1, -1)
 
     def _decide(self, *, acted: bool = True) -> Pick:
         decision = self.runner.decision(self.seed)

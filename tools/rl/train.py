@@ -27,6 +27,7 @@ from episodes import (
     Steerer,
     contract_for,
     first_candidate,
+    load,
     transitions_of,
 )
 from eval_pocket import wilson
@@ -78,14 +79,14 @@ def summary(episodes: list[Episode]) -> dict[str, Any]:
 class Lab:
     """One run: an arm, a person, a learner."""
 
-    def __init__(self, runner: Runner, recipe: Recipe, seed: int) -> None:
+    def __init__(self, runner: Runner, recipe: Recipe, seed: int, prior_share: float = 0.5) -> None:
         """Fresh learner from the seed."""
         spec = runner.backend.spec
         shape = ReplayShape(
             spec.feature_dim, recipe.steps, spec.action_dim, runner.rules.candidates, spec.horizon, spec.noise_dim
         )
         self.runner, self.recipe, self.seed = runner, recipe, seed
-        self.session = Session(recipe, shape, seed=seed, capacity=8192, limits=Limits(band=0))
+        self.session = Session(recipe, shape, seed=seed, capacity=8192, limits=Limits(prior_share=prior_share, band=0))
         self.person = Supervisor(Habits()) if recipe.schedule.interventions else None
         self.contract = contract_for(spec)
         self.cuts = Cuts(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
@@ -101,6 +102,12 @@ class Lab:
         elif self.session.ready and isinstance(learner, Dsrl):
             self.runner.steer = steerer(learner, explore=explore)
         return self.runner.play(seed, choose, person)
+
+    def know(self, episodes: list[Episode]) -> None:
+        """Takes in prior data, of which every batch has its share; they are no robot time of the run."""
+        for number, episode in enumerate(episodes, start=1):
+            for made in transitions_of(episode, number, self.contract, self.cuts):
+                self.session.add_prior(made)
 
     def train_once(self) -> None:
         """One episode, and the updates that it pays for."""
@@ -170,6 +177,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--task", choices=TASKS, default="pick_place")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--candidates", type=int, default=8)
+    parser.add_argument("--prior", type=Path, default=None, help="episodes to know from the start, from collect.py")
+    parser.add_argument("--prior-share", type=float, default=0.5, help="of a batch, from them")
     parser.add_argument("--evaluate", type=int, default=100, help="episodes before and after")
     parser.add_argument("--base-result", type=Path, default=None, help="file that keeps the base's evaluation")
     parser.add_argument("--every", type=int, default=10, help="episodes between two lines")
@@ -185,7 +194,9 @@ def main() -> int:
     recipe = read_recipe(args.method, overrides_of(args.set))
     runner = Runner(Cell(args.task, backend.spec.image_height_px), backend, Rules(recipe.steps, args.candidates))
     started = time.monotonic()
-    lab = Lab(runner, recipe, args.seed)
+    lab = Lab(runner, recipe, args.seed, args.prior_share)
+    if args.prior is not None:
+        lab.know(load(args.prior))
     while lab.session.phase is not Phase.FINISHED:
         lab.train_once()
         if len(lab.episodes) % args.every == 0:
@@ -193,7 +204,8 @@ def main() -> int:
     trained_s = time.monotonic() - started
     report: dict[str, Any] = {
         "task": args.task, "method": recipe.method, "settings": args.set, "seed": args.seed,
-        "candidates": args.candidates, "episodes": len(lab.episodes), "steps": lab.session.tally.steps,
+        "candidates": args.candidates, "prior": str(args.prior or ""),
+        "episodes": len(lab.episodes), "steps": lab.session.tally.steps,
         "human_share": round(lab.human_share, 4), "updates": lab.session.learner.updates,
         "after": summary(lab.evaluate(args.evaluate)),
         "before": base_result(args.base_result, replace_candidates(runner, 1), args.evaluate),
