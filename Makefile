@@ -18,7 +18,7 @@ EPISODES ?= 50
 ARGS ?=
 
 .PHONY: help setup build demo test test-fast test-unit test-node test-process test-learning reliability check format \
-	demos pocket bench eval train doctor lock clean distclean
+	demos pocket bench eval train results doctor lock clean distclean
 
 help: ## list every target
 	@printf 'Whetstone: make <target>\n\n'
@@ -77,6 +77,9 @@ eval: setup ## success rate of a policy: make eval TASK=stack EPISODES=50
 
 train: setup ## sharpen the policy on a task: make train TASK=stack ARGS="--minutes 19"
 	@mkdir -p $(OUT) && $(ENV) && whetstone train --task $(TASK) $(ARGS)
+
+results: setup ## make the missing runs of EXPO, DSRL and their ablations (hours), their table and picture
+	@$(ENV) && python tools/rl/results.py $(ARGS)
 
 doctor: setup ## say what this machine has and what it lacks
 	@$(ENV) && whetstone doctor $(ARGS)

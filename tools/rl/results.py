@@ -120,6 +120,7 @@ class Plan:
         folder: Of results and logs.
         evaluate: Episodes before and after.
         changes: Of every recipe.
+        demonstrations: Episodes of the expert that every run knows from the start.
         model: Directory of the VLA.
         trainer: Script that makes a run.
     """
@@ -127,6 +128,7 @@ class Plan:
     folder: Path = ROOT / "runs" / "results"
     evaluate: int = 100
     changes: Blocks = field(default_factory=dict)
+    demonstrations: int = 0
     model: Path = MODEL
     trainer: Path = ROOT / "tools" / "rl" / "train.py"
 
@@ -146,7 +148,7 @@ class Plan:
         recipe = read_recipe(METHODS / f"{cell.variant.method}.yaml", self.blocks(cell))
         return {
             "task": cell.task, "method": recipe.method, "seed": cell.seed, "candidates": cell.variant.candidates,
-            "demonstrations": 0, "evaluated": self.evaluate, "model": digest(self.model),
+            "demonstrations": self.demonstrations, "evaluated": self.evaluate, "model": digest(self.model),
             "recipe": json.loads(json.dumps(recipe.resolved())),
         }  # fmt: skip
 
@@ -164,8 +166,9 @@ class Plan:
         return [
             sys.executable, str(self.trainer), "--model", str(self.model),
             "--method", str(METHODS / f"{cell.variant.method}.yaml"), "--task", cell.task, "--seed", str(cell.seed),
-            "--candidates", str(cell.variant.candidates), "--evaluate", str(self.evaluate),
-            "--base-result", str(self.base(cell)), "--out", str(out), *(["--set", *texts] if texts else []),
+            "--candidates", str(cell.variant.candidates), "--demonstrations", str(self.demonstrations),
+            "--evaluate", str(self.evaluate), "--base-result", str(self.base(cell)), "--out", str(out),
+            *(["--set", *texts] if texts else []),
         ]  # fmt: skip
 
 
@@ -187,7 +190,6 @@ def changed(plan: Plan, cell: Cell, result: Result) -> list[str]:
     """What a result was made with and would not be made with now."""
     wanted = plan.wanted(cell)
     made = {name: result.get(name) for name in wanted}
-    made["demonstrations"] = result.get("demonstrations", 0)
     made["evaluated"] = result.get("after", {}).get("episodes")
     return differences(made, wanted)
 
@@ -450,8 +452,8 @@ def _draw_training(axes: Any, table: Sequence[Row]) -> None:
         for steps, _, alone in curves:
             axes.plot(steps, alone, color=_BLUE, alpha=0.35, linewidth=1)
         for index, colour, style, label in (
-            (1, _ORANGE, "--", "with a person's help"),
-            (2, _BLUE, "-", "without help"),
+            (1, _ORANGE, "-.", "in training, with a person's help"),
+            (2, _BLUE, "-", "in training, without help"),
         ):
             mean = np.mean([np.interp(grid, curve[0], curve[index]) for curve in curves], axis=0)
             axes.plot(grid, mean, style, color=colour, linewidth=2, label=label)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The matrix of ablations: what is run again, what is not, and what the table says of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
+sys.path.append(str(TOOLS / "rl"))
+
+import results  # noqa: E402
+
+# Stands in for train.py: writes the answer that lies beside it, or fails as it is told to there.
+_TRAINER = """
+import json, os, pathlib, sys
+name = sys.argv[sys.argv.index("--out") + 1].removesuffix(".json.part")
+here = pathlib.Path(__file__).parent
+with (here / "started").open("a") as started:
+    print(name, os.environ["OMP_NUM_THREADS"], file=started)
+answer = json.loads((here / "answers.json").read_text())["/".join(name.split("/")[-3:])]
+if answer is None:
+    sys.exit("the arm fell off the table")
+pathlib.Path(name + ".json.part").write_text(json.dumps(answer))
+"""
+
+
+def cell(task: str = "pick_place", key: str = "expo", seed: int = 0) -> results.Cell:
+    return results.Cell(task, next(v for v in results.VARIANTS if v.key == key), seed)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> results.Plan:
+    model, trainer = tmp_path / "model", tmp_path / "trainer.py"
+    model.mkdir()
+    (model / "manifest.json").write_text('{"files": {}}', encoding="utf-8")
+    trainer.write_text(_TRAINER, encoding="utf-8")
+    return results.Plan(folder=tmp_path / "results", model=model, trainer=trainer)
+
+
+def made(plan: results.Plan, which: results.Cell, wins: int = 84, **more: Any) -> dict[str, Any]:
+    """What train.py would write of a cell."""
+    wanted = plan.wanted(which)
+    named = {name: wanted[name] for name in ("task", "method", "seed", "candidates", "demonstrations", "recipe")}
+    counts = {"episodes": 30, "steps": 11_000 + 100 * which.seed, "human_share": 0.1 * which.seed, "updates": 3400}
+    before, after = {"successes": 80, "episodes": 100}, {"successes": wins, "episodes": plan.evaluate}
+    told = {"successes": [True] * 30, "helped": [False] * 15 + [True] * 15}
+    return named | counts | {"before": before, "after": after} | told | more
+
+
+def keep(plan: results.Plan, which: results.Cell, wins: int = 84, **more: Any) -> None:
+    """A result that lies there already."""
+    path = plan.file(which)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = results.digest(plan.model)
+    path.write_text(json.dumps(made(plan, which, wins) | {"model": model} | more), encoding="utf-8")
+
+
+def answer(plan: results.Plan, answers: dict[str, Any]) -> None:
+    (plan.trainer.parent / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
+
+
+def test_when_all_is_as_it_would_be_run_now_expect_the_cell_skipped(plan: results.Plan) -> None:
+    keep(plan, cell())
+    other = cell(key="no_intervention")
+    assert results.missing(plan, [cell(), other]) == [other]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"model": "another"}, "model"),
+        ({"candidates": 4}, "candidates: 4, now 8"),
+        ({"after": {"successes": 9, "episodes": 10}}, "evaluated: 10, now 100"),
+        ({"demonstrations": 5}, "demonstrations: 5, now 0"),
+        ({"recipe": {"expo": {"margin": 9.0}}}, "recipe.expo.margin: 9.0, now"),
+    ],
+)
+def test_when_something_was_made_otherwise_expect_another_run_that_says_so(
+    plan: results.Plan, more: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(plan, cell(), **more)
+    assert results.missing(plan, [cell()]) == [cell()]
+    assert said in capsys.readouterr().out
+
+
+def test_when_the_methods_file_changes_expect_another_run(
+    plan: results.Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(plan, cell())
+    methods = tmp_path / "methods"
+    methods.mkdir()
+    text = (results.METHODS / "expo.yaml").read_text(encoding="utf-8")
+    (methods / "expo.yaml").write_text(text.replace("margin: ", "margin: 1"), encoding="utf-8")
+    monkeypatch.setattr(results, "METHODS", methods)
+    assert results.missing(plan, [cell()]) == [cell()]
+
+
+def test_when_a_result_was_cut_off_while_it_was_written_expect_another_run(plan: results.Plan) -> None:
+    keep(plan, cell())
+    plan.file(cell()).write_text('{"task": "pick', encoding="utf-8")
+    assert results.missing(plan, [cell()]) == [cell()]
+
+
+def test_when_a_cell_fails_expect_the_end_of_its_log_and_the_others_run(
+    plan: results.Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, good, more = cell(), cell(key="n_4"), cell("insert", "dsrl", 2)
+    answer(plan, {bad.name: None, good.name: made(plan, good), more.name: made(plan, more)})
+    assert results.run(plan, [bad, good, more], jobs=2) == [bad.name]
+    assert "the arm fell off the table" in capsys.readouterr().out
+    assert results.missing(plan, [bad, good, more]) == [bad]
+    started = (plan.trainer.parent / "started").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[1] for line in started] == ["1", "1", "1"]
+
+
+def test_when_a_run_is_not_the_one_that_was_asked_for_expect_it_refused(
+    plan: results.Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(plan, {cell().name: made(plan, cell()) | {"seed": 7}})
+    assert results.run(plan, [cell()], jobs=1) == [cell().name]
+    assert "seed: 7, now 0" in capsys.readouterr().out
+    assert not plan.file(cell()).exists()
+
+
+def test_when_a_variant_changes_n_expect_it_in_the_command_and_in_the_recipe(plan: results.Plan) -> None:
+    few = cell(key="n_1")
+    command = plan.command(few, Path("out.json"))
+    assert command[command.index("--candidates") + 1] == "1"
+    assert command[command.index("--set") + 1 :] == ["expo.best_of=1", "expo.backup_candidates=1"]
+    expo = plan.wanted(few)["recipe"]["expo"]
+    assert (expo["best_of"], expo["backup_candidates"]) == (1, 1)
+    assert plan.wanted(cell(key="n_16"))["recipe"]["expo"]["backup_candidates"] == 4
+
+
+def test_when_a_base_was_evaluated_on_other_scenes_or_of_another_model_expect_another_file(plan: results.Plan) -> None:
+    before = plan.base(cell())
+    assert plan.base(cell(key="dsrl", seed=2)) == before
+    assert results.Plan(plan.folder, 10, model=plan.model).base(cell()) != before
+    (plan.model / "manifest.json").write_text('{"files": {"a": "b"}}', encoding="utf-8")
+    assert plan.base(cell()) != before
+
+
+def test_when_two_of_three_seeds_are_there_expect_their_figures_and_a_dash(plan: results.Plan) -> None:
+    keep(plan, cell(), wins=84)
+    keep(plan, cell(seed=2), wins=90)
+    lines = [row.line() for row in results.rows(plan)]
+    # Wilson of 174 of 200, and means over seeds 0 and 2
+    shown = "| pick_place | EXPO | 2 of 3 | 0.80 | 0.84 – 0.90 | 0.87 | 0.82 to 0.91 | 0.10 | 11 100 | 3 400 |"
+    assert lines[0] == shown
+    assert lines[1] == "| pick_place | no intervention | 0 of 3 | – | – | – | – | – | – | – |"
+    assert len(lines) == len(results.TASKS) * len(results.VARIANTS)
+
+
+def test_when_a_result_is_of_an_earlier_recipe_expect_it_left_out_of_the_table(plan: results.Plan) -> None:
+    keep(plan, cell(), recipe={"expo": {}})
+    assert "| 0 of 3 |" in results.rows(plan)[0].line()
+
+
+def test_when_reported_twice_expect_one_block_and_the_text_around_it_kept(plan: results.Plan, tmp_path: Path) -> None:
+    page, picture = tmp_path / "docs" / "page.md", tmp_path / "docs" / "images" / "results.png"
+    page.parent.mkdir()
+    page.write_text("# Results\n\nWords.\n", encoding="utf-8")
+    results.report(plan, page, picture)
+    assert "![" not in page.read_text(encoding="utf-8")
+    for seed in (0, 1):
+        keep(plan, cell(seed=seed))
+    page.write_text(page.read_text(encoding="utf-8") + "\nMore.\n", encoding="utf-8")
+    results.report(plan, page, picture)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# Results\n\nWords.\n\n<!-- results:begin -->\n")
+    assert text.endswith("](images/results.png)\n<!-- results:end -->\n\nMore.\n")
+    assert text.count("| 2 of 3 |") == 1
+    assert cv2.imread(str(picture)).shape[1] == 900
+    assert picture.stat().st_size < 150_000
+
+
+@pytest.mark.parametrize("text", ["<!-- results:begin -->", "<!-- results:end --> <!-- results:begin -->"])
+def test_when_the_markers_are_no_pair_expect_refusal_and_not_half_a_page(text: str) -> None:
+    with pytest.raises(ValueError, match="expected one"):
+        results.replace_block(text, "new")
+
+
+def test_when_ticks_are_recorded_expect_them_on_the_axis_and_else_an_even_share(plan: results.Plan) -> None:
+    even = made(plan, cell())
+    steps, won, alone = results.training_curve(even)
+    assert len(steps) == 11
+    assert steps[-1] == pytest.approx(11_000)
+    assert (won[-1], alone[0], alone[-1]) == (1.0, 0.75, 0.25)
+    told, _, _ = results.training_curve(even | {"ticks": [10] * 29 + [160]})
+    assert list(told[-2:]) == [290, 450]
