@@ -120,7 +120,6 @@ class Plan:
         folder: Of results and logs.
         evaluate: Episodes before and after.
         changes: Of every recipe.
-        demonstrations: Episodes of the expert that every run knows from the start.
         model: Directory of the VLA.
         trainer: Script that makes a run.
     """
@@ -128,7 +127,6 @@ class Plan:
     folder: Path = ROOT / "runs" / "results"
     evaluate: int = 100
     changes: Blocks = field(default_factory=dict)
-    demonstrations: int = 0
     model: Path = MODEL
     trainer: Path = ROOT / "tools" / "rl" / "train.py"
 
@@ -148,7 +146,7 @@ class Plan:
         recipe = read_recipe(METHODS / f"{cell.variant.method}.yaml", self.blocks(cell))
         return {
             "task": cell.task, "method": recipe.method, "seed": cell.seed, "candidates": cell.variant.candidates,
-            "demonstrations": self.demonstrations, "evaluated": self.evaluate, "model": digest(self.model),
+            "prior": "", "evaluated": self.evaluate, "model": digest(self.model),
             "recipe": json.loads(json.dumps(recipe.resolved())),
         }  # fmt: skip
 
@@ -166,9 +164,8 @@ class Plan:
         return [
             sys.executable, str(self.trainer), "--model", str(self.model),
             "--method", str(METHODS / f"{cell.variant.method}.yaml"), "--task", cell.task, "--seed", str(cell.seed),
-            "--candidates", str(cell.variant.candidates), "--demonstrations", str(self.demonstrations),
-            "--evaluate", str(self.evaluate), "--base-result", str(self.base(cell)), "--out", str(out),
-            *(["--set", *texts] if texts else []),
+            "--candidates", str(cell.variant.candidates), "--evaluate", str(self.evaluate),
+            "--base-result", str(self.base(cell)), "--out", str(out), *(["--set", *texts] if texts else []),
         ]  # fmt: skip
 
 
@@ -190,6 +187,7 @@ def changed(plan: Plan, cell: Cell, result: Result) -> list[str]:
     """What a result was made with and would not be made with now."""
     wanted = plan.wanted(cell)
     made = {name: result.get(name) for name in wanted}
+    made["prior"] = result.get("prior", "")
     made["evaluated"] = result.get("after", {}).get("episodes")
     return differences(made, wanted)
 
@@ -354,13 +352,11 @@ def block(plan: Plan, table: Sequence[Row], picture: str) -> str:
         table: Its rows.
         picture: Link to the picture, empty when there is none.
     """
-    lines = [
-        BEGIN,
-        _HEAD.format(last=plan.evaluate - 1),
-        f"| {' | '.join(_COLUMNS)} |",
-        f"|{'---|' * len(_COLUMNS)}",
-        *(row.line() for row in table),
-    ]
+    lines = [BEGIN, _HEAD.format(last=plan.evaluate - 1)]
+    if any(row.results for row in table):
+        lines += [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}", *(row.line() for row in table)]
+    else:
+        lines += ["No run has been made yet."]
     if picture:
         lines += ["", f"![Success of every variant, and of EXPO while it trains]({picture})"]
     return "\n".join([*lines, END])

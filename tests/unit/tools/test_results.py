@@ -46,7 +46,7 @@ def plan(tmp_path: Path) -> results.Plan:
 def made(plan: results.Plan, which: results.Cell, wins: int = 84, **more: Any) -> dict[str, Any]:
     """What train.py would write of a cell."""
     wanted = plan.wanted(which)
-    named = {name: wanted[name] for name in ("task", "method", "seed", "candidates", "demonstrations", "recipe")}
+    named = {name: wanted[name] for name in ("task", "method", "seed", "candidates", "recipe")}
     counts = {"episodes": 30, "steps": 11_000 + 100 * which.seed, "human_share": 0.1 * which.seed, "updates": 3400}
     before, after = {"successes": 80, "episodes": 100}, {"successes": wins, "episodes": plan.evaluate}
     told = {"successes": [True] * 30, "helped": [False] * 15 + [True] * 15}
@@ -77,7 +77,7 @@ def test_when_all_is_as_it_would_be_run_now_expect_the_cell_skipped(plan: result
         ({"model": "another"}, "model"),
         ({"candidates": 4}, "candidates: 4, now 8"),
         ({"after": {"successes": 9, "episodes": 10}}, "evaluated: 10, now 100"),
-        ({"demonstrations": 5}, "demonstrations: 5, now 0"),
+        ({"prior": "expert.npz"}, "prior: expert.npz, now "),
         ({"recipe": {"expo": {"margin": 9.0}}}, "recipe.expo.margin: 9.0, now"),
     ],
 )
@@ -167,7 +167,7 @@ def test_when_reported_twice_expect_one_block_and_the_text_around_it_kept(plan: 
     page.parent.mkdir()
     page.write_text("# Results\n\nWords.\n", encoding="utf-8")
     results.report(plan, page, picture)
-    assert "![" not in page.read_text(encoding="utf-8")
+    assert page.read_text(encoding="utf-8").endswith("\nNo run has been made yet.\n<!-- results:end -->\n")
     for seed in (0, 1):
         keep(plan, cell(seed=seed))
     page.write_text(page.read_text(encoding="utf-8") + "\nMore.\n", encoding="utf-8")
