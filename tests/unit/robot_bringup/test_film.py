@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robot_bringup.core.film import Clip, write_gif, write_mp4
+from robot_bringup.core.film import Clip, load_clip, save_views, side_by_side, write_gif, write_gif_of, write_mp4
 
 
 def clip(count: int, *, good: bool = True) -> Clip:
@@ -26,6 +26,28 @@ def test_when_two_clips_are_written_expect_all_pictures_and_a_pause_after_each(t
             durations_ms.append(image.info["duration"])
     assert durations_ms == [100, 100, 100, 100, 900, 100, 100, 900]
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_when_two_clips_are_shown_side_by_side_expect_the_shorter_to_wait_on_its_last_picture(tmp_path: Path) -> None:
+    frames = side_by_side(clip(5, good=False), clip(3))
+    assert len(frames) == 5
+    left = frames[0].width // 2 + 4  # behind the gap
+    right = [np.asarray(frame)[:, left:] for frame in frames]
+    assert not np.array_equal(right[1], right[2])
+    assert np.array_equal(right[2], right[4])
+    write_gif_of(tmp_path / "a.gif", [frames], fps=10)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.n_frames == 5
+        assert image.size == frames[0].size
+
+
+def test_when_views_are_kept_expect_the_same_pictures_under_another_caption(tmp_path: Path) -> None:
+    save_views(tmp_path / "deep" / "a.npz", clip(12))
+    again = load_clip(tmp_path / "deep" / "a.npz", "base: timed out", good=False)
+    assert (again.caption, again.good) == ("base: timed out", False)
+    assert [[view.tolist() for view in views] for views in again.views] == [
+        [view.tolist() for view in views] for views in clip(12).views
+    ]
 
 
 def test_when_written_as_mp4_expect_it_decodes_with_even_size(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ _CAPTION_PX = 26
 _COLOURS = 96
 # How long the last picture of a clip stays.
 _PAUSE_S = 0.8
+# Between two clips that are shown side by side.
+_GAP_PX = 6
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,52 @@ def _width(view: np.ndarray) -> int:
     return round(_HEIGHT_PX * view.shape[1] / view.shape[0] / 2) * 2
 
 
+def side_by_side(left: Clip, right: Clip) -> list[Image.Image]:
+    """Two clips that begin together; the one that ends first waits on its last picture."""
+    sides = [pictures(clip) for clip in (left, right)]
+    if not all(sides):
+        return []
+    return [_beside(*(side[min(i, len(side) - 1)] for side in sides)) for i in range(max(map(len, sides)))]
+
+
+def _beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    canvas = Image.new("RGB", (left.width + _GAP_PX + right.width, left.height), (255, 255, 255))
+    canvas.paste(left, (0, 0))
+    canvas.paste(right, (left.width + _GAP_PX, 0))
+    return canvas
+
+
+def save_views(path: Path, clip: Clip) -> None:
+    """Keep the pictures of a clip, not its caption."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, *(np.stack(view) for view in clip.views))
+
+
+def load_clip(path: Path, caption: str, *, good: bool) -> Clip:
+    """A clip of pictures that were kept."""
+    with np.load(path, allow_pickle=False) as file:
+        return Clip(tuple(tuple(file[name]) for name in file.files), caption, good)
+
+
 def write_gif(path: Path, clips: Sequence[Clip], fps: float) -> None:
-    """Write an endless GIF.
+    """Write an endless GIF of one clip after the other.
 
     Raises:
         ValueError: There is no picture.
     """
-    frames = [picture for clip in clips for picture in pictures(clip)]
+    write_gif_of(path, [pictures(clip) for clip in clips], fps)
+
+
+def write_gif_of(path: Path, scenes: Sequence[Sequence[Image.Image]], fps: float) -> None:
+    """Write an endless GIF of composed pictures, with a pause after each scene.
+
+    Raises:
+        ValueError: There is no picture.
+    """
+    frames = [picture for scene in scenes for picture in scene]
     if not frames:
         raise ValueError("no picture to write")
-    ends = set(np.cumsum([min(map(len, clip.views), default=0) for clip in clips]) - 1)
+    ends = set(np.cumsum([len(scene) for scene in scenes]) - 1)
     durations_ms = [int(1000 / fps) + (int(1000 * _PAUSE_S) if i in ends else 0) for i in range(len(frames))]
     palette = _palette(frames)
     small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
