@@ -31,8 +31,8 @@ setup: ## install what is missing into .venv and build the workspace
 build: ## build the workspace even when nothing changed
 	@$(PYTHON) tools/setup --force-build
 
-demo: setup ## the pocket VLA picks and places by instruction: success rate and a GIF in out/
-	@mkdir -p $(OUT) && $(ENV) && whetstone demo --json $(OUT)/demo.json $(ARGS)
+demo: setup ## three tasks by instruction, one of them sharpened, both compared; GIFs in out/ (ARGS="--train-minutes 0": no learning)
+	@mkdir -p $(OUT) && $(ENV) && whetstone demo --out $(OUT) $(ARGS)
 
 test: setup ## everything CI runs: check, then all four rings of tests
 	@$(ENV) && python tools/check && python tools/run_tests.py unit node process learning

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,12 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from harness.until import until
-from robot_bringup.cli import trained
+from robot_bringup.cli import scenes, trained
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions
+from robot_bringup.cli.scenes import Errand
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -81,6 +84,19 @@ def test_when_a_run_is_interrupted_and_run_again_expect_it_to_go_on_and_its_weig
     assert [row["seed"] for row in figures["trained"]["rows"]] == [7]
     assert comparison.paired is not None and comparison.paired.neither == 1
     assert lines(tmp_path) == rows, "an evaluation must leave a run as it is"
+    both_at_once(tmp_path)
+    assert lines(tmp_path) == rows
+
+
+def both_at_once(folder: Path) -> None:
+    """Base and run in two stacks at the same time: the same scenes, films of both, no process left."""
+    errand = Errand("mine", str(folder / "runs"), 7, 2, math.inf, films=2, folder=str(folder / "both"))
+    both = scenes.play_both(errand)
+    assert [[(row.seed, row.outcome) for row in side.rows] for side in both] == [
+        [(7, "timed_out"), (8, "timed_out")]
+    ] * 2
+    assert errand.film(7).is_file() and scenes.sharpened(errand).film(7).is_file()
+    assert not [child for child in psutil.Process().children(recursive=True) if "sim_node" in " ".join(child.cmdline())]
 
 
 @pytest.mark.usefixtures("keep_environment")

@@ -10,32 +10,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from robot_bringup.cli import screen, train, trained
+from robot_bringup.cli import screen, sharpen
 from robot_bringup.cli.client import FILM_FPS
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.options import StackOptions
-from robot_bringup.cli.train import RunSettings, TrainOptions
+from robot_bringup.cli.sharpen import Sharpening
 from robot_bringup.core import film, report
+from robot_bringup.core.before_after import Timetable
 from robot_bringup.core.report import Evaluation
 from robot_bringup.core.statistics import wilson
-from robot_bringup.core.training import Budget
-
-
-@dataclass(frozen=True)
-class Sharpening:
-    """What the demonstration goes on to learn, on one of its tasks.
-
-    Attributes:
-        task: The task.
-        method: What is learnt.
-        budget: When the run is over.
-        runs: Folder for the run.
-    """
-
-    task: str
-    method: str
-    budget: Budget
-    runs: Path
 
 
 @dataclass(frozen=True)
@@ -48,8 +31,8 @@ class DemoOptions:
         control_episodes: Per task with other words of the same scene.
         seed: Of the first episode.
         backend: Kind of model.
-        out: Folder for demo.gif and the logs.
-        budget_s: Wall time for all tasks; a task that has used its share gets no control run.
+        out: Folder for the films and the logs.
+        budget_s: Wall time for everything; a task that has used its share gets no control run.
         sharpening: What is learnt after the tasks, None for nothing.
     """
 
@@ -73,12 +56,15 @@ class _TaskResult:
 
 def run(options: DemoOptions, json: Path) -> dict[str, Any]:
     """The whole command; returns the figures that it also writes to `json`."""
+    if options.sharpening is not None:
+        sharpen.check(options.sharpening)
     began_s = time.monotonic()
+    times = Timetable(began_s, options.budget_s, learns=options.sharpening is not None)
     results = []
     with screen.progress() as bars:
         for count, task in enumerate(options.tasks, start=1):
             # Each task has its share of the time; the control run is what a slow machine leaves out.
-            until_s = began_s + options.budget_s * count / len(options.tasks)
+            until_s = times.task_until_s(count, len(options.tasks))
             results.append(_run_task(bars, task, options, until_s))
     controls = [result.control for result in results if result.control is not None]
     trues = [result.true for result in results]
@@ -89,24 +75,15 @@ def run(options: DemoOptions, json: Path) -> dict[str, Any]:
     if clips:
         film.write_gif(options.out / "demo.gif", clips, FILM_FPS)
     _show(trues, controls, wall_s)
-    if options.sharpening is not None:
-        figures["sharpened"] = _sharpen(options, options.sharpening, trues)
-        report.write_json(json, figures)
     screen.console.print(f"wrote {json}" + (f" and {options.out / 'demo.gif'}" if clips else ""))
+    if options.sharpening is not None:
+        for learnt in sharpen.run(options.sharpening, options.out, times):
+            # What is known stays on the disk, whatever becomes of the rest.
+            figures["sharpened"] = learnt
+            figures["wall_s"] = time.monotonic() - began_s
+            report.write_json(json, figures)
+        screen.console.print(f"wrote {json} after {figures['wall_s']:.0f} s in all")
     return figures
-
-
-def _sharpen(options: DemoOptions, wanted: Sharpening, trues: Sequence[Evaluation]) -> dict[str, Any]:
-    """Train on one task, then compare with the base on the scenes that it has just been tried on."""
-    settings = RunSettings(wanted.task, wanted.method, seed=0, operator="scripted", backend=options.backend)
-    name = f"demo_{wanted.task}_{wanted.method}"
-    tally = train.run(TrainOptions(name, wanted.runs, settings, wanted.budget))
-    goal = EvalOptions(options.episodes, options.seed)
-    after = trained.evaluate_run(name, wanted.runs, goal, options.out / f"demo_{wanted.task}_trained.log")
-    base = next((true for true in trues if true.task == wanted.task), None)
-    comparison = trained.Comparison(name, after, base)
-    trained.show(comparison)
-    return {"training": tally, **comparison.figures()}
 
 
 def _run_task(bars: Any, task: str, options: DemoOptions, until_s: float) -> _TaskResult:

@@ -24,6 +24,7 @@ from robot_bringup.cli.doctor import CHECKS
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.options import Backend, Operator, Pace, StackOptions, task_names
 from robot_bringup.cli.screen import console
+from robot_bringup.cli.sharpen import Sharpening
 from robot_bringup.cli.stack import launch_command, own_environment
 from robot_bringup.core import report
 from robot_bringup.core.training import Budget
@@ -152,27 +153,30 @@ def train(
 
 @app.command()
 def demo(
-    episodes: Episodes = 12,
-    control_episodes: Annotated[int, typer.Option(min=0, help="Control episodes per task.")] = 6,
+    episodes: Episodes = 8,
+    control_episodes: Annotated[int, typer.Option(min=0, help="Control episodes per task.")] = 4,
     seed: Seed = 1000,
     tasks: Annotated[str, typer.Option(help="Tasks, separated by commas; empty for all.")] = "",
     backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.ONNX,
-    out: Annotated[Path, typer.Option(help="Folder for demo.json, demo.gif and logs.")] = Path("out"),
-    budget_s: Annotated[float, typer.Option(help="Wall time; a slow machine leaves out control runs [s].")] = 420.0,
+    out: Annotated[Path, typer.Option(help="Folder for demo.json, films, logs and the run.")] = Path("out"),
+    budget_s: Annotated[
+        float, typer.Option(min=1.0, help="Wall time of it all; a slow machine leaves out control runs and scenes [s].")
+    ] = 970.0,
     train_minutes: Annotated[
-        float, typer.Option(min=0.0, help="Go on to sharpen the policy for so much robot time, 0 for not [min].")
-    ] = 0.0,
-    train_steps: Annotated[int, typer.Option(min=0, help="Or for so many control steps, 0 for no bound.")] = 11_000,
+        float, typer.Option(min=0.0, help="Then sharpen the policy for so much robot time, 0 for not [min].")
+    ] = 19.0,
+    train_max_steps: Annotated[int, typer.Option(min=0, help="Or so many control steps, 0 for no bound.")] = 11_000,
     train_task: Annotated[str, typer.Option(help="Task that is learnt.")] = "pick_place",
     train_method: Annotated[str, typer.Option(help="expo or dsrl.")] = "expo",
+    scenes: Annotated[int, typer.Option(min=1, max=10000, help="Scenes for base and sharpened policy.")] = 100,
     json: JsonFile = None,
 ) -> None:
     """Show it all: the pocket VLA on every task, the same scenes with other words, and what learning makes of one."""
     names = tuple(filter(None, tasks.split(","))) or tuple(task_names())
     sharpening = None
     if train_minutes > 0.0:
-        budget = Budget(train_minutes, train_steps)
-        sharpening = demo_command.Sharpening(train_task, train_method, budget, out / "runs")
+        budget = Budget(train_minutes, train_max_steps)
+        sharpening = Sharpening(train_task, train_method, backend.value, budget, out / "runs", scenes, seed)
     options = demo_command.DemoOptions(
         names, episodes, control_episodes, seed, backend.value, out, budget_s, sharpening
     )

@@ -55,8 +55,8 @@ def launch_command(launch_file: str, arguments: Mapping[str, str]) -> list[str]:
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent() -> None:
-    # Runs in the child before exec: when we are killed, the runner is told to stop everything.
+def die_with_parent() -> None:
+    """Run in a child before exec: when we are killed, it is told to stop everything."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -90,7 +90,7 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 env=env,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         return self
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -79,12 +80,14 @@ class TrainOptions:
         runs: Folder that holds one folder per run.
         settings: Of the run.
         budget: When it is over, all its sessions together.
+        until_s: Monotonic time at which this session begins no more episodes.
     """
 
     run: str
     runs: Path
     settings: RunSettings
     budget: Budget
+    until_s: float = math.inf
 
     @property
     def folder(self) -> Path:
@@ -182,6 +185,9 @@ def _train(options: TrainOptions, stack: StackOptions, log: TrainingLog) -> None
         with running_client(stack, stack_log, attach=False, takes=0, note=view.note) as client:
             session = Session(options, client, log, view)
             while options.budget.spent(tally(log.episodes)) < 1.0 and not session.watch.learner.finished:
+                if time.monotonic() >= options.until_s:
+                    screen.console.print("the time for training is up before its steps are")
+                    break
                 session.wait_for_learner()
                 session.episode()
             session.wait_for_transitions()

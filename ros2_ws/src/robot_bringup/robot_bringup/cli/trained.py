@@ -83,13 +83,22 @@ def check_seeds(options: EvalOptions) -> None:
 def evaluate_run(name: str, runs: Path, options: EvalOptions, log: Path) -> Evaluation:
     """Episodes with a run's newest weights, without exploring and without help."""
     settings = read_settings(runs / name)
-    stack = stack_of(settings, Training(name, str(runs.resolve()), settings.seed, freeze=True))
-    return _evaluation(stack, f"{settings.task}, {name}", options, log, _wait_for_weights)
+    stack = run_stack(name, runs, settings)
+    return _evaluation(stack, f"{settings.task}, {name}", options, log, wait_for_weights)
+
+
+def run_stack(name: str, runs: Path, settings: RunSettings) -> StackOptions:
+    """The stack that plays a run's newest weights and learns nothing."""
+    return stack_of(settings, Training(name, str(runs.resolve()), settings.seed, freeze=True))
+
+
+def base_stack(settings: RunSettings) -> StackOptions:
+    """The stack that plays what a run was begun with."""
+    return StackOptions(settings.task, pace=settings.pace, backend=settings.backend, model_dir=settings.model_dir)
 
 
 def _base(settings: RunSettings, options: EvalOptions, log: Path) -> Evaluation:
-    stack = StackOptions(settings.task, pace=settings.pace, backend=settings.backend, model_dir=settings.model_dir)
-    return _evaluation(stack, f"{settings.task}, base", options, log, _nothing)
+    return _evaluation(base_stack(settings), f"{settings.task}, base", options, log, _nothing)
 
 
 def _evaluation(
@@ -106,7 +115,12 @@ def _evaluation(
     return evaluation
 
 
-def _wait_for_weights(client: Client) -> None:
+def wait_for_weights(client: Client) -> None:
+    """Wait until the robot plays what was learnt.
+
+    Raises:
+        UserError: There is nothing to play.
+    """
     if not client.spin_until(lambda: client.counter("steering_node", "weights_accepted") > 0, _WEIGHTS_TIMEOUT_S):
         raise UserError(
             f"steering_node has accepted no weights within {_WEIGHTS_TIMEOUT_S:g} s\n\n"
