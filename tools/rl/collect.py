@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays episodes of the base, or of the expert, and keeps them: prior data of a run, and what a critic is judged on."""
+"""Plays base episodes and keeps them: the base's success, and what a critic is judged on by diagnose.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=10_000)
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--execute", type=int, default=8)
-    parser.add_argument("--demonstrate", action="store_true", help="the expert drives")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -34,7 +33,7 @@ def main() -> int:
     runner = Runner(cell, backend, Rules(args.execute, args.candidates))
     episodes, started = [], time.monotonic()
     for seed in range(args.first_seed, args.first_seed + args.episodes):
-        episodes.append(runner.play(seed, first_candidate, demonstrate=args.demonstrate))
+        episodes.append(runner.play(seed, first_candidate))
         if len(episodes) % 10 == 0:
             wins = sum(bool(e.success) for e in episodes)
             print(f"{wins}/{len(episodes)}, {(time.monotonic() - started) / len(episodes):.2f} s/episode", flush=True)

@@ -27,7 +27,6 @@ from episodes import (
     Steerer,
     contract_for,
     first_candidate,
-    load,
     transitions_of,
 )
 from eval_pocket import wilson
@@ -36,6 +35,7 @@ from sim_rollout import ROOT, TASKS, Cell
 from rl_learner.core.dsrl import Dsrl
 from rl_learner.core.episode import Rules as Cuts
 from rl_learner.core.expo import Expo
+from rl_learner.core.prior import transitions_in
 from rl_learner.core.recipe import Recipe, read_recipe
 from rl_learner.core.replay import ReplayShape
 from rl_learner.core.session import Limits, Phase, Session
@@ -103,11 +103,10 @@ class Lab:
             self.runner.steer = steerer(learner, explore=explore)
         return self.runner.play(seed, choose, person)
 
-    def know(self, episodes: list[Episode]) -> None:
+    def know(self, folder: Path) -> None:
         """Takes in prior data, of which every batch has its share; they are no robot time of the run."""
-        for number, episode in enumerate(episodes, start=1):
-            for made in transitions_of(episode, number, self.contract, self.cuts):
-                self.session.add_prior(made)
+        for made in transitions_in(folder):
+            self.session.add_prior(made)
 
     def train_once(self) -> None:
         """One episode, and the updates that it pays for."""
@@ -177,7 +176,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--task", choices=TASKS, default="pick_place")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--candidates", type=int, default=8)
-    parser.add_argument("--prior", type=Path, default=None, help="episodes to know from the start, from collect.py")
+    parser.add_argument("--prior", type=Path, default=None, help="folder of demonstrations.py, to know from the start")
     parser.add_argument("--prior-share", type=float, default=0.5, help="of a batch, from them")
     parser.add_argument("--evaluate", type=int, default=100, help="episodes before and after")
     parser.add_argument("--base-result", type=Path, default=None, help="file that keeps the base's evaluation")
@@ -196,7 +195,7 @@ def main() -> int:
     started = time.monotonic()
     lab = Lab(runner, recipe, args.seed, args.prior_share)
     if args.prior is not None:
-        lab.know(load(args.prior))
+        lab.know(args.prior)
     while lab.session.phase is not Phase.FINISHED:
         lab.train_once()
         if len(lab.episodes) % args.every == 0:

@@ -16,11 +16,10 @@ from vla_interfaces.msg import PolicyContract, PolicyWeights, Transition, Transi
 
 from rl_learner.core import checkpoint
 from rl_learner.core.board import Board
-from rl_learner.core.codec import decode
+from rl_learner.core.prior import transitions_in
 from rl_learner.core.recipe import Recipe, read_recipe
 from rl_learner.core.replay import ReplayShape
 from rl_learner.core.session import Halt, Limits, Session
-from rl_learner.core.spool import Kind, read_all
 from rl_learner.core.versions import VersionBook
 from rl_learner.core.worker import Rhythm, Worker
 from rl_learner.nodes import convert
@@ -192,15 +191,13 @@ class LearnerNode(WhetstoneNode):
             raise ReasonedError(Reason.BAD_PARAMETER, text)
         session = self._session(shape, contract.hash())
         if self.param("prior"):
-            folder = Path(self.param("prior")).expanduser() / "transitions"
-            for record in read_all(folder):
-                if record.kind is Kind.DATA:
-                    self._add_prior(session, record.payload)
+            self._know(session, Path(self.param("prior")))
         return session
 
-    def _add_prior(self, session: Session, payload: bytes) -> None:
+    def _know(self, session: Session, folder: Path) -> None:
         try:
-            session.add_prior(decode(payload))
+            for made in transitions_in(folder):
+                session.add_prior(made)
         except ValueError as error:
             raise ReasonedError(Reason.BAD_PARAMETER, f"prior: {error}") from error
 

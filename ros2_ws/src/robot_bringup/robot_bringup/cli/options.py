@@ -48,6 +48,7 @@ class Training:
         seed: Of networks and draws.
         max_steps: Control steps after which the learner has enough, 0 for the method file's.
         freeze: Publish the run's newest weights and learn nothing: for evaluations.
+        prior: Folder of a run, or of demonstrations, that has a share of what is learnt from; empty for none.
     """
 
     run: str
@@ -55,6 +56,7 @@ class Training:
     seed: int = 0
     max_steps: int = 0
     freeze: bool = False
+    prior: str = ""
 
     @property
     def arguments(self) -> dict[str, str]:
@@ -65,6 +67,7 @@ class Training:
             "run_dir": self.directory,
             "learner_seed": str(self.seed),
             "learner_max_steps": str(self.max_steps),
+            "prior": self.prior,
             "freeze": str(self.freeze).lower(),
             "explore": str(not self.freeze).lower(),
         }

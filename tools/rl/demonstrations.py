@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes prior data of demonstrations: `demonstrations.py --task pick_place --out runs/demonstrations_pick_place`.
+
+The expert shows the task, the VLA looks on; its features and candidates, which a learner needs beside what was done,
+are computed once. The folder is what learner_node's parameter `prior` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import torch
+from episodes import Rules, Runner, contract_for, first_candidate, transitions_of
+from rich.progress import track
+from sim_rollout import TASKS, Cell
+from train import METHODS
+
+from rl_learner.core.codec import TRANSITION_SCHEMA, encode
+from rl_learner.core.episode import Rules as Cuts
+from rl_learner.core.recipe import read_recipe
+from rl_learner.core.spool import Entry, Kind, Limits, Spool
+from vla_policy.core.backends import load_backend
+
+FIRST_SEED = 200_001
+SEGMENT_BYTES = 64_000_000
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--backend", default="onnx", choices=("onnx", "pocket"))
+    parser.add_argument("--method", type=Path, default=METHODS / "expo.yaml")
+    parser.add_argument("--task", choices=TASKS, default="pick_place")
+    parser.add_argument("--episodes", type=int, default=40)
+    parser.add_argument("--candidates", type=int, default=8)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    if args.out.exists():
+        print(f"{args.out} is there already")
+        return 0
+    torch.set_num_threads(1)
+    backend = load_backend(args.backend, str(args.model), num_threads=1)
+    recipe = read_recipe(args.method)
+    runner = Runner(Cell(args.task, backend.spec.image_height_px), backend, Rules(recipe.steps, args.candidates))
+    cuts = Cuts(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
+    contract, unfinished = contract_for(backend.spec), args.out.with_name(args.out.name + ".part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    spool = Spool(
+        unfinished / "transitions",
+        Limits(max_bytes=16 * SEGMENT_BYTES, segment_bytes=SEGMENT_BYTES),
+        identity=time.time_ns(),
+    )
+    for number in track(range(1, args.episodes + 1), description="demonstrations", disable=not sys.stderr.isatty()):
+        episode = runner.play(FIRST_SEED + number - 1, first_candidate, demonstrate=True)
+        spool.append(
+            [
+                Entry(Kind.DATA, TRANSITION_SCHEMA, encode(made))
+                for made in transitions_of(episode, number, contract, cuts)
+            ]
+        )
+    spool.close()
+    unfinished.rename(args.out)  # only a whole folder has the name that others wait for
+    print(f"{args.episodes} episodes in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
