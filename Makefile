@@ -31,8 +31,12 @@ setup: ## install what is missing into .venv and build the workspace
 build: ## build the workspace even when nothing changed
 	@$(PYTHON) tools/setup --force-build
 
+# what is learnt in the demonstration knows demonstrations of the expert from the start
+LEARNS := $(if $(findstring --train-minutes 0,$(ARGS)),,yes)
+
 demo: setup ## three tasks by instruction, one of them sharpened, both compared; GIFs in out/ (ARGS="--train-minutes 0": no learning)
-	@mkdir -p $(OUT) && $(ENV) && whetstone demo --out $(OUT) $(ARGS)
+	@mkdir -p $(OUT) && $(ENV) && $(if $(LEARNS),python tools/rl/demonstrations.py --out $(OUT)/demonstrations &&) \
+		whetstone demo --out $(OUT) $(if $(LEARNS),--train-prior $(OUT)/demonstrations) $(ARGS)
 
 test: setup ## everything CI runs: check, then all four rings of tests
 	@$(ENV) && python tools/check && python tools/run_tests.py unit node process learning

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from episodes import Rules, Runner, contract_for, first_candidate, transitions_of
 from rich.progress import track
-from sim_rollout import TASKS, Cell
+from sim_rollout import ROOT, TASKS, Cell
 from train import METHODS
 
 from rl_learner.core.codec import TRANSITION_SCHEMA, encode
@@ -26,13 +26,14 @@ from rl_learner.core.spool import Entry, Kind, Limits, Spool
 from vla_policy.core.backends import load_backend
 
 FIRST_SEED = 200_001
+POCKET = ROOT / "ros2_ws" / "src" / "vla_policy" / "models" / "pocket"
 SEGMENT_BYTES = 64_000_000
 
 
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=POCKET)
     parser.add_argument("--backend", default="onnx", choices=("onnx", "pocket"))
     parser.add_argument("--method", type=Path, default=METHODS / "expo.yaml")
     parser.add_argument("--task", choices=TASKS, default="pick_place")

@@ -43,6 +43,9 @@ Episodes = Annotated[int, typer.Option(min=1, max=100000, help="Number of episod
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first episode.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
 ModelDir = Annotated[str, typer.Option(help="Directory of the model; empty for the shipped one.")]
+Prior = Annotated[
+    Path | None, typer.Option(help="Folder of a run, or of demonstrations, that has a share of what is learnt from.")
+]
 Runs = Annotated[Path, typer.Option(help="Folder that holds one folder per training run.")]
 Log = Annotated[Path, typer.Option(help="Output of all nodes.")]
 
@@ -129,6 +132,7 @@ def train(
     model_dir: ModelDir = "",
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = train_command.CANDIDATES,
     method_file: Annotated[Path | None, typer.Option(help="Settings of the method, instead of the shipped.")] = None,
+    prior: Prior = None,
     runs: Runs = Path("runs"),
     json: JsonFile = None,
 ) -> None:
@@ -143,6 +147,7 @@ def train(
         model_dir=model_dir,
         n_candidates=n_candidates,
         method_file="" if method_file is None else str(method_file.resolve()),
+        prior=train_command.prior_of(prior),
     )
     name = run or f"{task}_{method}_{seed}"
     options = train_command.TrainOptions(name, runs, settings, Budget(minutes, max_steps))
@@ -161,13 +166,14 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for demo.json, films, logs and the run.")] = Path("out"),
     budget_s: Annotated[
         float, typer.Option(min=1.0, help="Wall time of it all; a slow machine leaves out control runs and scenes [s].")
-    ] = 970.0,
+    ] = 900.0,
     train_minutes: Annotated[
         float, typer.Option(min=0.0, help="Then sharpen the policy for so much robot time, 0 for not [min].")
     ] = 19.0,
     train_max_steps: Annotated[int, typer.Option(min=0, help="Or so many control steps, 0 for no bound.")] = 11_000,
     train_task: Annotated[str, typer.Option(help="Task that is learnt.")] = "pick_place",
     train_method: Annotated[str, typer.Option(help="expo or dsrl.")] = "expo",
+    train_prior: Prior = None,
     scenes: Annotated[int, typer.Option(min=1, max=10000, help="Scenes for base and sharpened policy.")] = 100,
     json: JsonFile = None,
 ) -> None:
@@ -176,7 +182,8 @@ def demo(
     sharpening = None
     if train_minutes > 0.0:
         budget = Budget(train_minutes, train_max_steps)
-        sharpening = Sharpening(train_task, train_method, backend.value, budget, out / "runs", scenes, seed)
+        prior = train_command.prior_of(train_prior)
+        sharpening = Sharpening(train_task, train_method, backend.value, budget, out / "runs", scenes, seed, prior)
     options = demo_command.DemoOptions(
         names, episodes, control_episodes, seed, backend.value, out, budget_s, sharpening
     )

@@ -39,6 +39,7 @@ class Sharpening:
         runs: Folder for the run.
         scenes: On so many base and sharpened policy are compared.
         seed: Of the first of them.
+        prior: Folder that has a share of what is learnt from, empty for none.
     """
 
     task: str
@@ -48,11 +49,12 @@ class Sharpening:
     runs: Path
     scenes: int
     seed: int
+    prior: str = ""
 
     @property
     def settings(self) -> RunSettings:
         """Of the run."""
-        return RunSettings(self.task, self.method, seed=0, operator="scripted", backend=self.backend)
+        return RunSettings(self.task, self.method, seed=0, operator="scripted", backend=self.backend, prior=self.prior)
 
 
 def run(wanted: Sharpening, out: Path, times: Timetable) -> Iterator[dict[str, Any]]:
@@ -117,6 +119,7 @@ def train_command(options: TrainOptions) -> str:
     words += ["--task", settings.task, "--method", settings.method, "--operator", settings.operator]
     words += ["--backend", settings.backend, "--seed", str(settings.seed)]
     words += ["--minutes", f"{budget.minutes:g}", "--max-steps", str(budget.max_steps)]
+    words += ["--prior", settings.prior] if settings.prior else []
     return shlex.join(words)
 
 

@@ -58,6 +58,7 @@ class RunSettings:
         model_dir: Directory of the model, empty for the shipped one.
         n_candidates: Chunks that the VLA draws per request.
         method_file: Settings of the method, empty for the shipped ones.
+        prior: Folder of a run, or of demonstrations, that has a share of what is learnt from; empty for none.
     """
 
     task: str
@@ -69,6 +70,7 @@ class RunSettings:
     model_dir: str = ""
     n_candidates: int = CANDIDATES
     method_file: str = ""
+    prior: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,13 @@ class TrainOptions:
     @property
     def stack(self) -> StackOptions:
         """The stack with its learner."""
-        training = Training(self.run, str(self.runs.resolve()), self.settings.seed, max_steps=self.budget.max_steps)
+        training = Training(
+            self.run,
+            str(self.runs.resolve()),
+            self.settings.seed,
+            max_steps=self.budget.max_steps,
+            prior=self.settings.prior,
+        )
         return stack_of(self.settings, training)
 
 
@@ -116,6 +124,21 @@ def stack_of(settings: RunSettings, training: Training) -> StackOptions:
         training=training,
         extra=(*person, *method_file.launch_arguments),
     )
+
+
+def prior_of(folder: Path | None) -> str:
+    """A folder of prior data as the learner is told it.
+
+    Raises:
+        UserError: There are no transitions in it.
+    """
+    if folder is None:
+        return ""
+    if not (folder / "transitions").is_dir():
+        raise UserError(
+            f"--prior {folder}: no transitions there\n\nMake some: python tools/rl/demonstrations.py --help"
+        )
+    return str(folder.resolve())
 
 
 def read_settings(folder: Path) -> RunSettings:
