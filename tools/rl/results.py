@@ -47,7 +47,7 @@ _HEAD = """## Ablations
 
 Written by `make results`, which makes the runs that are missing; a dash is a run that has not been made. A part of it
 is made by `make results ARGS="--only pick_place/expo"`. All in process. EXPO and DSRL are as in `config/methods/`, with
-N = 8 candidates; every other row is EXPO with one thing changed.
+N = 8 candidates and 40 demonstrations; every other row is EXPO with one thing changed.
 
 Before is the base, after is a run, both alone and without exploration on the scenes 0 to {last}. The interval is
 Wilson's over the episodes of all seeds as if they were independent. They share their scenes and each seed is one run,
@@ -68,6 +68,7 @@ class Variant:
         method: File in `config/methods`.
         candidates: N, proposals of the VLA per decision.
         changes: Block, then key, then value; on top of the method's file.
+        shown: Whether it knows demonstrations from the start.
     """
 
     key: str
@@ -75,6 +76,7 @@ class Variant:
     method: str = "expo"
     candidates: int = 8
     changes: Blocks = field(default_factory=dict)
+    shown: bool = True
 
 
 def _among(n: int) -> Variant:
@@ -84,6 +86,7 @@ def _among(n: int) -> Variant:
 
 VARIANTS = (
     Variant("expo", "EXPO"),
+    Variant("no_demonstrations", "no demonstrations", shown=False),
     Variant("no_intervention", "no intervention", changes={"schedule": {"interventions": False}}),
     Variant("no_edit_policy", "no edit policy", changes={"expo": {"edit": False}}),
     Variant("no_otf_backup", "no on-the-fly backup", changes={"expo": {"otf_backup": False}}),
@@ -146,9 +149,14 @@ class Plan:
         recipe = read_recipe(METHODS / f"{cell.variant.method}.yaml", self.blocks(cell))
         return {
             "task": cell.task, "method": recipe.method, "seed": cell.seed, "candidates": cell.variant.candidates,
-            "prior": "", "evaluated": self.evaluate, "model": digest(self.model),
+            "prior": str(self.prior(cell)) if cell.variant.shown else "",
+            "evaluated": self.evaluate, "model": digest(self.model),
             "recipe": json.loads(json.dumps(recipe.resolved())),
         }  # fmt: skip
+
+    def prior(self, cell: Cell) -> Path:
+        """Demonstrations of the cell's task, one folder for all of its runs."""
+        return self.folder / cell.task / "demonstrations"
 
     def base(self, cell: Cell) -> Path:
         """The base's evaluation, shared by all runs that evaluate it alike; train.py takes the file at its word."""
@@ -165,8 +173,24 @@ class Plan:
             sys.executable, str(self.trainer), "--model", str(self.model),
             "--method", str(METHODS / f"{cell.variant.method}.yaml"), "--task", cell.task, "--seed", str(cell.seed),
             "--candidates", str(cell.variant.candidates), "--evaluate", str(self.evaluate),
-            "--base-result", str(self.base(cell)), "--out", str(out), *(["--set", *texts] if texts else []),
+            "--base-result", str(self.base(cell)), "--out", str(out),
+            *(["--prior", str(self.prior(cell))] if cell.variant.shown else []),
+            *(["--set", *texts] if texts else []),
         ]  # fmt: skip
+
+    def prepare(self, cell: Cell) -> list[str]:
+        """Makes the demonstrations where there are none yet."""
+        script = self.trainer.with_name("demonstrations.py")
+        return [
+            sys.executable,
+            str(script),
+            "--model",
+            str(self.model),
+            "--task",
+            cell.task,
+            "--out",
+            str(self.prior(cell)),
+        ]
 
 
 def digest(model: Path) -> str:
@@ -504,6 +528,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.report_only:
         todo = missing(plan, cells)
         print(f"{len(todo)} of {len(cells)} to run, {args.jobs} at a time; logs beside the results in {plan.folder}")
+        for cell in {cell.task: cell for cell in todo if cell.variant.shown}.values():
+            subprocess.run(plan.prepare(cell), check=True)
         failed = run(plan, todo, max(1, args.jobs))
     report(plan, page, picture)
     if failed:

@@ -46,7 +46,7 @@ def plan(tmp_path: Path) -> results.Plan:
 def made(plan: results.Plan, which: results.Cell, wins: int = 84, **more: Any) -> dict[str, Any]:
     """What train.py would write of a cell."""
     wanted = plan.wanted(which)
-    named = {name: wanted[name] for name in ("task", "method", "seed", "candidates", "recipe")}
+    named = {name: wanted[name] for name in ("task", "method", "seed", "candidates", "prior", "recipe")}
     counts = {"episodes": 30, "steps": 11_000 + 100 * which.seed, "human_share": 0.1 * which.seed, "updates": 3400}
     before, after = {"successes": 80, "episodes": 100}, {"successes": wins, "episodes": plan.evaluate}
     told = {"successes": [True] * 30, "helped": [False] * 15 + [True] * 15}
@@ -153,7 +153,7 @@ def test_when_two_of_three_seeds_are_there_expect_their_figures_and_a_dash(plan:
     # Wilson of 174 of 200, and means over seeds 0 and 2
     shown = "| pick_place | EXPO | 2 of 3 | 0.80 | 0.84 – 0.90 | 0.87 | 0.82 to 0.91 | 0.10 | 11 100 | 3 400 |"
     assert lines[0] == shown
-    assert lines[1] == "| pick_place | no intervention | 0 of 3 | – | – | – | – | – | – | – |"
+    assert lines[1] == "| pick_place | no demonstrations | 0 of 3 | – | – | – | – | – | – | – |"
     assert len(lines) == len(results.TASKS) * len(results.VARIANTS)
 
 
