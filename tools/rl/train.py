@@ -208,10 +208,11 @@ def main() -> int:
         "human_share": round(lab.human_share, 4), "updates": lab.session.learner.updates,
         "after": summary(lab.evaluate(args.evaluate)),
         "before": base_result(args.base_result, replace_candidates(runner, 1), args.evaluate),
+        "ticks": [e.ticks for e in lab.episodes],
         "successes": [bool(e.success) for e in lab.episodes], "helped": [e.human_ticks > 0 for e in lab.episodes],
         "train_s": round(trained_s), "seconds": round(time.monotonic() - started),
     }  # fmt: skip
-    print(json.dumps({k: v for k, v in report.items() if k not in ("successes", "helped")}), flush=True)
+    print(json.dumps({k: v for k, v in report.items() if k not in ("ticks", "successes", "helped")}), flush=True)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(report | {"recipe": recipe.resolved()}, indent=1) + "\n", encoding="utf-8")
