@@ -66,7 +66,8 @@ class Habits:
         headway_ticks: How long there may be no progress before they lose patience.
         hand_back_m: How high they lift an object before they hand back.
         least_ticks: How long they drive at least, as what follows a rescue is worth showing too.
-        most_share: Of all ticks so far that they may command.
+        most_share: Of all ticks so far, beyond which they take over no more. A turn that has begun is ended, so it stays
+            below the fifth that is meant.
         free_ticks: Ticks they may command before that share counts.
     """
 
@@ -79,7 +80,7 @@ class Habits:
     headway_ticks: int = 40
     hand_back_m: float = 0.08
     least_ticks: int = 16
-    most_share: float = 0.2
+    most_share: float = 0.18
     free_ticks: int = 200
 
     def allow(self, own: int, seen: int) -> bool:
