@@ -66,8 +66,8 @@ class Habits:
         headway_ticks: How long there may be no progress before they lose patience.
         hand_back_m: How high they lift an object before they hand back.
         least_ticks: How long they drive at least, as what follows a rescue is worth showing too.
-        most_share: Of all ticks so far, beyond which they take over no more. A turn that has begun is ended, so it stays
-            below the fifth that is meant.
+        most_share: Of all ticks so far, beyond which they take over no more. A turn that has begun is ended, so this is
+            less than the fifth that is meant.
         free_ticks: Ticks they may command before that share counts.
     """
 
