@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import pty
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, String
-from vla_interfaces.msg import Decision, NodeStatus, Request, Stamp, Takeover, TaskTruth
+from vla_interfaces.msg import Decision, Executed, NodeStatus, Request, Stamp, Takeover, TaskTruth
 
 from harness.rig import Rig
 from robot_bringup.nodes import terminal
@@ -118,6 +119,32 @@ def test_when_the_script_watches_expect_it_to_take_over_what_fails_and_to_let_go
     rig.until(lambda: (show(next(tick), beside, 0.1), heard.engaged())[-1])
     assert heard.node.counters["takeovers"] == 1
     rig.until(lambda: (show(next(tick), lifted, 0.5), not heard.engaged())[-1])
+
+
+def test_when_the_last_command_of_an_episode_comes_after_the_reset_expect_nobody_to_take_over_for_it(rig):
+    heard = Heard(rig, device="scripted", supervise=True)
+    robot = find_robot("sim_panda")
+    joints = rig.voice(robot.joint_states_topic, JointState, qos.SENSOR_OUT)
+    truth = rig.voice("/sim/truth", TaskTruth, qos.RECORD)
+    executed = rig.voice("executed", Executed, qos.RECORD)
+    far = [0.4, 0.3, 0.02]
+
+    def close(episode: int) -> None:
+        executed(Executed(stamp=Stamp(epoch=7, episode=episode), joint_command=[*robot.home.tolist(), 0.0]))
+
+    def show(scene: int, tick: int) -> None:
+        joints(JointState(name=list(robot.contract_joints), position=[*robot.home.tolist(), robot.gripper.open]))
+        truth(TaskTruth(reset_id=scene, tick=tick, object_position=far, goal_position=far, progress=0.1))
+
+    supervisor = heard.node._supervision  # noqa: SLF001
+    heard.until(lambda: (show(1, 0), close(1), supervisor._heard == (7, 1))[-1])  # noqa: SLF001
+    heard.until(lambda: (show(2, 0), supervisor._scene == 2)[-1])  # noqa: SLF001
+    close(1)
+    ticks = itertools.count(1)
+    heard.until(lambda: (show(2, next(ticks)), supervisor.supervisor._at[1] >= 5)[-1])  # noqa: SLF001
+    assert heard.node.counters["takeovers"] == 0
+    close(2)
+    heard.until(lambda: (show(2, next(ticks)), heard.node.counters["takeovers"] == 1)[-1])
 
 
 class Script:

@@ -36,6 +36,9 @@ class Supervision:
         self.supervisor = Supervisor(Habits(most_share=node.param("supervise_share")))
         self._joints: JointState | None = None
         self._commanded = 1.0
+        self._scene = -1
+        # Newest episode of the arm, (epoch, number), that was heard of, and the one that the last reset ended.
+        self._heard = self._ended = (0, 0)
         node.create_subscription(JointState, self._robot.joint_states_topic, self._on_joints, qos.SENSOR_IN)
         node.create_subscription(Executed, "executed", self._on_executed, qos.RECORD)
         node.create_subscription(TaskTruth, "/sim/truth", self._on_truth, qos.RECORD)
@@ -44,14 +47,17 @@ class Supervision:
         self._joints = msg
 
     def _on_executed(self, msg: Executed) -> None:
-        if msg.joint_command:
+        episode = (msg.stamp.epoch, msg.stamp.episode)
+        self._heard = max(self._heard, episode)
+        # The last commands of an episode arrive after the reset: a hand that closed then closes nothing now.
+        if msg.joint_command and episode > self._ended:
             self._commanded = float(msg.joint_command[-1])
 
     def _on_truth(self, msg: TaskTruth) -> None:
         if self._joints is None:
             return
-        if msg.tick == 0:
-            self._commanded = 1.0
+        if msg.reset_id != self._scene:
+            self._scene, self._commanded, self._ended = msg.reset_id, 1.0, self._heard
         try:
             sample = convert.to_joints(self._robot, self._joints)
         except ReasonedError:
