@@ -33,8 +33,6 @@ class Schedule:
         most_steps: Control steps in all.
         updates_per_step: Per control step, online.
         batch: Windows per update.
-        grow_episodes: Online episodes until the whole edit scale may be used.
-        offset_std: Deviation of the exploration offset that is constant over an episode, normalised units of x and y.
         explore: Sample edits while training.
         interventions: Whether the scripted person watches.
         discount: Per control step.
@@ -45,8 +43,6 @@ class Schedule:
     most_steps: int = 11_000
     updates_per_step: float = 1.0
     batch: int = 128
-    grow_episodes: int = 0
-    offset_std: float = 0.0
     explore: bool = True
     interventions: bool = True
     discount: float = 0.98
