@@ -71,14 +71,6 @@ def test_when_a_chunk_is_edited_expect_its_tail_to_keep_the_last_edit():
     assert float(change.abs().max()) <= 0.2 + 1e-6
 
 
-def test_when_an_offset_is_given_expect_it_in_the_edit():
-    expo = make(margin=-10.0)
-    features, candidates = situation()
-    pick = expo.choose(features, candidates, offset=torch.tensor([1.0, 0.0, 0.0]))
-    change = pick.chunk - candidates[pick.candidate]
-    assert bool(((change[:, 0] - 1.0).abs() < 0.2).all())
-
-
 @pytest.mark.parametrize("knots", [1, 2])
 def test_when_an_edit_has_few_knots_expect_it_to_be_a_line_over_the_steps(knots):
     expo = Expo(replace(CONFIG, margin=-10.0, steps=3, edit_knots=knots))
@@ -227,24 +219,6 @@ def test_when_the_default_target_entropy_is_used_expect_it_to_be_reachable():
 def test_when_a_setting_cannot_work_expect_its_name_in_the_error(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         replace(CONFIG, **changes)
-
-
-def test_when_views_weigh_less_expect_them_to_deviate_less_beside_proprioception():
-    expo = make(proprio=2, view_weight=0.1)
-    features = torch.randn(500, SHAPE.features, generator=torch.Generator().manual_seed(0)) * 3.0 + 1.0
-    expo.fit_scaler(features)
-    deviations = expo.scaler(features).std(0)
-    torch.testing.assert_close(deviations[:-2], torch.full((SHAPE.features - 2,), 0.1), atol=0.01, rtol=0.0)
-    torch.testing.assert_close(deviations[-2:], torch.ones(2), atol=0.05, rtol=0.0)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [({"proprio": SHAPE.features + 1}, "proprio is"), ({"view_weight": 0.0}, "view_weight is")],
-)
-def test_when_the_weighing_of_features_makes_no_sense_expect_it_refused(change, words):
-    with pytest.raises(ValueError, match=words):
-        make(**change)
 
 
 def test_when_a_person_acts_where_the_policy_mostly_waits_expect_the_weights_to_decide_who_is_imitated():

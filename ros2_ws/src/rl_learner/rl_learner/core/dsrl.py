@@ -21,6 +21,7 @@ from rl_learner.core.critic import Critic, CriticConfig
 from rl_learner.core.guard import Guard, Wish
 from rl_learner.core.replay import Batch
 from rl_learner.core.resumable import Resumable
+from rl_learner.core.weighing import weights_of
 from vla_policy.core.steering.architecture import architecture_of
 from vla_policy.core.steering.dsrl import DsrlActor, DsrlActorConfig, NoiseActor
 from vla_policy.core.steering.networks import Scaler
@@ -45,6 +46,8 @@ class DsrlConfig:
         learn_alpha: adapt it.
         target_entropy: nats; 0 as published.
         distil_draws: pairs per decision that Q_W is fitted to in an update.
+        compact: how many of the features, the last ones, are compact: positions and proprioception.
+        view_weight: of the other features beside those, after both were brought to unit deviation; see `weights_of`.
     """
 
     features: int
@@ -60,11 +63,14 @@ class DsrlConfig:
     learn_alpha: bool = True
     target_entropy: float = 0.0
     distil_draws: int = 1
+    compact: int = 0
+    view_weight: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuses what cannot work."""
         if self.distil_draws < 1:
             raise ValueError(f"distil_draws is {self.distil_draws}, must be at least 1")
+        weights_of(self.features, self.compact, self.view_weight)
         self.actor_config()
 
     def actor_config(self) -> DsrlActorConfig:
@@ -92,7 +98,8 @@ class Dsrl(Resumable):
 
     def fit_scaler(self, features: Tensor) -> None:
         """Takes the statistics of features [B, F] once, before the first update."""
-        self.scaler.fit(features)
+        config = self.config
+        self.scaler.fit(features, weights_of(config.features, config.compact, config.view_weight))
 
     def update(self, batch: Batch, generator: torch.Generator, *, mc_share: float | None = None) -> dict[str, float]:
         """One step of Q_A, Q_W, the actor and the temperature.

@@ -22,6 +22,7 @@ from rl_learner.core.critic import Critic, CriticConfig
 from rl_learner.core.guard import Guard, Wish
 from rl_learner.core.replay import Batch
 from rl_learner.core.resumable import Resumable
+from rl_learner.core.weighing import weights_of
 from vla_policy.core.steering.architecture import architecture_of
 from vla_policy.core.steering.expo import EditPolicy, ExpoActor, ExpoActorConfig, Pick, Rule
 from vla_policy.core.steering.networks import ScaledTanhNormal, Scaler
@@ -39,9 +40,8 @@ class ExpoConfig:
         steps: C.
         action_dim: A.
         critic: of the values.
-        proprio: how many of the features, the last ones, are proprioception.
-        view_weight: of the other features beside those, after both were brought to unit deviation. There are so many
-            more of them that with few episodes they drown what the gripper feels.
+        compact: how many of the features, the last ones, are compact: positions and proprioception.
+        view_weight: of the other features beside those, after both were brought to unit deviation; see `weights_of`.
         edit: whether there is an edit policy.
         edit_scale: largest edit per action dimension, normalised units; one entry for all or A entries.
         edit_knots: K; an edit is K values per action dimension, interpolated over the steps. C means every step its
@@ -72,7 +72,7 @@ class ExpoConfig:
     steps: int = 8
     action_dim: int = 7
     critic: CriticConfig = field(default_factory=CriticConfig)
-    proprio: int = 0
+    compact: int = 0
     view_weight: float = 1.0
     edit: bool = True
     edit_scale: tuple[float, ...] = (0.2,)
@@ -101,10 +101,7 @@ class ExpoConfig:
         """Refuses what cannot work."""
         if not 0.0 <= self.mc_share <= 1.0:
             raise ValueError(f"mc_share is {self.mc_share}, allowed: 0..1")
-        if not 0 <= self.proprio <= self.features:
-            raise ValueError(f"proprio is {self.proprio}, allowed: 0..{self.features}, the features")
-        if not (math.isfinite(self.view_weight) and self.view_weight > 0.0):
-            raise ValueError(f"view_weight is {self.view_weight}, must be finite and positive")
+        weights_of(self.features, self.compact, self.view_weight)
         for name in ("backup_candidates", "best_of"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
@@ -157,9 +154,8 @@ class Expo(Resumable):
 
     def fit_scaler(self, features: Tensor) -> None:
         """Takes the statistics of features [B, F] once, before the first update."""
-        weight = torch.ones(self.config.features)
-        weight[: self.config.features - self.config.proprio] = self.config.view_weight
-        self.scaler.fit(features, weight)
+        config = self.config
+        self.scaler.fit(features, weights_of(config.features, config.compact, config.view_weight))
 
     def update(self, batch: Batch, generator: torch.Generator, *, mc_share: float | None = None) -> dict[str, float]:
         """One step of the critic, the edit policy and the temperature.
@@ -306,12 +302,9 @@ class Expo(Resumable):
         *,
         share: float = 1.0,
         explore: bool = False,
-        offset: Tensor | None = None,
     ) -> Pick:
         """Picks among base and edited candidates; arguments as in `ExpoActor.choose`."""
-        return self.actor.choose(
-            features, candidates, generator, rule=self.config.rule(), share=share, explore=explore, offset=offset
-        )
+        return self.actor.choose(features, candidates, generator, rule=self.config.rule(), share=share, explore=explore)
 
     def architecture(self) -> dict[str, Any]:
         """The fields of `ExpoActorConfig`, as JSON can hold them."""

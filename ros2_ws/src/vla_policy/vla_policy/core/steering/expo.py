@@ -215,7 +215,6 @@ class ExpoActor(nn.Module):
         rule: Rule,
         share: float = 1.0,
         explore: bool = False,
-        offset: Tensor | None = None,
     ) -> Pick:
         """Picks among base and edited candidates.
 
@@ -226,7 +225,6 @@ class ExpoActor(nn.Module):
             rule: How the scores decide.
             share: Of the edit scale that may be used.
             explore: Sample edits; else use them without noise.
-            offset: [A] added to every edit, for exploration that is the same all episode.
         """
         config = self.config
         features = self.scaler(features)
@@ -235,8 +233,6 @@ class ExpoActor(nn.Module):
         choices = base
         if config.edit and share > 0.0:
             change = self.change(features.expand(count, -1), base, generator, share=share, explore=explore)
-            if offset is not None:
-                change = change + offset.repeat(config.steps)
             choices = torch.cat([base, base + change])
         scores = self.scoring.score(self.critic, features[None], choices[None], rule.select, generator)[0]
         best = rule.best(scores, count)
