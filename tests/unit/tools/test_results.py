@@ -14,7 +14,9 @@ import pytest
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 sys.path.append(str(TOOLS / "rl"))
 
-import results  # noqa: E402
+import jobs  # noqa: E402
+import matrix  # noqa: E402
+import report  # noqa: E402
 
 # Stands in for train.py: writes the answer that lies beside it, or fails as it is told to there.
 _TRAINER = """
@@ -30,20 +32,20 @@ pathlib.Path(name + ".json.part").write_text(json.dumps(answer))
 """
 
 
-def cell(task: str = "pick_place", key: str = "expo", seed: int = 0) -> results.Cell:
-    return results.Cell(task, next(v for v in results.VARIANTS if v.key == key), seed)
+def cell(task: str = "pick_place", key: str = "expo", seed: int = 0) -> matrix.Cell:
+    return matrix.Cell(task, next(v for v in matrix.VARIANTS if v.key == key), seed)
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> results.Plan:
+def plan(tmp_path: Path) -> matrix.Plan:
     model, trainer = tmp_path / "model", tmp_path / "trainer.py"
     model.mkdir()
     (model / "manifest.json").write_text('{"files": {}}', encoding="utf-8")
     trainer.write_text(_TRAINER, encoding="utf-8")
-    return results.Plan(folder=tmp_path / "results", model=model, trainer=trainer)
+    return matrix.Plan(folder=tmp_path / "results", model=model, trainer=trainer)
 
 
-def made(plan: results.Plan, which: results.Cell, wins: int = 84, **more: Any) -> dict[str, Any]:
+def made(plan: matrix.Plan, which: matrix.Cell, wins: int = 84, **more: Any) -> dict[str, Any]:
     """What train.py would write of a cell."""
     wanted = plan.wanted(which)
     named = {name: wanted[name] for name in ("task", "method", "seed", "candidates", "prior", "recipe")}
@@ -53,22 +55,22 @@ def made(plan: results.Plan, which: results.Cell, wins: int = 84, **more: Any) -
     return named | counts | {"before": before, "after": after} | told | more
 
 
-def keep(plan: results.Plan, which: results.Cell, wins: int = 84, **more: Any) -> None:
+def keep(plan: matrix.Plan, which: matrix.Cell, wins: int = 84, **more: Any) -> None:
     """A result that lies there already."""
     path = plan.file(which)
     path.parent.mkdir(parents=True, exist_ok=True)
-    model = results.digest(plan.model)
+    model = matrix.digest(plan.model)
     path.write_text(json.dumps(made(plan, which, wins) | {"model": model} | more), encoding="utf-8")
 
 
-def answer(plan: results.Plan, answers: dict[str, Any]) -> None:
+def answer(plan: matrix.Plan, answers: dict[str, Any]) -> None:
     (plan.trainer.parent / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
 
 
-def test_when_all_is_as_it_would_be_run_now_expect_the_cell_skipped(plan: results.Plan) -> None:
+def test_when_all_is_as_it_would_be_run_now_expect_the_cell_skipped(plan: matrix.Plan) -> None:
     keep(plan, cell())
     other = cell(key="no_intervention")
-    assert results.missing(plan, [cell(), other]) == [other]
+    assert matrix.missing(plan, [cell(), other]) == [other]
 
 
 @pytest.mark.parametrize(
@@ -82,53 +84,53 @@ def test_when_all_is_as_it_would_be_run_now_expect_the_cell_skipped(plan: result
     ],
 )
 def test_when_something_was_made_otherwise_expect_another_run_that_says_so(
-    plan: results.Plan, more: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+    plan: matrix.Plan, more: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keep(plan, cell(), **more)
-    assert results.missing(plan, [cell()]) == [cell()]
+    assert matrix.missing(plan, [cell()]) == [cell()]
     assert said in capsys.readouterr().out
 
 
 def test_when_the_methods_file_changes_expect_another_run(
-    plan: results.Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: matrix.Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(plan, cell())
     methods = tmp_path / "methods"
     methods.mkdir()
-    text = (results.METHODS / "expo.yaml").read_text(encoding="utf-8")
+    text = (matrix.METHODS / "expo.yaml").read_text(encoding="utf-8")
     (methods / "expo.yaml").write_text(text.replace("margin: ", "margin: 1"), encoding="utf-8")
-    monkeypatch.setattr(results, "METHODS", methods)
-    assert results.missing(plan, [cell()]) == [cell()]
+    monkeypatch.setattr(matrix, "METHODS", methods)
+    assert matrix.missing(plan, [cell()]) == [cell()]
 
 
-def test_when_a_result_was_cut_off_while_it_was_written_expect_another_run(plan: results.Plan) -> None:
+def test_when_a_result_was_cut_off_while_it_was_written_expect_another_run(plan: matrix.Plan) -> None:
     keep(plan, cell())
     plan.file(cell()).write_text('{"task": "pick', encoding="utf-8")
-    assert results.missing(plan, [cell()]) == [cell()]
+    assert matrix.missing(plan, [cell()]) == [cell()]
 
 
 def test_when_a_cell_fails_expect_the_end_of_its_log_and_the_others_run(
-    plan: results.Plan, capsys: pytest.CaptureFixture[str]
+    plan: matrix.Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad, good, more = cell(), cell(key="n_4"), cell("insert", "dsrl", 2)
     answer(plan, {bad.name: None, good.name: made(plan, good), more.name: made(plan, more)})
-    assert results.run(plan, [bad, good, more], jobs=2) == [bad.name]
+    assert jobs.run(plan, [bad, good, more], jobs=2) == [bad.name]
     assert "the arm fell off the table" in capsys.readouterr().out
-    assert results.missing(plan, [bad, good, more]) == [bad]
+    assert matrix.missing(plan, [bad, good, more]) == [bad]
     started = (plan.trainer.parent / "started").read_text(encoding="utf-8").splitlines()
     assert [line.split()[1] for line in started] == ["1", "1", "1"]
 
 
 def test_when_a_run_is_not_the_one_that_was_asked_for_expect_it_refused(
-    plan: results.Plan, capsys: pytest.CaptureFixture[str]
+    plan: matrix.Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer(plan, {cell().name: made(plan, cell()) | {"seed": 7}})
-    assert results.run(plan, [cell()], jobs=1) == [cell().name]
+    assert jobs.run(plan, [cell()], jobs=1) == [cell().name]
     assert "seed: 7, now 0" in capsys.readouterr().out
     assert not plan.file(cell()).exists()
 
 
-def test_when_a_variant_changes_n_expect_it_in_the_command_and_in_the_recipe(plan: results.Plan) -> None:
+def test_when_a_variant_changes_n_expect_it_in_the_command_and_in_the_recipe(plan: matrix.Plan) -> None:
     few = cell(key="n_1")
     command = plan.command(few, Path("out.json"))
     assert command[command.index("--candidates") + 1] == "1"
@@ -138,40 +140,40 @@ def test_when_a_variant_changes_n_expect_it_in_the_command_and_in_the_recipe(pla
     assert plan.wanted(cell(key="n_16"))["recipe"]["expo"]["backup_candidates"] == 4
 
 
-def test_when_a_base_was_evaluated_on_other_scenes_or_of_another_model_expect_another_file(plan: results.Plan) -> None:
+def test_when_a_base_was_evaluated_on_other_scenes_or_of_another_model_expect_another_file(plan: matrix.Plan) -> None:
     before = plan.base(cell())
     assert plan.base(cell(key="dsrl", seed=2)) == before
-    assert results.Plan(plan.folder, 10, model=plan.model).base(cell()) != before
+    assert matrix.Plan(plan.folder, 10, model=plan.model).base(cell()) != before
     (plan.model / "manifest.json").write_text('{"files": {"a": "b"}}', encoding="utf-8")
     assert plan.base(cell()) != before
 
 
-def test_when_two_of_three_seeds_are_there_expect_their_figures_and_a_dash(plan: results.Plan) -> None:
+def test_when_two_of_three_seeds_are_there_expect_their_figures_and_a_dash(plan: matrix.Plan) -> None:
     keep(plan, cell(), wins=84)
     keep(plan, cell(seed=2), wins=90)
-    lines = [row.line() for row in results.rows(plan)]
+    lines = [row.line() for row in report.rows(plan)]
     # Wilson of 174 of 200, and means over seeds 0 and 2
     shown = "| pick_place | EXPO | 2 of 3 | 0.80 | 0.84 – 0.90 | 0.87 | 0.82 to 0.91 | 0.10 | 11 100 | 3 400 |"
     assert lines[0] == shown
     assert lines[1] == "| pick_place | no demonstrations | 0 of 3 | – | – | – | – | – | – | – |"
-    assert len(lines) == len(results.TASKS) * len(results.VARIANTS)
+    assert len(lines) == len(matrix.TASKS) * len(matrix.VARIANTS)
 
 
-def test_when_a_result_is_of_an_earlier_recipe_expect_it_left_out_of_the_table(plan: results.Plan) -> None:
+def test_when_a_result_is_of_an_earlier_recipe_expect_it_left_out_of_the_table(plan: matrix.Plan) -> None:
     keep(plan, cell(), recipe={"expo": {}})
-    assert "| 0 of 3 |" in results.rows(plan)[0].line()
+    assert "| 0 of 3 |" in report.rows(plan)[0].line()
 
 
-def test_when_reported_twice_expect_one_block_and_the_text_around_it_kept(plan: results.Plan, tmp_path: Path) -> None:
+def test_when_reported_twice_expect_one_block_and_the_text_around_it_kept(plan: matrix.Plan, tmp_path: Path) -> None:
     page, picture = tmp_path / "docs" / "page.md", tmp_path / "docs" / "images" / "results.png"
     page.parent.mkdir()
     page.write_text("# Results\n\nWords.\n", encoding="utf-8")
-    results.report(plan, page, picture)
+    report.report(plan, page, picture)
     assert page.read_text(encoding="utf-8").endswith("\nNo run has been made yet.\n<!-- results:end -->\n")
     for seed in (0, 1):
         keep(plan, cell(seed=seed))
     page.write_text(page.read_text(encoding="utf-8") + "\nMore.\n", encoding="utf-8")
-    results.report(plan, page, picture)
+    report.report(plan, page, picture)
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# Results\n\nWords.\n\n<!-- results:begin -->\n")
     assert text.endswith("](images/results.png)\n<!-- results:end -->\n\nMore.\n")
@@ -183,14 +185,14 @@ def test_when_reported_twice_expect_one_block_and_the_text_around_it_kept(plan: 
 @pytest.mark.parametrize("text", ["<!-- results:begin -->", "<!-- results:end --> <!-- results:begin -->"])
 def test_when_the_markers_are_no_pair_expect_refusal_and_not_half_a_page(text: str) -> None:
     with pytest.raises(ValueError, match="expected one"):
-        results.replace_block(text, "new")
+        report.replace_block(text, "new")
 
 
-def test_when_ticks_are_recorded_expect_them_on_the_axis_and_else_an_even_share(plan: results.Plan) -> None:
+def test_when_ticks_are_recorded_expect_them_on_the_axis_and_else_an_even_share(plan: matrix.Plan) -> None:
     even = made(plan, cell())
-    steps, won, alone = results.training_curve(even)
+    steps, won, alone = report.training_curve(even)
     assert len(steps) == 11
     assert steps[-1] == pytest.approx(11_000)
     assert (won[-1], alone[0], alone[-1]) == (1.0, 0.75, 0.25)
-    told, _, _ = results.training_curve(even | {"ticks": [10] * 29 + [160]})
+    told, _, _ = report.training_curve(even | {"ticks": [10] * 29 + [160]})
     assert list(told[-2:]) == [290, 450]

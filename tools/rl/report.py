@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The matrix as a table in a page and as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matrix import SEEDS, TASKS, VARIANTS, Cell, Plan, Result, Variant, current
+
+from robot_bringup.core.statistics import Rate, wilson
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+LAST = 20  # episodes that a point of the training curve looks back on
+# Okabe and Ito's colours, which differ for every kind of colour vision
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
+
+_COLUMNS = (
+    "task", "variant", "seeds", "before", "after, by seed", "mean", "95 % interval", "by a person", "robot steps",
+    "updates",
+)  # fmt: skip
+_HEAD = """## Ablations
+
+Written by `make results`, which makes the runs that are missing; a dash is a run that has not been made. A part of it
+is made by `make results ARGS="--only pick_place/expo"`. All in process. EXPO and DSRL are as in `config/methods/`, with
+N = 8 candidates and 40 demonstrations; every other row is EXPO with one thing changed.
+
+Before is the base, after is a run, both alone and without exploration on the scenes 0 to {last}. The interval is
+Wilson's over the episodes of all seeds as if they were independent. They share their scenes and each seed is one run,
+so other seeds scatter more than it says. By a person is the share of the steps in training; it, robot steps and updates
+are means over the seeds.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant on a task.
+
+    Attributes:
+        task: Which.
+        variant: Which.
+        results: By seed, of those that have been run.
+    """
+
+    task: str
+    variant: Variant
+    results: Mapping[int, Result]
+
+    @property
+    def base(self) -> Rate:
+        """Success before, which is evaluated once however many runs record it."""
+        once = next(iter(self.results.values()))["before"]
+        return wilson(once["successes"], once["episodes"])
+
+    @property
+    def rate(self) -> Rate:
+        """Success after, of all seeds together."""
+        found = [result["after"] for result in self.results.values()]
+        return wilson(sum(each["successes"] for each in found), sum(each["episodes"] for each in found))
+
+    def mean(self, name: str) -> float:
+        """Of a figure over the seeds."""
+        return float(np.mean([result[name] for result in self.results.values()]))
+
+    def line(self) -> str:
+        """Of the table."""
+        start = f"| {self.task} | {self.variant.title} | {len(self.results)} of {len(SEEDS)} | "
+        if not self.results:
+            return start + "– | – | – | – | – | – | – |"
+        each = " ".join(_share(self.results[seed]["after"]) if seed in self.results else "–" for seed in SEEDS)
+        after = self.rate
+        columns = [
+            f"{self.base.rate:.2f}", each, f"{after.rate:.2f}", f"{after.low:.2f} to {after.high:.2f}",
+            f"{self.mean('human_share'):.2f}", _spaced(self.mean("steps")), _spaced(self.mean("updates")),
+        ]  # fmt: skip
+        return f"{start}{' | '.join(columns)} |"
+
+
+def _share(counts: Mapping[str, int]) -> str:
+    return f"{counts['successes'] / counts['episodes']:.2f}"
+
+
+def _spaced(value: float) -> str:
+    return f"{value:,.0f}".replace(",", " ")
+
+
+def rows(plan: Plan) -> list[Row]:
+    """The whole matrix, with the results that stand."""
+    table = []
+    for task in TASKS:
+        for variant in VARIANTS:
+            found = {seed: current(plan, Cell(task, variant, seed)) for seed in SEEDS}
+            table.append(Row(task, variant, {seed: result for seed, result in found.items() if result is not None}))
+    return table
+
+
+def block(plan: Plan, table: Sequence[Row], picture: str) -> str:
+    """What stands between the markers.
+
+    Args:
+        plan: What the runs have in common.
+        table: Its rows.
+        picture: Link to the picture, empty when there is none.
+    """
+    lines = [BEGIN, _HEAD.format(last=plan.evaluate - 1)]
+    if any(row.results for row in table):
+        lines += [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}", *(row.line() for row in table)]
+    else:
+        lines += ["No run has been made yet."]
+    if picture:
+        lines += ["", f"![Success of every variant, and of EXPO while it trains]({picture})"]
+    return "\n".join([*lines, END])
+
+
+def replace_block(text: str, new: str) -> str:
+    """A page with its block renewed, or added at its end.
+
+    Raises:
+        ValueError: The markers are not one pair in order.
+    """
+    if BEGIN not in text and END not in text:
+        return f"{text.rstrip()}\n\n{new}\n".lstrip()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise ValueError(f"expected one {BEGIN} with one {END} behind it")
+    return f"{before}{new}{after}"
+
+
+def training_curve(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Robot steps, and over the last episodes success and success without help.
+
+    The steps of a run are spread evenly over its episodes where their ticks are not recorded.
+    """
+    won, helped = np.asarray(result["successes"], bool), np.asarray(result["helped"], bool)
+    ticks = result.get("ticks") or np.full(len(won), result["steps"] / max(1, len(won)))
+    ends = range(min(LAST, len(won)), len(won) + 1)
+
+    def share(values: np.ndarray) -> np.ndarray:
+        return np.array([values[max(0, end - LAST) : end].mean() for end in ends])
+
+    return np.cumsum(ticks)[[end - 1 for end in ends]], share(won), share(won & ~helped)
+
+
+def draw(path: Path, table: Sequence[Row]) -> None:
+    """Success of every variant, and of EXPO as shipped while it trains; written as a whole or not at all."""
+    # Imported here: a run needs none of it.
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        2, len(TASKS), figsize=(9.0, 7.0), height_ratios=(3, 2), sharey="row", squeeze=False, layout="constrained"
+    )
+    for column, task in enumerate(TASKS):
+        mine = [row for row in table if row.task == task]
+        _draw_variants(axes[0][column], task, mine)
+        _draw_training(axes[1][column], mine)
+    axes[0][0].invert_yaxis()
+    named = [panel.get_legend_handles_labels() for panel in axes.flat]
+    once = {label: handle for handles, labels in named for handle, label in zip(handles, labels, strict=True)}
+    figure.legend(list(once.values()), list(once), loc="outside lower center", ncols=3, fontsize=9)
+    axes[1][0].set_ylabel(f"EXPO in training,\nlast {LAST} episodes")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    figure.savefig(partial, dpi=100, format="png", pil_kwargs={"optimize": True})
+    pyplot.close(figure)
+    os.replace(partial, path)
+
+
+def _draw_variants(axes: Any, task: str, table: Sequence[Row]) -> None:
+    measured = [(place, row) for place, row in enumerate(table) if row.results]
+    if measured:
+        base = measured[0][1].base
+        axes.axvspan(base.low, base.high, color=_GREY, alpha=0.12, linewidth=0)
+        axes.axvline(base.rate, color=_GREY, linestyle="--", label="base, 95 % interval")
+    for place, row in measured:
+        rate = row.rate
+        seeds = [each["after"]["successes"] / each["after"]["episodes"] for each in row.results.values()]
+        axes.plot([rate.low, rate.high], [place, place], color=_BLUE, linewidth=2.5, solid_capstyle="butt")
+        axes.plot(seeds, [place] * len(seeds), "|", color=_ORANGE, markersize=13, markeredgewidth=2, label="each seed")
+        axes.plot(rate.rate, place, "o", color=_BLUE, markersize=8, label="all seeds, 95 % interval")
+    for place in sorted(set(range(len(table))) - {place for place, _ in measured}):
+        axes.text(0.02, place, "not run", color=_GREY, fontsize=8, va="center")
+    axes.set_yticks(range(len(table)), [row.variant.title for row in table])
+    axes.set_xlim(0.0, 1.0)
+    axes.set_title(task)
+    axes.set_xlabel("success after training")
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _draw_training(axes: Any, table: Sequence[Row]) -> None:
+    shipped = next(row for row in table if row.variant is VARIANTS[0])
+    curves = [training_curve(result) for result in shipped.results.values()]
+    if curves:
+        grid = np.linspace(max(curve[0][0] for curve in curves), min(curve[0][-1] for curve in curves), 200)
+        for steps, _, alone in curves:
+            axes.plot(steps, alone, color=_BLUE, alpha=0.35, linewidth=1)
+        for index, colour, style, label in (
+            (1, _ORANGE, "-.", "in training, with a person's help"),
+            (2, _BLUE, "-", "in training, without help"),
+        ):
+            mean = np.mean([np.interp(grid, curve[0], curve[index]) for curve in curves], axis=0)
+            axes.plot(grid, mean, style, color=colour, linewidth=2, label=label)
+        axes.axhline(shipped.base.rate, color=_GREY, linestyle="--")
+    else:
+        axes.text(0.5, 0.5, "not run", color=_GREY, fontsize=8, ha="center", va="center", transform=axes.transAxes)
+    axes.set_ylim(0.0, 1.05)
+    axes.set_xlabel("robot steps in training")
+    axes.grid(alpha=0.3)
+
+
+def report(plan: Plan, page: Path, picture: Path) -> None:
+    """Prints the table, and writes it and the picture."""
+    table = rows(plan)
+    measured = any(row.results for row in table)
+    if measured:
+        draw(picture, table)
+    link = os.path.relpath(picture, page.parent) if measured else ""
+    new = block(plan, table, link)
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(replace_block(text, new), encoding="utf-8")
+    print(new)
+    print(f"wrote {page}{f' and {picture}' if measured else ''}")
