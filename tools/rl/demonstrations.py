@@ -8,9 +8,7 @@ are computed once. The folder is what learner_node's parameter `prior` takes.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -19,15 +17,21 @@ from rich.progress import track
 from sim_rollout import ROOT, TASKS, Cell
 from train import METHODS
 
-from rl_learner.core.codec import TRANSITION_SCHEMA, encode
 from rl_learner.core.episode import Rules as Cuts
+from rl_learner.core.prior import write_prior
 from rl_learner.core.recipe import read_recipe
-from rl_learner.core.spool import Entry, Kind, Limits, Spool
+from rl_learner.core.transition import Transition
 from vla_policy.core.backends import load_backend
+from whetstone_common.core.contract import Contract
 
 FIRST_SEED = 200_001
 POCKET = ROOT / "ros2_ws" / "src" / "vla_policy" / "models" / "pocket"
-SEGMENT_BYTES = 64_000_000
+
+
+def shown(runner: Runner, number: int, contract: Contract, cuts: Cuts) -> list[Transition]:
+    """Transitions of one episode of the expert."""
+    episode = runner.play(FIRST_SEED + number - 1, first_candidate, demonstrate=True)
+    return transitions_of(episode, number, contract, cuts)
 
 
 def main() -> int:
@@ -49,23 +53,9 @@ def main() -> int:
     recipe = read_recipe(args.method)
     runner = Runner(Cell(args.task, backend.spec.image_height_px), backend, Rules(recipe.steps, args.candidates))
     cuts = Cuts(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
-    contract, unfinished = contract_for(backend.spec), args.out.with_name(args.out.name + ".part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    spool = Spool(
-        unfinished / "transitions",
-        Limits(max_bytes=16 * SEGMENT_BYTES, segment_bytes=SEGMENT_BYTES),
-        identity=time.time_ns(),
-    )
-    for number in track(range(1, args.episodes + 1), description="demonstrations", disable=not sys.stderr.isatty()):
-        episode = runner.play(FIRST_SEED + number - 1, first_candidate, demonstrate=True)
-        spool.append(
-            [
-                Entry(Kind.DATA, TRANSITION_SCHEMA, encode(made))
-                for made in transitions_of(episode, number, contract, cuts)
-            ]
-        )
-    spool.close()
-    unfinished.rename(args.out)  # only a whole folder has the name that others wait for
+    contract = contract_for(backend.spec)
+    numbers = track(range(1, args.episodes + 1), description="demonstrations", disable=not sys.stderr.isatty())
+    write_prior(args.out, (shown(runner, number, contract, cuts) for number in numbers))
     print(f"{args.episodes} episodes in {args.out}")
     return 0
 

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rl_learner.core.codec import decode
-from rl_learner.core.spool import Kind, read_all
+from rl_learner.core.codec import TRANSITION_SCHEMA, decode, encode
+from rl_learner.core.spool import Entry, Kind, Limits, Spool, read_all
 from rl_learner.core.transition import Transition
+
+_FOLDER = "transitions"
+_SEGMENT_BYTES, _MOST_BYTES = 64_000_000, 64_000_000_000
 
 
 def transitions_in(folder: Path) -> Iterator[Transition]:
@@ -17,9 +22,31 @@ def transitions_in(folder: Path) -> Iterator[Transition]:
     Raises:
         ValueError: There is no such folder, or a record cannot be read.
     """
-    stored = folder.expanduser() / "transitions"
+    stored = folder.expanduser() / _FOLDER
     if not stored.is_dir():
         raise ValueError(f"{folder}: no transitions there")
     for record in read_all(stored):
         if record.kind is Kind.DATA:
             yield decode(record.payload)
+
+
+def write_prior(folder: Path, episodes: Iterable[Sequence[Transition]]) -> int:
+    """Stores the transitions of episodes where `transitions_in` finds them; returns how many there are.
+
+    The folder appears when it is whole.
+
+    Raises:
+        FileExistsError: The folder is there already.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} is there already")
+    unfinished, count = folder.with_name(f"{folder.name}.part"), 0
+    shutil.rmtree(unfinished, ignore_errors=True)
+    limits = Limits(max_bytes=_MOST_BYTES, segment_bytes=_SEGMENT_BYTES)
+    spool = Spool(unfinished / _FOLDER, limits, identity=time.time_ns())
+    for transitions in episodes:
+        spool.append([Entry(Kind.DATA, TRANSITION_SCHEMA, encode(made)) for made in transitions])
+        count += len(transitions)
+    spool.close()
+    unfinished.rename(folder)
+    return count

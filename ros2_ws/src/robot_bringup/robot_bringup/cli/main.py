@@ -18,6 +18,7 @@ from rich.table import Table
 from robot_bringup.cli import demo as demo_command
 from robot_bringup.cli import demos as demos_command
 from robot_bringup.cli import evaluate as eval_command
+from robot_bringup.cli import prior as prior_command
 from robot_bringup.cli import train as train_command
 from robot_bringup.cli import trained as trained_command
 from robot_bringup.cli.doctor import CHECKS
@@ -217,6 +218,25 @@ def export(
         raise UserError(f"no .mcap file in {recordings}")
     frames = demos_command.export(files, out, robot)
     console.print(f"{len(files)} episodes, {frames} frames: {out}")
+
+
+@app.command()
+def prior(
+    dataset: Annotated[Path, typer.Argument(help="Folder of a LeRobotDataset of format v3.0.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    method: Annotated[str, typer.Option(help="What will be learnt from it: expo or dsrl.")] = "expo",
+    backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.ONNX,
+    model_dir: ModelDir = "",
+    robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
+    n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per look.")] = train_command.CANDIDATES,
+    stride: Annotated[int, typer.Option(min=1, max=100, help="Frames between two looks of the policy.")] = 2,
+    json: JsonFile = None,
+) -> None:
+    """Make of recorded demonstrations what `train --prior` knows from the start."""
+    options = prior_command.PriorOptions(dataset, out, method, backend.value, model_dir, robot, n_candidates, stride)
+    figures = prior_command.run(options)
+    if json is not None:
+        report.write_json(json, figures)
 
 
 @app.command()
