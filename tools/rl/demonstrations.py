@@ -8,6 +8,7 @@ are computed once. The folder is what learner_node's parameter `prior` takes.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from sim_rollout import ROOT, TASKS, Cell
 from train import METHODS
 
 from rl_learner.core.episode import Rules as Cuts
-from rl_learner.core.prior import write_prior
+from rl_learner.core.prior import weights_behind, write_prior
 from rl_learner.core.recipe import read_recipe
 from rl_learner.core.transition import Transition
 from vla_policy.core.backends import load_backend
+from vla_policy.core.serving import weights_sha256
 from whetstone_common.core.contract import Contract
 
 FIRST_SEED = 200_001
@@ -45,9 +47,11 @@ def main() -> int:
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    if args.out.exists():
+    weights = weights_sha256(args.model)
+    if args.out.exists() and weights_behind(args.out) == weights:
         print(f"{args.out} is there already")
         return 0
+    shutil.rmtree(args.out, ignore_errors=True)  # another model's
     torch.set_num_threads(1)
     backend = load_backend(args.backend, str(args.model), num_threads=1)
     recipe = read_recipe(args.method)
@@ -55,7 +59,7 @@ def main() -> int:
     cuts = Cuts(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
     contract = contract_for(backend.spec)
     numbers = track(range(1, args.episodes + 1), description="demonstrations", disable=not sys.stderr.isatty())
-    write_prior(args.out, (shown(runner, number, contract, cuts) for number in numbers))
+    write_prior(args.out, (shown(runner, number, contract, cuts) for number in numbers), weights)
     print(f"{args.episodes} episodes in {args.out}")
     return 0
 

@@ -76,7 +76,7 @@ Steerer = Callable[[FloatArray, FloatArray, int, int], FloatArray]
 
 def contract_for(spec: PolicySpec) -> Contract:
     """What the numbers of a policy mean on this arm."""
-    return contract_of(spec, (*_JOINTS, "gripper"), "")
+    return contract_of(spec, (*_JOINTS, "panda_gripper"), "")
 
 
 def first_candidate(decision: Decision) -> Pick:

@@ -17,6 +17,7 @@ from fakes.rl_board import curve
 from fakes.rl_runs import CONTRACT, HASH, SPOOL, episode, store, write_method
 from harness.rig import Rig
 from rl_learner.core.checkpoint import digest, latest, load
+from rl_learner.core.prior import write_prior
 from rl_learner.nodes.convert import from_transition
 from rl_learner.nodes.learner_node import LearnerNode
 from rl_learner.nodes.transition_node import TransitionNode
@@ -247,6 +248,13 @@ def test_when_prior_data_have_another_discount_expect_refusal_that_says_so(desk:
     node = desk.start(prior=str(desk.folder / "before"))
     desk.rig.until_status(node, State.ERROR, Reason.BAD_PARAMETER)
     assert "prior: gamma is 0.98" in node.status[2]
+
+
+def test_when_prior_data_are_of_another_vla_expect_refusal_that_names_both(desk: Desk) -> None:
+    write_prior(desk.folder / "before", [episode(1)], "0123456789abcdef")
+    node = desk.start(contract=replace(CONTRACT, weights_sha256="fedcba9876543210"), prior=str(desk.folder / "before"))
+    desk.rig.until_status(node, State.ERROR, Reason.BAD_PARAMETER)
+    assert "weights 0123456789ab, served are fedcba987654" in node.status[2]
 
 
 def test_when_updates_diverge_expect_a_hold_the_last_good_weights_and_no_new_ones(

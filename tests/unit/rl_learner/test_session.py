@@ -97,6 +97,8 @@ def test_when_prior_data_have_another_discount_expect_a_refusal(run):
 def test_when_another_contract_speaks_expect_a_refusal_that_does_not_count_as_received(run):
     with pytest.raises(ValueError, match="contract"):
         run.add(replace(episode(3)[0], contract_hash="other"), SPOOL, 7)
+    with pytest.raises(ValueError, match="contract"):
+        run.add_prior(replace(episode(3)[0], contract_hash="other"))
     assert run.receipts.through == 6
 
 

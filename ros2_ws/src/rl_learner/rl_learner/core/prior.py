@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from rl_learner.core.codec import TRANSITION_SCHEMA, decode, encode
 from rl_learner.core.spool import Entry, Kind, Limits, Spool, read_all
 from rl_learner.core.transition import Transition
 
-_FOLDER = "transitions"
+_FOLDER, _ORIGIN = "transitions", "prior.json"
 _SEGMENT_BYTES, _MOST_BYTES = 64_000_000, 64_000_000_000
 
 
@@ -30,10 +31,36 @@ def transitions_in(folder: Path) -> Iterator[Transition]:
             yield decode(record.payload)
 
 
-def write_prior(folder: Path, episodes: Iterable[Sequence[Transition]]) -> int:
+def weights_behind(folder: Path) -> str:
+    """SHA-256 of the VLA whose features a folder holds, as `write_prior` noted it; empty where nobody did."""
+    try:
+        return str(json.loads((folder.expanduser() / _ORIGIN).read_text(encoding="utf-8"))["weights_sha256"])
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / _ORIGIN}: {type(error).__name__}: {error}") from error
+
+
+def check_weights(folder: Path, served: str) -> None:
+    """Refuse prior data of another VLA than the one that is served; what is not known is not compared.
+
+    Raises:
+        ValueError: Naming both.
+    """
+    behind = weights_behind(folder)
+    if behind and served and behind != served:
+        raise ValueError(f"{folder} was made with VLA weights {behind[:12]}, served are {served[:12]}: make it again")
+
+
+def write_prior(folder: Path, episodes: Iterable[Sequence[Transition]], weights_sha256: str) -> int:
     """Stores the transitions of episodes where `transitions_in` finds them; returns how many there are.
 
     The folder appears when it is whole.
+
+    Args:
+        folder: To make.
+        episodes: Transitions of each.
+        weights_sha256: Of the VLA that looked on; its features mean nothing to the small policies of another.
 
     Raises:
         FileExistsError: The folder is there already.
@@ -48,5 +75,6 @@ def write_prior(folder: Path, episodes: Iterable[Sequence[Transition]]) -> int:
         spool.append([Entry(Kind.DATA, TRANSITION_SCHEMA, encode(made)) for made in transitions])
         count += len(transitions)
     spool.close()
+    (unfinished / _ORIGIN).write_text(json.dumps({"weights_sha256": weights_sha256}) + "\n", encoding="utf-8")
     unfinished.rename(folder)
     return count

@@ -129,8 +129,7 @@ class Session:
         """
         if self.receipts.spool not in (0, spool):
             raise ValueError(f"spool {spool}, this run's is {self.receipts.spool}: its transitions were exchanged")
-        if self.contract_hash and made.contract_hash != self.contract_hash:
-            raise ValueError(f"contract {made.contract_hash[:12]}, this run's is {self.contract_hash[:12]}")
+        self._check_contract(made)
         offer = self.receipts.offer(spool, seq)
         if offer is Offer.NEW:
             self._take(made)
@@ -139,6 +138,10 @@ class Session:
     def skip_to(self, first: int) -> None:
         """The sender has nothing before `first` any more."""
         self.tally.lost += self.receipts.skip_to(first)
+
+    def _check_contract(self, made: Transition) -> None:
+        if self.contract_hash and made.contract_hash != self.contract_hash:
+            raise ValueError(f"contract {made.contract_hash[:12]}, this run's is {self.contract_hash[:12]}")
 
     def _take(self, made: Transition) -> None:
         try:
@@ -171,6 +174,7 @@ class Session:
         Raises:
             ValueError: It does not fit.
         """
+        self._check_contract(made)
         if self.prior is None:
             self.prior = Replay(self.shape, self.online.capacity)
         self.prior.add(self._window(made))

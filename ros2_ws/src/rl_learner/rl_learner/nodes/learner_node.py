@@ -16,7 +16,7 @@ from vla_interfaces.msg import PolicyContract, PolicyWeights, Transition, Transi
 
 from rl_learner.core import checkpoint
 from rl_learner.core.board import Board
-from rl_learner.core.prior import transitions_in
+from rl_learner.core.prior import check_weights, transitions_in
 from rl_learner.core.recipe import Recipe, read_recipe
 from rl_learner.core.replay import ReplayShape
 from rl_learner.core.session import Halt, Limits, Session
@@ -191,11 +191,12 @@ class LearnerNode(WhetstoneNode):
             raise ReasonedError(Reason.BAD_PARAMETER, text)
         session = self._session(shape, contract.hash())
         if self.param("prior"):
-            self._know(session, Path(self.param("prior")))
+            self._know(session, Path(self.param("prior")), contract.weights_sha256)
         return session
 
-    def _know(self, session: Session, folder: Path) -> None:
+    def _know(self, session: Session, folder: Path, served: str) -> None:
         try:
+            check_weights(folder, served)
             for made in transitions_in(folder):
                 session.add_prior(made)
         except ValueError as error:

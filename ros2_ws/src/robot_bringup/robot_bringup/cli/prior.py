@@ -53,6 +53,7 @@ def run(options: PriorOptions) -> dict[str, Any]:
     # Imported here: the other commands need no network.
     from rl_learner.core.dataset import Dataset
     from rl_learner.core.prior import write_prior
+    from vla_policy.core.serving import weights_sha256
 
     if options.out.exists():
         raise UserError(f"{options.out} is there already\n\nChoose another folder, or remove it.")
@@ -61,7 +62,7 @@ def run(options: PriorOptions) -> dict[str, Any]:
         dataset, onlooker = Dataset(options.dataset), _onlooker(options)
         onlooker.check(dataset.fps, dataset.cameras)
         episodes = (onlooker.transitions(each, number) for number, each in enumerate(dataset, 1))
-        write_prior(options.out, _shown(episodes, len(dataset), counts))
+        write_prior(options.out, _shown(episodes, len(dataset), counts), weights_sha256(_model(options)))
     except (ValueError, RuntimeError) as error:
         raise UserError(str(error)) from error
     skipped = counts.count(0)
@@ -76,14 +77,20 @@ def _onlooker(options: PriorOptions) -> Onlooker:
     from rl_learner.core.episode import Rules
     from rl_learner.core.recipe import read_recipe
     from vla_policy.core.backends import load_backend
-    from vla_policy.nodes.resources import find, find_robot
+    from vla_policy.nodes.resources import find_robot
     from whetstone_common.core.kinematics import Kinematics
 
     recipe, robot = read_recipe(read_method_file(options.method).path), find_robot(options.robot)
     arm = Kinematics.from_urdf(robot.urdf, robot.tip, robot.joints.arm)
-    backend = load_backend(options.backend, str(find(options.model_dir or _POCKET)))
+    backend = load_backend(options.backend, str(_model(options)))
     rules = Rules(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
     return Onlooker(backend, arm, robot.joints.names, rules, Looks(options.candidates, options.stride))
+
+
+def _model(options: PriorOptions) -> Path:
+    from vla_policy.nodes.resources import find
+
+    return find(options.model_dir or _POCKET)
 
 
 def _shown(episodes: Iterable[list[Transition]], total: int, counts: list[int]) -> Iterator[list[Transition]]:
