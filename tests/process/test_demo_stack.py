@@ -21,6 +21,7 @@ from vla_interfaces.msg import Executed
 from harness.until import until
 from rl_learner.core.prior import transitions_in
 from robot_bringup.cli import demos, prior
+from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.options import StackOptions
 from robot_bringup.core.recording.reader import metadata
@@ -95,12 +96,13 @@ def test_when_the_expert_demonstrates_expect_a_recording_a_dataset_and_a_prior(
     assert set(rows["actor"]) == {Executed.HUMAN}
     assert rows["next.success"][-1]
 
-    made = prior.run(prior.PriorOptions(tmp_path / "lerobot", tmp_path / "prior"))
+    prior.run(prior.PriorOptions(tmp_path / "lerobot", tmp_path / "prior"))
     transitions = list(transitions_in(tmp_path / "prior"))
-    assert made["transitions"] == len(transitions)
     assert [t.episode_step for t in transitions] == list(range(0, len(rows["index"]), 2))
     assert transitions[-1].reward > 0.0
     assert {t.instruction for t in transitions} == {known["instruction"]}
+    with pytest.raises(UserError):
+        prior.run(prior.PriorOptions(tmp_path / "lerobot", tmp_path / "prior"))
 
 
 def test_when_the_user_interrupts_expect_exit_130_and_no_process_left(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -59,7 +60,7 @@ def main() -> int:
     cuts = Cuts(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
     contract = contract_for(backend.spec)
     numbers = track(range(1, args.episodes + 1), description="demonstrations", disable=not sys.stderr.isatty())
-    write_prior(args.out, (shown(runner, number, contract, cuts) for number in numbers), weights)
+    write_prior(args.out, (shown(runner, number, contract, cuts) for number in numbers), weights, time.time_ns())
     print(f"{args.episodes} episodes in {args.out}")
     return 0
 

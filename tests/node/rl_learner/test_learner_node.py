@@ -251,7 +251,7 @@ def test_when_prior_data_have_another_discount_expect_refusal_that_says_so(desk:
 
 
 def test_when_prior_data_are_of_another_vla_expect_refusal_that_names_both(desk: Desk) -> None:
-    write_prior(desk.folder / "before", [episode(1)], "0123456789abcdef")
+    write_prior(desk.folder / "before", [episode(1)], "0123456789abcdef", 1)
     node = desk.start(contract=replace(CONTRACT, weights_sha256="fedcba9876543210"), prior=str(desk.folder / "before"))
     desk.rig.until_status(node, State.ERROR, Reason.BAD_PARAMETER)
     assert "weights 0123456789ab, served are fedcba987654" in node.status[2]

@@ -100,51 +100,51 @@ def test_when_the_script_is_engaged_expect_its_targets_under_our_own_name(rig):
     heard.until(lambda: not heard.engaged())
 
 
+class Table:
+    """Shows a scripted person the arm at home, and where the object is."""
+
+    def __init__(self, rig):
+        self.robot = find_robot("sim_panda")
+        self.joints = rig.voice(self.robot.joint_states_topic, JointState, qos.SENSOR_OUT)
+        self.truth = rig.voice("/sim/truth", TaskTruth, qos.RECORD)
+        self.script = rig.voice("/sim/expert", Takeover, qos.RING)
+
+    def show(self, scene, tick, place, progress):
+        home = [*self.robot.home.tolist(), self.robot.gripper.open]
+        self.joints(JointState(name=list(self.robot.contract_joints), position=home))
+        where = {"object_position": place, "goal_position": place}
+        self.truth(TaskTruth(reset_id=scene, tick=tick, progress=progress, **where))
+        self.script(Takeover(source="/sim_node", mode=Takeover.TCP_TARGET, tcp_target=[0.4, 0, 0.2, 1, 0, 0, 0.0]))
+
+
 def test_when_the_script_watches_expect_it_to_take_over_what_fails_and_to_let_go_when_the_object_is_lifted(rig):
-    heard = Heard(rig, device="scripted", supervise=True)
-    robot = find_robot("sim_panda")
-    joints = rig.voice(robot.joint_states_topic, JointState, qos.SENSOR_OUT)
-    truth = rig.voice("/sim/truth", TaskTruth, qos.RECORD)
-    script = rig.voice("/sim/expert", Takeover, qos.RING)
-    tcp = find_kinematics(robot).fk(robot.home).position
+    heard, table = Heard(rig, device="scripted", supervise=True), Table(rig)
+    tcp = find_kinematics(table.robot).fk(table.robot.home).position
     beside = [float(tcp[0]) + 0.05, float(tcp[1]), float(tcp[2])]
     lifted = [*beside[:2], beside[2] + 0.10]
-
-    def show(tick: int, place: list[float], progress: float) -> None:
-        joints(JointState(name=list(robot.contract_joints), position=[*robot.home.tolist(), robot.gripper.open]))
-        truth(TaskTruth(reset_id=1, tick=tick, object_position=place, goal_position=place, progress=progress))
-        script(Takeover(source="/sim_node", mode=Takeover.TCP_TARGET, tcp_target=[0.4, 0, 0.2, 1, 0, 0, 0.0]))
-
-    tick = iter(range(1000))
-    rig.until(lambda: (show(next(tick), beside, 0.1), heard.engaged())[-1])
+    tick = itertools.count()
+    rig.until(lambda: (table.show(1, next(tick), beside, 0.1), heard.engaged())[-1])
     assert heard.node.counters["takeovers"] == 1
-    rig.until(lambda: (show(next(tick), lifted, 0.5), not heard.engaged())[-1])
+    rig.until(lambda: (table.show(1, next(tick), lifted, 0.5), not heard.engaged())[-1])
 
 
 def test_when_the_last_command_of_an_episode_comes_after_the_reset_expect_nobody_to_take_over_for_it(rig):
-    heard = Heard(rig, device="scripted", supervise=True)
-    robot = find_robot("sim_panda")
-    joints = rig.voice(robot.joint_states_topic, JointState, qos.SENSOR_OUT)
-    truth = rig.voice("/sim/truth", TaskTruth, qos.RECORD)
+    heard, table = Heard(rig, device="scripted", supervise=True), Table(rig)
     executed = rig.voice("executed", Executed, qos.RECORD)
-    far = [0.4, 0.3, 0.02]
+    far, supervisor = [0.4, 0.3, 0.02], heard.node._supervision  # noqa: SLF001
 
     def close(episode: int) -> None:
-        executed(Executed(stamp=Stamp(epoch=7, episode=episode), joint_command=[*robot.home.tolist(), 0.0]))
+        executed(Executed(stamp=Stamp(epoch=7, episode=episode), joint_command=[*table.robot.home.tolist(), 0.0]))
 
-    def show(scene: int, tick: int) -> None:
-        joints(JointState(name=list(robot.contract_joints), position=[*robot.home.tolist(), robot.gripper.open]))
-        truth(TaskTruth(reset_id=scene, tick=tick, object_position=far, goal_position=far, progress=0.1))
-
-    supervisor = heard.node._supervision  # noqa: SLF001
-    heard.until(lambda: (show(1, 0), close(1), supervisor._heard == (7, 1))[-1])  # noqa: SLF001
-    heard.until(lambda: (show(2, 0), supervisor._scene == 2)[-1])  # noqa: SLF001
+    heard.until(lambda: (table.show(1, 0, far, 0.1), close(1), supervisor._heard == (7, 1))[-1])  # noqa: SLF001
+    heard.until(lambda: (table.show(2, 0, far, 0.1), supervisor._scene == 2)[-1])  # noqa: SLF001
     close(1)
     ticks = itertools.count(1)
-    heard.until(lambda: (show(2, next(ticks)), supervisor.supervisor._at[1] >= 5)[-1])  # noqa: SLF001
+    watched = supervisor.supervisor
+    heard.until(lambda: (table.show(2, next(ticks), far, 0.1), watched._at[1] >= 5)[-1])  # noqa: SLF001
     assert heard.node.counters["takeovers"] == 0
     close(2)
-    heard.until(lambda: (show(2, next(ticks)), heard.node.counters["takeovers"] == 1)[-1])
+    heard.until(lambda: (table.show(2, next(ticks), far, 0.1), heard.node.counters["takeovers"] == 1)[-1])
 
 
 class Script:

@@ -25,7 +25,7 @@ def test_when_there_are_none_expect_the_folder_named(tmp_path: Path) -> None:
 
 def test_when_prior_data_are_written_expect_them_back_with_the_weights_behind_them(tmp_path: Path) -> None:
     made = [episode(1), episode(2)]
-    assert write_prior(tmp_path / "p", made, "abc") == len(made[0]) + len(made[1])
+    assert write_prior(tmp_path / "p", made, "abc", 1) == len(made[0]) + len(made[1])
     found = [(t.episode, t.episode_step) for t in transitions_in(tmp_path / "p")]
     assert found == [(t.episode, t.episode_step) for each in made for t in each]
     assert weights_behind(tmp_path / "p") == "abc"
@@ -46,9 +46,9 @@ def test_when_the_work_stops_halfway_expect_no_folder_and_a_second_try_to_work(t
         raise RuntimeError("the model failed")
 
     with pytest.raises(RuntimeError, match="the model failed"):
-        write_prior(tmp_path / "p", broken(), "abc")
+        write_prior(tmp_path / "p", broken(), "abc", 1)
     assert not (tmp_path / "p").exists()
-    write_prior(tmp_path / "p", [episode(2)], "abc")
+    write_prior(tmp_path / "p", [episode(2)], "abc", 1)
     assert {t.episode for t in transitions_in(tmp_path / "p")} == {2}
     with pytest.raises(FileExistsError):
-        write_prior(tmp_path / "p", [episode(3)], "abc")
+        write_prior(tmp_path / "p", [episode(3)], "abc", 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def check_weights(folder: Path, served: str) -> None:
         raise ValueError(f"{folder} was made with VLA weights {behind[:12]}, served are {served[:12]}: make it again")
 
 
-def write_prior(folder: Path, episodes: Iterable[Sequence[Transition]], weights_sha256: str) -> int:
+def write_prior(folder: Path, episodes: Iterable[Sequence[Transition]], weights_sha256: str, identity: int) -> int:
     """Stores the transitions of episodes where `transitions_in` finds them; returns how many there are.
 
     The folder appears when it is whole.
@@ -61,6 +60,7 @@ def write_prior(folder: Path, episodes: Iterable[Sequence[Transition]], weights_
         folder: To make.
         episodes: Transitions of each.
         weights_sha256: Of the VLA that looked on; its features mean nothing to the small policies of another.
+        identity: Of the spool, as `Spool` takes it.
 
     Raises:
         FileExistsError: The folder is there already.
@@ -70,7 +70,7 @@ def write_prior(folder: Path, episodes: Iterable[Sequence[Transition]], weights_
     unfinished, count = folder.with_name(f"{folder.name}.part"), 0
     shutil.rmtree(unfinished, ignore_errors=True)
     limits = Limits(max_bytes=_MOST_BYTES, segment_bytes=_SEGMENT_BYTES)
-    spool = Spool(unfinished / _FOLDER, limits, identity=time.time_ns())
+    spool = Spool(unfinished / _FOLDER, limits, identity=identity)
     for transitions in episodes:
         spool.append([Entry(Kind.DATA, TRANSITION_SCHEMA, encode(made)) for made in transitions])
         count += len(transitions)

@@ -230,13 +230,10 @@ def prior(
     robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per look.")] = train_command.CANDIDATES,
     stride: Annotated[int, typer.Option(min=1, max=100, help="Frames between two looks of the policy.")] = 2,
-    json: JsonFile = None,
 ) -> None:
     """Make of recorded demonstrations what `train --prior` knows from the start."""
     options = prior_command.PriorOptions(dataset, out, method, backend.value, model_dir, robot, n_candidates, stride)
-    figures = prior_command.run(options)
-    if json is not None:
-        report.write_json(json, figures)
+    prior_command.run(options)
 
 
 @app.command()

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A LeRobotDataset of demonstrations becomes what a learner knows from the start.
+
+`ros2 run rl_learner make_prior DATASET OUT`, or `whetstone prior DATASET OUT`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from rl_learner.core.dataset import Dataset
+from rl_learner.core.demonstrations import Looks, Onlooker
+from rl_learner.core.episode import Rules
+from rl_learner.core.prior import write_prior
+from rl_learner.core.recipe import read_recipe
+from rl_learner.core.transition import Transition
+from vla_policy.core.backends import BACKENDS, load_backend
+from vla_policy.core.serving import weights_sha256
+from vla_policy.nodes.resources import find, find_robot
+from whetstone_common.core.kinematics import Kinematics
+
+_EXPO = "package://rl_learner/config/methods/expo.yaml"
+_console = Console()
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, help="folder of a LeRobotDataset of format v3.0")
+    parser.add_argument("out", type=Path, help="folder to make")
+    parser.add_argument(
+        "--method-file", default="package://rl_learner/config/methods/expo.yaml", help="what will learn"
+    )
+    parser.add_argument("--backend", default="onnx", choices=sorted(BACKENDS))
+    parser.add_argument("--model-dir", default="package://vla_policy/models/pocket")
+    parser.add_argument("--robot", default="sim_panda", help="robot file")
+    parser.add_argument("--candidates", type=int, default=8, help="chunks per look")
+    parser.add_argument("--stride", type=int, default=2, help="frames between two looks")
+    return parser.parse_args(argv)
+
+
+def onlooker_of(args: argparse.Namespace) -> Onlooker:
+    """The policy, and the arm that it watches."""
+    recipe, robot = read_recipe(find(args.method_file)), find_robot(args.robot)
+    arm = Kinematics.from_urdf(robot.urdf, robot.tip, robot.joints.arm)
+    rules = Rules(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
+    looks = Looks(args.candidates, args.stride)
+    return Onlooker(load_backend(args.backend, str(find(args.model_dir))), arm, robot.joints.names, rules, looks)
+
+
+def shown(episodes: Iterable[list[Transition]], total: int, counts: list[int]) -> Iterator[list[Transition]]:
+    """Passes episodes on, shows how far it is, and counts the transitions of each."""
+    with Progress(console=_console) as bars:
+        bar = bars.add_task("demonstrations", total=total)
+        for transitions in episodes:
+            counts.append(len(transitions))
+            bars.update(bar, completed=len(counts))
+            yield transitions
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The whole job; 2 when something does not fit."""
+    args, counts = parse(argv), list[int]()
+    try:
+        if args.out.exists():
+            raise FileExistsError(f"{args.out} is there already: choose another folder, or remove it")
+        dataset, onlooker = Dataset(args.dataset), onlooker_of(args)
+        onlooker.check(dataset.fps, dataset.cameras)
+        episodes = (onlooker.transitions(each, number) for number, each in enumerate(dataset, 1))
+        weights = weights_sha256(find(args.model_dir))
+        write_prior(args.out, shown(episodes, len(dataset), counts), weights, time.time_ns())
+    except (ValueError, RuntimeError, FileExistsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    skipped = counts.count(0)
+    _console.print(f"{sum(counts)} transitions of {len(counts) - skipped} episodes: {args.out}")
+    if skipped:
+        _console.print(f"left out, since a person did not drive them from end to end: {skipped} episodes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
