@@ -61,4 +61,4 @@ def run(options: PriorOptions) -> None:
     command = [str(job), *options.arguments]
     done = subprocess.run(command, env=own_environment(None), check=False)
     if done.returncode != 0:
-        raise UserError(f"no prior data: {options.dataset} and the policy do not go together, see above")
+        raise UserError("no prior data were made: the reason stands above")
