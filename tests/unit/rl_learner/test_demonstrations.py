@@ -14,6 +14,7 @@ from rl_learner.core.dataset import DatasetError, Recorded
 from rl_learner.core.demonstrations import Looks, Onlooker
 from rl_learner.core.episode import Rules
 from rl_learner.core.records import Actor
+from rl_learner.core.watching import Watcher
 from vla_policy.core.backends import load_backend
 from whetstone_common.core.kinematics import Kinematics
 
@@ -29,19 +30,24 @@ def arm() -> Kinematics:
     return Kinematics.from_urdf(urdf.read_text(encoding="utf-8"), "tcp", NAMES)
 
 
+@pytest.fixture(scope="module")
+def watcher(arm: Kinematics) -> Watcher:
+    return Watcher(load_backend("fake").spec, arm, (*NAMES, "gripper"))
+
+
 @pytest.fixture
-def onlooker(arm: Kinematics) -> Onlooker:
+def onlooker(watcher: Watcher) -> Onlooker:
     rules = Rules(gamma=0.9, window_steps=STEPS, lockstep=True)
-    return Onlooker(load_backend("fake"), arm, (*NAMES, "gripper"), rules, Looks(candidates=3, stride=2))
+    return Onlooker(load_backend("fake"), watcher, rules, Looks(candidates=3, stride=2))
 
 
 @pytest.fixture
-def recorded(onlooker: Onlooker) -> Recorded:
+def recorded(watcher: Watcher) -> Recorded:
     """The base turns, the hand closes halfway; the command is one frame ahead of the arm."""
     joints = HOME + np.linspace(0.0, 0.3, FRAMES + 1)[:, None] * np.eye(7)[0]
     opening = (np.arange(FRAMES + 1) < FRAMES // 2).astype(float)
     both = np.concatenate([joints, opening[:, None]], axis=1)
-    images = {name: np.full((FRAMES, 48, 64, 3), 90, np.uint8) for name in onlooker.contract.cameras}
+    images = {name: np.full((FRAMES, 48, 64, 3), 90, np.uint8) for name in watcher.contract.cameras}
     actors = np.full(FRAMES, Actor.HUMAN, np.uint8)
     return Recorded("put it there", True, both[:-1], both[1:], None, actors, images)
 
@@ -58,17 +64,18 @@ def test_when_a_success_was_recorded_expect_windows_that_end_in_the_reward(onloo
     assert all(t.candidates.shape[0] == 3 for t in made)
 
 
-def test_when_the_arm_was_turned_expect_actions_from_where_it_was(onlooker, recorded, arm):
+def test_when_the_arm_was_turned_expect_actions_from_where_it_was(onlooker, watcher, recorded, arm):
     first = onlooker.transitions(recorded, 1)[0]
-    here, horizon = arm.fk(recorded.states[0, :-1]), onlooker.contract.horizon
+    here, horizon = arm.fk(recorded.states[0, :-1]), watcher.contract.horizon
     targets = [arm.fk(action[:-1]) for action in recorded.actions[:horizon]]
     wanted = cartesian_actions(
         np.concatenate([here.position, here.quaternion_xyzw()]),
         np.array([np.concatenate([pose.position, pose.quaternion_xyzw()]) for pose in targets]),
         recorded.actions[:horizon, -1],
     )
-    scale, offset = (np.asarray(each) for each in (onlooker.contract.action_scale, onlooker.contract.action_offset))
+    scale, offset = (np.asarray(each) for each in (watcher.contract.action_scale, watcher.contract.action_offset))
     np.testing.assert_allclose(first.actions * scale + offset, wanted, atol=1e-5)
+    np.testing.assert_array_equal(watcher.chunk(recorded, watcher.targets(recorded), 0), first.actions)
     assert abs(wanted[-1, 1]) > 0.01
 
 
@@ -115,7 +122,7 @@ def test_when_it_is_of_another_arm_expect_it_refused(onlooker, recorded):
 @pytest.mark.parametrize(
     ("fps", "cameras", "words"), [(30.0, None, "30 frames per second"), (20.0, ("top",), "looks through")]
 )
-def test_when_the_dataset_does_not_fit_expect_what_differs(onlooker, fps, cameras, words):
-    onlooker.check(20.0, onlooker.contract.cameras)
+def test_when_the_dataset_does_not_fit_expect_what_differs(watcher, fps, cameras, words):
+    watcher.check(20.0, watcher.contract.cameras)
     with pytest.raises(DatasetError, match=words):
-        onlooker.check(fps, onlooker.contract.cameras if cameras is None else cameras)
+        watcher.check(fps, watcher.contract.cameras if cameras is None else cameras)

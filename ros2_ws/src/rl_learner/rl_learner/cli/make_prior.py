@@ -21,6 +21,7 @@ from rl_learner.core.episode import Rules
 from rl_learner.core.prior import write_prior
 from rl_learner.core.recipe import read_recipe
 from rl_learner.core.transition import Transition
+from rl_learner.core.watching import Watcher
 from vla_policy.core.backends import BACKENDS, load_backend
 from vla_policy.core.serving import weights_sha256
 from vla_policy.nodes.resources import find, find_robot
@@ -46,13 +47,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def onlooker_of(args: argparse.Namespace) -> Onlooker:
-    """The policy, and the arm that it watches."""
+def onlooker_of(args: argparse.Namespace, dataset: Dataset) -> Onlooker:
+    """The policy, and the arm that it watches in the dataset."""
     recipe, robot = read_recipe(find(args.method_file)), find_robot(args.robot)
     arm = Kinematics.from_urdf(robot.urdf, robot.tip, robot.joints.arm)
     rules = Rules(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
-    looks = Looks(args.candidates, args.stride)
-    return Onlooker(load_backend(args.backend, str(find(args.model_dir))), arm, robot.joints.names, rules, looks)
+    backend = load_backend(args.backend, str(find(args.model_dir)))
+    watcher = Watcher(backend.spec, arm, robot.joints.names)
+    watcher.check(dataset.fps, dataset.cameras)
+    return Onlooker(backend, watcher, rules, Looks(args.candidates, args.stride))
 
 
 def shown(episodes: Iterable[list[Transition]], total: int, counts: list[int]) -> Iterator[list[Transition]]:
@@ -71,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.out.exists():
             raise FileExistsError(f"{args.out} is there already: choose another folder, or remove it")
-        dataset, onlooker = Dataset(args.dataset), onlooker_of(args)
-        onlooker.check(dataset.fps, dataset.cameras)
+        dataset = Dataset(args.dataset)
+        onlooker = onlooker_of(args, dataset)
         episodes = (onlooker.transitions(each, number) for number, each in enumerate(dataset, 1))
         weights = weights_sha256(find(args.model_dir))
         write_prior(args.out, shown(episodes, len(dataset), counts), weights, time.time_ns())

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recorded episode as a policy would have seen it, and what was done in the policy's units.
+
+Legend: T frames, J joints of the arm, H horizon, A action dims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rl_learner.core.actions import cartesian_actions, joint_actions
+from rl_learner.core.dataset import DatasetError, Recorded
+from rl_learner.core.records import Doubles, Floats
+from rl_learner.core.windows import normalised, window_rows
+from vla_policy.core.images import fit
+from vla_policy.core.joints import proprioception
+from vla_policy.core.protocol import Observation, PolicySpec
+from vla_policy.core.serving import contract_of
+from whetstone_common.core.kinematics import Kinematics, Pose
+
+_FPS_TOLERANCE = 0.01
+
+
+class Watcher:
+    """Sees recorded episodes with the eyes of a policy.
+
+    Args:
+        spec: Of the policy.
+        kinematics: Of the arm.
+        joint_names: Of the arm, then of the gripper.
+        crop: How an image of another shape is made to fit, as observation_node's parameter.
+    """
+
+    def __init__(
+        self, spec: PolicySpec, kinematics: Kinematics, joint_names: Sequence[str], crop: str = "center"
+    ) -> None:
+        self.spec, self._kinematics, self._crop = spec, kinematics, crop
+        self.contract = contract_of(spec, tuple(joint_names), "")
+
+    def check(self, fps: float, cameras: Sequence[str]) -> None:
+        """Refuse a dataset that this policy cannot look at.
+
+        Raises:
+            DatasetError: The text says what differs.
+        """
+        if missing := [name for name in self.spec.cameras if name not in cameras]:
+            raise DatasetError(f"the policy looks through {missing}, the dataset has {sorted(cameras)}")
+        if abs(fps * self.spec.dt_s - 1.0) > _FPS_TOLERANCE:
+            raise DatasetError(f"the dataset has {fps:g} frames per second, the policy {1.0 / self.spec.dt_s:g}")
+
+    def check_numbers(self, recorded: Recorded, number: int) -> None:
+        """Refuse an episode of another arm, or one that was not recorded well.
+
+        Raises:
+            DatasetError: Naming the episode of that number, and what is wrong with it.
+        """
+        wanted = len(self.contract.joint_names)
+        for name, values in (("observation.state", recorded.states), ("action", recorded.actions)):
+            if values.shape[1:] != (wanted,):
+                raise DatasetError(f"episode {number}: {name} has {values.shape[1:]} numbers, the robot {wanted}")
+            if not np.isfinite(values).all():
+                raise DatasetError(f"episode {number}: {name} is not finite")
+
+    def observation(self, recorded: Recorded, frame: int) -> Observation:
+        """What the policy would have been shown."""
+        state = recorded.states[frame]
+        size = (self.spec.image_height_px, self.spec.image_width_px)
+        images = {name: fit(recorded.images[name][frame], *size, crop=self._crop) for name in self.spec.cameras}
+        proprio = proprioception(self.spec.action_space, state, self._kinematics.fk(state[:-1]))
+        return Observation(images, proprio, recorded.instruction)
+
+    def reference(self, recorded: Recorded, frame: int) -> Doubles:
+        """What a chunk from that frame on is relative to, as `Decision.reference`."""
+        arm = recorded.states[frame, :-1]
+        return _numbers(self._kinematics.fk(arm)) if self.spec.action_space == "cartesian" else arm
+
+    def targets(self, recorded: Recorded) -> Doubles:
+        """[T, 7] where the TCP was sent, as the dataset says or as the joints were commanded."""
+        if recorded.targets is not None:
+            return recorded.targets
+        return np.stack([_numbers(self._kinematics.fk(action[:-1])) for action in recorded.actions])
+
+    def chunk(self, recorded: Recorded, targets: Doubles, frame: int) -> Floats:
+        """[H, A] normalised, what was done from a frame on; the last command is repeated past the end."""
+        rows, reference = window_rows(frame, self.spec.horizon, len(recorded)), self.reference(recorded, frame)
+        if self.spec.action_space == "cartesian":
+            physical = cartesian_actions(reference, targets[rows], recorded.actions[rows, -1])
+        else:
+            physical = joint_actions(reference, recorded.actions[rows])
+        return normalised(physical, self.contract.action_scale, self.contract.action_offset)
+
+
+def _numbers(pose: Pose) -> Doubles:
+    return np.concatenate([pose.position, pose.quaternion_xyzw()])

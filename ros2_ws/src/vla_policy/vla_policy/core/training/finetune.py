@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tunes the action expert of a pocket VLA on windows, with its eyes and its words frozen.
+
+What the vision-language part leaves of an observation is computed once, so a step costs the expert alone; and features
+stay what they were, so that small policies trained on them still understand them.
+
+Legend: W windows, L layers, S prefix tokens, H horizon, A action dims, P state dims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PI0ForConditionalGeneration
+
+from vla_policy.core.flow import Prefix, velocity
+from vla_policy.core.training.losses import FlowTime
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Hyperparameters.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: windows per step.
+        noises: noises per window.
+        learning_rate: peak of a one-cycle schedule.
+        weight_decay: of AdamW.
+        clip_norm: of the gradient.
+        seed: of everything.
+    """
+
+    steps: int = 600
+    batch: int = 32
+    noises: int = 2
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-3
+    clip_norm: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot work."""
+        for name in ("steps", "batch", "noises"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if not 0.0 < self.learning_rate < 1.0:
+            raise ValueError(f"learning_rate is {self.learning_rate}, must lie between 0 and 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Observations as the action expert sees them, and what to do.
+
+    Attributes:
+        keys: [W, L, kv heads, S, head dim], any float type.
+        values: [W, L, kv heads, S, head dim].
+        state: float32 [W, P] normalised and padded.
+        actions: float32 [W, H, A] normalised.
+    """
+
+    keys: Tensor
+    values: Tensor
+    state: Tensor
+    actions: Tensor
+
+    @classmethod
+    def of(cls, seen: Sequence[tuple[Prefix, Tensor]], actions: Sequence[Tensor]) -> Windows:
+        """Of prefixes of one observation each with their state [1, P], and actions [H, A]."""
+        keys = torch.stack([torch.cat(prefix.keys).half() for prefix, _ in seen])
+        values = torch.stack([torch.cat(prefix.values).half() for prefix, _ in seen])
+        state = torch.cat([state.float() for _, state in seen])
+        # Cloned: what is made in inference mode cannot take part in a backward pass.
+        return cls(keys.clone(), values.clone(), state.clone(), torch.stack(list(actions)).float())
+
+    def __len__(self) -> int:
+        """W."""
+        return len(self.actions)
+
+    def prefix(self, rows: Tensor) -> Prefix:
+        """Of some of them."""
+        keys, values = (tuple(x[rows].float().unbind(1)) for x in (self.keys, self.values))
+        return Prefix(keys, values, None, (), torch.zeros(len(rows), 1, 1))
+
+
+def expert_parameters(model: PI0ForConditionalGeneration) -> dict[str, nn.Parameter]:
+    """Those of the action expert and of its projections, by name."""
+    return {name: value for name, value in model.named_parameters() if not name.startswith("model.vlm.")}
+
+
+def finetune_expert(
+    model: PI0ForConditionalGeneration, windows: Windows, config: FinetuneConfig, report: Callable[[int, float], None]
+) -> None:
+    """Changes the model's action expert; `report` gets step and loss."""
+    generator = torch.Generator().manual_seed(config.seed)
+    trained = list(expert_parameters(model).values())
+    model.requires_grad_(False)  # noqa: FBT003
+    for parameter in trained:
+        parameter.requires_grad_(True)  # noqa: FBT003
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.1)
+    model.train()
+    for step in range(config.steps):
+        rows = torch.randint(len(windows), (config.batch,), generator=generator)
+        loss = _loss(model, windows, rows, config.noises, generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, config.clip_norm)
+        optimizer.step()
+        schedule.step()
+        report(step, float(loss.detach()))
+    model.eval().requires_grad_(False)  # noqa: FBT003
+
+
+def _loss(
+    model: PI0ForConditionalGeneration, windows: Windows, rows: Tensor, noises: int, generator: torch.Generator
+) -> Tensor:
+    """Flow matching at several noises of each window; velocity is noise minus data."""
+    actions = windows.actions[rows].repeat_interleave(noises, dim=0)
+    state = windows.state[rows].repeat_interleave(noises, dim=0)
+    time = FlowTime().draw(generator, len(actions))
+    noise = torch.randn(actions.shape, generator=generator)
+    noisy = time[:, None, None] * noise + (1.0 - time[:, None, None]) * actions
+    field = velocity(model, windows.prefix(rows), state, noisy, time)
+    return F.mse_loss(field.float(), noise - actions)
