@@ -20,7 +20,7 @@ from vla_interfaces.msg import Executed
 
 from harness.until import until
 from rl_learner.core.prior import transitions_in
-from robot_bringup.cli import demos, prior
+from robot_bringup.cli import demos, jobs
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.options import StackOptions
@@ -83,7 +83,7 @@ def test_when_the_simulator_is_killed_expect_abort_with_its_name_and_never_a_suc
 
 
 @pytest.mark.usefixtures("keep_environment")
-def test_when_the_expert_demonstrates_expect_a_recording_a_dataset_and_a_prior(
+def test_when_the_expert_demonstrates_expect_a_recording_a_dataset_a_prior_and_a_finetuned_model(
     tmp_path: Path,
 ) -> None:
     figures = demos.run(demos.DemosOptions("stack", 1, 3, tmp_path))
@@ -96,13 +96,17 @@ def test_when_the_expert_demonstrates_expect_a_recording_a_dataset_and_a_prior(
     assert set(rows["actor"]) == {Executed.HUMAN}
     assert rows["next.success"][-1]
 
-    prior.run(prior.PriorOptions(tmp_path / "lerobot", tmp_path / "prior"))
+    jobs.make_prior(jobs.PriorOptions(tmp_path / "lerobot", tmp_path / "prior"))
     transitions = list(transitions_in(tmp_path / "prior"))
     assert [t.episode_step for t in transitions] == list(range(0, len(rows["index"]), 2))
     assert transitions[-1].reward > 0.0
     assert {t.instruction for t in transitions} == {known["instruction"]}
     with pytest.raises(UserError):
-        prior.run(prior.PriorOptions(tmp_path / "lerobot", tmp_path / "prior"))
+        jobs.make_prior(jobs.PriorOptions(tmp_path / "lerobot", tmp_path / "prior"))
+
+    jobs.finetune([tmp_path / "lerobot"], tmp_path / "model", "", "sim_panda", steps=2)
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert manifest["finetuned"]["windows"] == len(transitions)
 
 
 def test_when_the_user_interrupts_expect_exit_130_and_no_process_left(tmp_path: Path) -> None:

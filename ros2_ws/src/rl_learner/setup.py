@@ -38,6 +38,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "finetune = rl_learner.cli.finetune:main",
             "make_prior = rl_learner.cli.make_prior:main",
             "learner_node = rl_learner.nodes.learner_node:main",
             "transition_node = rl_learner.nodes.transition_node:main",

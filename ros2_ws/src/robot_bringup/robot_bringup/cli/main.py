@@ -18,7 +18,7 @@ from rich.table import Table
 from robot_bringup.cli import demo as demo_command
 from robot_bringup.cli import demos as demos_command
 from robot_bringup.cli import evaluate as eval_command
-from robot_bringup.cli import prior as prior_command
+from robot_bringup.cli import jobs
 from robot_bringup.cli import train as train_command
 from robot_bringup.cli import trained as trained_command
 from robot_bringup.cli.doctor import CHECKS
@@ -101,7 +101,7 @@ def evaluate(
     """Run episodes and count: success rate with a Wilson interval, mean time to success."""
     if run:
         wanted = eval_command.EvalOptions(episodes, seed, instruction, other_words, max_steps)
-        trained_command.run(run, runs, wanted, paired=paired, json=json, csv=csv, log=log)
+        trained_command.run(run, runs, wanted, model_dir=model_dir, paired=paired, json=json, csv=csv, log=log)
         return
     stack = StackOptions(
         task=task,
@@ -134,6 +134,7 @@ def train(
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = train_command.CANDIDATES,
     method_file: Annotated[Path | None, typer.Option(help="Settings of the method, instead of the shipped.")] = None,
     prior: Prior = None,
+    record: Annotated[bool, typer.Option("--record", help="Keep every episode with its images.")] = False,
     runs: Runs = Path("runs"),
     json: JsonFile = None,
 ) -> None:
@@ -151,7 +152,7 @@ def train(
         prior=train_command.prior_of(prior),
     )
     name = run or f"{task}_{method}_{seed}"
-    options = train_command.TrainOptions(name, runs, settings, Budget(minutes, max_steps))
+    options = train_command.TrainOptions(name, runs, settings, Budget(minutes, max_steps), record=record)
     figures = train_command.run(options)
     if json is not None:
         report.write_json(json, figures)
@@ -232,8 +233,20 @@ def prior(
     stride: Annotated[int, typer.Option(min=1, max=100, help="Frames between two looks of the policy.")] = 2,
 ) -> None:
     """Make of recorded demonstrations what `train --prior` knows from the start."""
-    options = prior_command.PriorOptions(dataset, out, method, backend.value, model_dir, robot, n_candidates, stride)
-    prior_command.run(options)
+    options = jobs.PriorOptions(dataset, out, method, backend.value, model_dir, robot, n_candidates, stride)
+    jobs.make_prior(options)
+
+
+@app.command()
+def finetune(
+    datasets: Annotated[list[Path], typer.Argument(help="Folders of LeRobotDatasets of format v3.0.")],
+    out: Annotated[Path, typer.Option(help="Model directory to make.")],
+    model_dir: ModelDir = "",
+    robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
+    steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 600,
+) -> None:
+    """Fine-tune the policy's action expert on successes and corrections; eyes and words stay as they are."""
+    jobs.finetune(datasets, out, model_dir, robot, steps)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,7 @@ class TrainOptions:
         settings: Of the run.
         budget: When it is over, all its sessions together.
         until_s: Monotonic time at which this session begins no more episodes.
+        record: Keep every episode with its images, in `mcap/` of the run's folder.
     """
 
     run: str
@@ -90,6 +91,7 @@ class TrainOptions:
     settings: RunSettings
     budget: Budget
     until_s: float = math.inf
+    record: bool = False
 
     @property
     def folder(self) -> Path:
@@ -106,7 +108,11 @@ class TrainOptions:
             max_steps=self.budget.max_steps,
             prior=self.settings.prior,
         )
-        return stack_of(self.settings, training)
+        stack = stack_of(self.settings, training)
+        if not self.record:
+            return stack
+        recorder = (("record", "true"), ("record_dir", str((self.folder / "mcap").resolve())))
+        return replace(stack, extra=(*stack.extra, *recorder))
 
 
 def stack_of(settings: RunSettings, training: Training) -> StackOptions:
@@ -136,7 +142,7 @@ def prior_of(folder: Path | None) -> str:
         return ""
     if not (folder / "transitions").is_dir():
         raise UserError(
-            f"--prior {folder}: no transitions there\n\nMake some: python tools/rl/demonstrations.py --help"
+            f"--prior {folder}: no transitions there\n\nMake some of demonstrations: whetstone prior --help"
         )
     return str(folder.resolve())
 

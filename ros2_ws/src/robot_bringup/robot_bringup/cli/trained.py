@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,23 @@ class Comparison:
 
 
 def run(
-    name: str, runs: Path, options: EvalOptions, *, paired: bool, json: Path | None, csv: Path | None, log: Path
+    name: str,
+    runs: Path,
+    options: EvalOptions,
+    *,
+    paired: bool,
+    json: Path | None,
+    csv: Path | None,
+    log: Path,
+    model_dir: str = "",
 ) -> Comparison:
-    """The whole command."""
+    """The whole command; with a model that was fine-tuned since where one is named, the base is still the run's own."""
     check_seeds(options)
     settings = read_settings(runs / name)
     base = _base(settings, options, log.with_name(f"{log.stem}_base{log.suffix}")) if paired else None
-    comparison = Comparison(name, evaluate_run(name, runs, options, log), base)
+    played = replace(settings, model_dir=model_dir) if model_dir else settings
+    trained = _evaluation(run_stack(name, runs, played), f"{settings.task}, {name}", options, log, wait_for_weights)
+    comparison = Comparison(name, trained, base)
     show(comparison)
     if json is not None:
         report.write_json(json, comparison.figures())
@@ -78,13 +88,6 @@ def check_seeds(options: EvalOptions) -> None:
     """
     if options.seed + options.episodes > FIRST_TRAINING_SEED:
         raise UserError(f"seeds from {FIRST_TRAINING_SEED} on are for training\n\nEvaluate with a smaller --seed.")
-
-
-def evaluate_run(name: str, runs: Path, options: EvalOptions, log: Path) -> Evaluation:
-    """Episodes with a run's newest weights, without exploring and without help."""
-    settings = read_settings(runs / name)
-    stack = run_stack(name, runs, settings)
-    return _evaluation(stack, f"{settings.task}, {name}", options, log, wait_for_weights)
 
 
 def run_stack(name: str, runs: Path, settings: RunSettings) -> StackOptions:

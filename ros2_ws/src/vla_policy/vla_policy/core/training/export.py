@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vla_policy.core.architecture import PocketShape, pocket_config
 from vla_policy.core.backends.pocket import REQUIRED
@@ -73,6 +73,28 @@ def export(
         shutil.copyfile(checkpoint / name, out / name)
     body = {"model_id": model_id, "step": manifest["step"], "rl_token": asdict(token_shape), **(extra or {})}
     write_manifest(out, REQUIRED, body)
+
+
+def export_finetuned(source: Path, out: Path, model: nn.Module, extra: Mapping[str, Any]) -> None:
+    """Writes a pocket directory like another, with the weights of a model that was fine-tuned from it.
+
+    Args:
+        source: pocket directory it was loaded from.
+        out: directory to make; it appears when it is whole.
+        model: of the same shape.
+        extra: further entries of the manifest.
+    """
+    manifest = {name: value for name, value in read_manifest(source).items() if name != "files"}
+    unfinished = out.with_name(f"{out.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for name in REQUIRED:
+        shutil.copyfile(source / name, unfinished / name)
+    wanted = read_tensors(source / "model.safetensors")  # tied weights are stored once
+    tensors = {name: value for name, value in model.state_dict().items() if name in wanted}
+    save_file({name: _half(value) for name, value in tensors.items()}, unfinished / "model.safetensors")
+    write_manifest(unfinished, REQUIRED, manifest | {"model_id": f"{manifest['model_id']}-finetuned"} | dict(extra))
+    unfinished.rename(out)
 
 
 def _half(tensor: Tensor) -> Tensor:

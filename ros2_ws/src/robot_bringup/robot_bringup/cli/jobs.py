@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`whetstone prior`: starts the batch job of rl_learner that makes prior data of a dataset."""
+"""Batch jobs of rl_learner as commands: `whetstone prior`, `whetstone finetune`."""
 
 from __future__ import annotations
 
@@ -48,17 +48,27 @@ class PriorOptions:
         return [str(self.dataset), str(self.out), *(f"--{name}={value}" for name, value in named.items())]
 
 
-def run(options: PriorOptions) -> None:
-    """The whole command, with the job's own output.
+def make_prior(options: PriorOptions) -> None:
+    """The whole command; raises as `run_job`."""
+    run_job("make_prior", options.arguments)
+
+
+def run_job(name: str, arguments: list[str]) -> None:
+    """Runs a batch job of rl_learner, with its own output.
 
     Raises:
         UserError: The package is not installed, or the job could not do it and has said why.
     """
     try:
-        job = Path(get_package_prefix("rl_learner")) / "lib" / "rl_learner" / "make_prior"
+        job = Path(get_package_prefix("rl_learner")) / "lib" / "rl_learner" / name
     except PackageNotFoundError as error:
         raise UserError("the package rl_learner is not installed\n\nBuild the workspace first: make setup") from error
-    command = [str(job), *options.arguments]
-    done = subprocess.run(command, env=own_environment(None), check=False)
+    done = subprocess.run([str(job), *arguments], env=own_environment(None), check=False)
     if done.returncode != 0:
-        raise UserError("no prior data were made: the reason stands above")
+        raise UserError("nothing was made: the reason stands above")
+
+
+def finetune(datasets: list[Path], out: Path, model_dir: str, robot: str, steps: int) -> None:
+    """Makes a model directory whose action expert has learnt from datasets; raises as `run_job`."""
+    named = {"out": out, "robot": robot, "steps": steps} | ({"model-dir": model_dir} if model_dir else {})
+    run_job("finetune", [*map(str, datasets), *(f"--{name}={value}" for name, value in named.items())])

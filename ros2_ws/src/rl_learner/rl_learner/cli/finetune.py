@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tunes the action expert of a pocket VLA on what succeeded and on what a person did, into a new model directory.
+
+`ros2 run rl_learner finetune DATASET... --out DIR`, or `whetstone finetune`. Eyes and words stay frozen, so that
+small policies that were trained on the old model's features go on with the new one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from rl_learner.core.dataset import Dataset, DatasetError
+from rl_learner.core.imitating import worth_imitating
+from rl_learner.core.watching import Watcher
+from vla_policy.core.backends.pocket import PocketBackend
+from vla_policy.core.training.export import export_finetuned
+from vla_policy.core.training.finetune import FinetuneConfig, Windows, finetune_expert
+from vla_policy.nodes.resources import find, find_robot
+from whetstone_common.core.kinematics import Kinematics
+
+_console = Console()
+_EVERY = 50  # steps that a shown loss is the mean of
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line."""
+    defaults = FinetuneConfig()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datasets", type=Path, nargs="+", help="folders of LeRobotDatasets of format v3.0")
+    parser.add_argument("--out", type=Path, required=True, help="model directory to make")
+    parser.add_argument("--model-dir", default="package://vla_policy/models/pocket", help="of a pocket VLA")
+    parser.add_argument("--robot", default="sim_panda", help="robot file")
+    parser.add_argument("--steps", type=int, default=defaults.steps, help="of the optimiser")
+    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--executed", type=int, default=8, help="steps of a chunk before the next look")
+    parser.add_argument("--stride", type=int, default=2, help="frames between two windows")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    return parser.parse_args(argv)
+
+
+def windows_of(args: argparse.Namespace, backend: PocketBackend) -> Windows:
+    """All windows that are worth imitating.
+
+    Raises:
+        DatasetError: A dataset does not fit, or there is not one such window.
+    """
+    robot = find_robot(args.robot)
+    arm = Kinematics.from_urdf(robot.urdf, robot.tip, robot.joints.arm)
+    watcher, seen, actions = Watcher(backend.spec, arm, robot.joints.names), [], []
+    datasets = [Dataset(path) for path in args.datasets]
+    with Progress(console=_console) as bars:
+        bar = bars.add_task("episodes through the policy", total=sum(len(dataset) for dataset in datasets))
+        for dataset in datasets:
+            watcher.check(dataset.fps, dataset.cameras)
+            for number, recorded in enumerate(dataset, 1):
+                watcher.check_numbers(recorded, number)
+                targets = watcher.targets(recorded)
+                for frame in worth_imitating(recorded, args.executed, args.stride):
+                    context = backend.prefix(watcher.observation(recorded, frame))
+                    seen.append((context.prefix, context.state))
+                    actions.append(torch.from_numpy(watcher.chunk(recorded, targets, frame)))
+                bars.advance(bar)
+    if not actions:
+        raise DatasetError("not one success in the datasets: nothing to imitate")
+    return Windows.of(seen, actions)
+
+
+def tune(backend: PocketBackend, windows: Windows, config: FinetuneConfig) -> list[float]:
+    """Changes the backend's model; returns the loss of every step."""
+    losses: list[float] = []
+    with Progress(console=_console) as bars:
+        bar = bars.add_task("fine-tuning", total=config.steps)
+
+        def report(_step: int, loss: float) -> None:
+            losses.append(loss)
+            recent: Sequence[float] = losses[-_EVERY:]
+            bars.update(bar, advance=1, description=f"fine-tuning, loss {sum(recent) / len(recent):.3f}")
+
+        finetune_expert(backend.model, windows, config, report)
+    return losses
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The whole job; 2 when something does not fit."""
+    args = parse(argv)
+    torch.set_num_threads(args.threads)
+    try:
+        if args.out.exists():
+            raise FileExistsError(f"{args.out} is there already: choose another folder, or remove it")
+        config = FinetuneConfig(steps=args.steps, learning_rate=args.learning_rate, seed=args.seed)
+        source = find(args.model_dir)
+        backend = PocketBackend.load(str(source))
+        windows = windows_of(args, backend)
+        losses = tune(backend, windows, config)
+        extra = {"finetuned": {"windows": len(windows), "steps": args.steps, "loss": round(losses[-1], 4)}}
+        export_finetuned(source, args.out, backend.model, extra)
+    except (ValueError, RuntimeError, FileExistsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    _console.print(f"{len(windows)} windows, {args.steps} steps: {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
