@@ -129,8 +129,10 @@ def main() -> int:
     parser.add_argument("rings", nargs="+", choices=sorted(RINGS))
     arguments, further = parser.parse_known_args()
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".hypothesis"))
-    # Being terminated must end the group as well, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Being terminated must end the group as well, as Ctrl-C does. A shell starts what it puts into the background with
+    # Ctrl-C ignored; every process would inherit that, and the tests of it would fail there only.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     total = Sum()
     results = [run_ring(name, further, total) for name in arguments.rings]
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
