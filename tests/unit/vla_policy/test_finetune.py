@@ -20,7 +20,7 @@ def windows(pocket, observation):
     context = pocket.prefix(observation)
     actions = torch.zeros(pocket.spec.chunk_shape)
     actions[:, 2], actions[:, -1] = 1.0, -1.0
-    return Windows.of([(context.prefix, context.state)] * 4, [actions] * 4)
+    return Windows.of([(context.prefix, context.state, actions)] * 4)
 
 
 def chunk(backend, observation):
@@ -73,3 +73,8 @@ def test_when_exported_expect_a_directory_that_plays_the_new_chunks(
 def test_when_a_setting_cannot_work_expect_its_name_in_the_error(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         FinetuneConfig(**change)
+
+
+def test_when_there_is_nothing_to_learn_from_expect_that_said():
+    with pytest.raises(ValueError, match="no window"):
+        Windows.of([])

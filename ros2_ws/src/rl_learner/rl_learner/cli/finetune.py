@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
 
-from rl_learner.core.dataset import Dataset, DatasetError
+from rl_learner.core.dataset import Dataset
 from rl_learner.core.imitating import worth_imitating
 from rl_learner.core.watching import Watcher
 from vla_policy.core.backends.pocket import PocketBackend
+from vla_policy.core.flow import Prefix
 from vla_policy.core.training.export import export_finetuned
 from vla_policy.core.training.finetune import FinetuneConfig, Windows, finetune_expert
 from vla_policy.nodes.resources import find, find_robot
@@ -46,15 +48,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def windows_of(args: argparse.Namespace, backend: PocketBackend) -> Windows:
-    """All windows that are worth imitating.
+def windows_of(args: argparse.Namespace, backend: PocketBackend) -> Iterator[tuple[Prefix, Tensor, Tensor]]:
+    """Prefix, state and actions of all windows that are worth imitating.
 
     Raises:
-        DatasetError: A dataset does not fit, or there is not one such window.
+        DatasetError: A dataset does not fit.
     """
     robot = find_robot(args.robot)
     arm = Kinematics.from_urdf(robot.urdf, robot.tip, robot.joints.arm)
-    watcher, seen, actions = Watcher(backend.spec, arm, robot.joints.names), [], []
+    watcher = Watcher(backend.spec, arm, robot.joints.names)
     datasets = [Dataset(path) for path in args.datasets]
     with Progress(console=_console) as bars:
         bar = bars.add_task("episodes through the policy", total=sum(len(dataset) for dataset in datasets))
@@ -65,12 +67,8 @@ def windows_of(args: argparse.Namespace, backend: PocketBackend) -> Windows:
                 targets = watcher.targets(recorded)
                 for frame in worth_imitating(recorded, args.executed, args.stride):
                     context = backend.prefix(watcher.observation(recorded, frame))
-                    seen.append((context.prefix, context.state))
-                    actions.append(torch.from_numpy(watcher.chunk(recorded, targets, frame)))
+                    yield context.prefix, context.state, torch.from_numpy(watcher.chunk(recorded, targets, frame))
                 bars.advance(bar)
-    if not actions:
-        raise DatasetError("not one success in the datasets: nothing to imitate")
-    return Windows.of(seen, actions)
 
 
 def tune(backend: PocketBackend, windows: Windows, config: FinetuneConfig) -> list[float]:
@@ -98,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         config = FinetuneConfig(steps=args.steps, learning_rate=args.learning_rate, seed=args.seed)
         source = find(args.model_dir)
         backend = PocketBackend.load(str(source))
-        windows = windows_of(args, backend)
+        windows = Windows.of(windows_of(args, backend))
         losses = tune(backend, windows, config)
         extra = {"finetuned": {"windows": len(windows), "steps": args.steps, "loss": round(losses[-1], 4)}}
         export_finetuned(source, args.out, backend.model, extra)

@@ -9,7 +9,7 @@ Legend: W windows, L layers, S prefix tokens, H horizon, A action dims, P state 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -69,13 +69,18 @@ class Windows:
     actions: Tensor
 
     @classmethod
-    def of(cls, seen: Sequence[tuple[Prefix, Tensor]], actions: Sequence[Tensor]) -> Windows:
-        """Of prefixes of one observation each with their state [1, P], and actions [H, A]."""
-        keys = torch.stack([torch.cat(prefix.keys).half() for prefix, _ in seen])
-        values = torch.stack([torch.cat(prefix.values).half() for prefix, _ in seen])
-        state = torch.cat([state.float() for _, state in seen])
-        # Cloned: what is made in inference mode cannot take part in a backward pass.
-        return cls(keys.clone(), values.clone(), state.clone(), torch.stack(list(actions)).float())
+    def of(cls, rows: Iterable[tuple[Prefix, Tensor, Tensor]]) -> Windows:
+        """Of prefixes of one observation each, with state [1, P] and actions [H, A]; half precision as they come.
+
+        Raises:
+            ValueError: There is not one.
+        """
+        kept = [(torch.cat(p.keys).half(), torch.cat(p.values).half(), state[0].float(), a) for p, state, a in rows]
+        if not kept:
+            raise ValueError("no window: nothing to learn from")
+        # Stacking copies: what was made in inference mode cannot take part in a backward pass.
+        keys, values, state, actions = (torch.stack(column) for column in zip(*kept, strict=True))
+        return cls(keys, values, state, actions.float())
 
     def __len__(self) -> int:
         """W."""
