@@ -112,6 +112,8 @@ def test_when_a_number_is_not_finite_expect_it_refused(onlooker, recorded):
     actions[5, 2] = np.nan
     with pytest.raises(DatasetError, match="episode 3: action is not finite"):
         onlooker.transitions(replace(recorded, actions=actions), 3)
+    with pytest.raises(DatasetError, match="episode 3: action.tcp_target is not finite"):
+        onlooker.transitions(replace(recorded, targets=actions[:, :7]), 3)
 
 
 def test_when_it_is_of_another_arm_expect_it_refused(onlooker, recorded):

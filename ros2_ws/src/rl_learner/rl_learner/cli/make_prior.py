@@ -36,9 +36,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, help="folder of a LeRobotDataset of format v3.0")
     parser.add_argument("out", type=Path, help="folder to make")
-    parser.add_argument(
-        "--method-file", default="package://rl_learner/config/methods/expo.yaml", help="what will learn"
-    )
+    parser.add_argument("--method-file", default=_EXPO, help="of what will learn from it")
     parser.add_argument("--backend", default="onnx", choices=sorted(BACKENDS))
     parser.add_argument("--model-dir", default="package://vla_policy/models/pocket")
     parser.add_argument("--robot", default="sim_panda", help="robot file")

@@ -62,6 +62,8 @@ class Watcher:
                 raise DatasetError(f"episode {number}: {name} has {values.shape[1:]} numbers, the robot {wanted}")
             if not np.isfinite(values).all():
                 raise DatasetError(f"episode {number}: {name} is not finite")
+        if recorded.targets is not None and not np.isfinite(recorded.targets).all():
+            raise DatasetError(f"episode {number}: action.tcp_target is not finite")
 
     def observation(self, recorded: Recorded, frame: int) -> Observation:
         """What the policy would have been shown."""
