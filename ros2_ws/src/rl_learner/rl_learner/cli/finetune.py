@@ -17,15 +17,14 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from rl_learner.cli.robots import watcher_of
 from rl_learner.core.dataset import Dataset
 from rl_learner.core.imitating import worth_imitating
-from rl_learner.core.watching import Watcher
 from vla_policy.core.backends.pocket import PocketBackend
 from vla_policy.core.flow import Prefix
 from vla_policy.core.training.export import export_finetuned
 from vla_policy.core.training.finetune import FinetuneConfig, Windows, finetune_expert
-from vla_policy.nodes.resources import find, find_robot
-from whetstone_common.core.kinematics import Kinematics
+from vla_policy.nodes.resources import find
 
 _console = Console()
 _EVERY = 50  # steps that a shown loss is the mean of
@@ -54,9 +53,7 @@ def windows_of(args: argparse.Namespace, backend: PocketBackend) -> Iterator[tup
     Raises:
         DatasetError: A dataset does not fit.
     """
-    robot = find_robot(args.robot)
-    arm = Kinematics.from_urdf(robot.urdf, robot.tip, robot.joints.arm)
-    watcher = Watcher(backend.spec, arm, robot.joints.names)
+    watcher = watcher_of(args.robot, backend.spec)
     datasets = [Dataset(path) for path in args.datasets]
     with Progress(console=_console) as bars:
         bar = bars.add_task("episodes through the policy", total=sum(len(dataset) for dataset in datasets))

@@ -15,17 +15,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from rl_learner.cli.robots import watcher_of
 from rl_learner.core.dataset import Dataset
 from rl_learner.core.demonstrations import Looks, Onlooker
 from rl_learner.core.episode import Rules
 from rl_learner.core.prior import write_prior
 from rl_learner.core.recipe import read_recipe
 from rl_learner.core.transition import Transition
-from rl_learner.core.watching import Watcher
 from vla_policy.core.backends import BACKENDS, load_backend
 from vla_policy.core.serving import weights_sha256
-from vla_policy.nodes.resources import find, find_robot
-from whetstone_common.core.kinematics import Kinematics
+from vla_policy.nodes.resources import find
 
 _EXPO = "package://rl_learner/config/methods/expo.yaml"
 _console = Console()
@@ -47,11 +46,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def onlooker_of(args: argparse.Namespace, dataset: Dataset) -> Onlooker:
     """The policy, and the arm that it watches in the dataset."""
-    recipe, robot = read_recipe(find(args.method_file)), find_robot(args.robot)
-    arm = Kinematics.from_urdf(robot.urdf, robot.tip, robot.joints.arm)
+    recipe = read_recipe(find(args.method_file))
     rules = Rules(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
     backend = load_backend(args.backend, str(find(args.model_dir)))
-    watcher = Watcher(backend.spec, arm, robot.joints.names)
+    watcher = watcher_of(args.robot, backend.spec)
     watcher.check(dataset.fps, dataset.cameras)
     return Onlooker(backend, watcher, rules, Looks(args.candidates, args.stride))
 

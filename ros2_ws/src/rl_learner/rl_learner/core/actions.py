@@ -12,9 +12,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl_learner.core.records import Doubles
+from rl_learner.core.records import Doubles, Floats
+from rl_learner.core.windows import normalised
+from whetstone_common.core.contract import Contract
 
 _TINY = 1e-12
+
+
+def policy_actions(contract: Contract, reference: Doubles, tcp_targets: Doubles, commands: Doubles) -> Floats:
+    """(K, A) commands in the action space and the units of a policy.
+
+    Args:
+        contract: Of the policy.
+        reference: (7,) pose or (J,) rad that the chunk is relative to.
+        tcp_targets: (K, 7) commanded poses.
+        commands: (K, J + 1) commanded joints (rad), then the gripper's opening.
+    """
+    if contract.action_space == "cartesian":
+        physical = cartesian_actions(reference, tcp_targets, commands[:, -1])
+    else:
+        physical = joint_actions(reference, commands)
+    return normalised(physical, contract.action_scale, contract.action_offset)
 
 
 def cartesian_actions(reference: Doubles, tcp_targets: Doubles, openings: Doubles) -> Doubles:

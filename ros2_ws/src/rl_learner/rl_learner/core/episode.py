@@ -13,13 +13,12 @@ from enum import Enum
 
 import numpy as np
 
-from rl_learner.core.actions import cartesian_actions, joint_actions
+from rl_learner.core.actions import policy_actions
 from rl_learner.core.records import Actor, Asked, Decision, Doubles, Event, Floats, Judgement, Outcome, Step
 from rl_learner.core.transition import Transition
 from rl_learner.core.windows import (
     Labels,
     episode_labels,
-    normalised,
     return_between,
     returns_to_go,
     window,
@@ -317,11 +316,7 @@ def _actions(track: _Track, decision: Decision, contract: Contract, start: int) 
     """
     total = len(track.actors)
     rows = window_rows(start, contract.horizon, total)
-    if contract.action_space == "cartesian":
-        physical = cartesian_actions(decision.reference, track.targets[rows], track.commands[rows, -1])
-    else:
-        physical = joint_actions(decision.reference, track.commands[rows])
-    actions = normalised(physical, contract.action_scale, contract.action_offset)
+    actions = policy_actions(contract, decision.reference, track.targets[rows], track.commands[rows])
     if decision.stamp.request_id == track.last_played:
         actions[total - start :] = decision.chosen_chunk[total - start :]
     return actions

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rl_learner.core.actions import cartesian_actions, joint_actions
+from rl_learner.core.actions import policy_actions
 from rl_learner.core.dataset import DatasetError, Recorded
 from rl_learner.core.records import Doubles, Floats
-from rl_learner.core.windows import normalised, window_rows
+from rl_learner.core.windows import window_rows
 from vla_policy.core.images import fit
 from vla_policy.core.joints import proprioception
 from vla_policy.core.protocol import Observation, PolicySpec
@@ -86,12 +86,8 @@ class Watcher:
 
     def chunk(self, recorded: Recorded, targets: Doubles, frame: int) -> Floats:
         """[H, A] normalised, what was done from a frame on; the last command is repeated past the end."""
-        rows, reference = window_rows(frame, self.spec.horizon, len(recorded)), self.reference(recorded, frame)
-        if self.spec.action_space == "cartesian":
-            physical = cartesian_actions(reference, targets[rows], recorded.actions[rows, -1])
-        else:
-            physical = joint_actions(reference, recorded.actions[rows])
-        return normalised(physical, self.contract.action_scale, self.contract.action_offset)
+        rows = window_rows(frame, self.spec.horizon, len(recorded))
+        return policy_actions(self.contract, self.reference(recorded, frame), targets[rows], recorded.actions[rows])
 
 
 def _numbers(pose: Pose) -> Doubles:

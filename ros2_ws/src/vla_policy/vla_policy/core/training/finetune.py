@@ -103,9 +103,9 @@ def finetune_expert(
     """Changes the model's action expert; `report` gets step and loss."""
     generator = torch.Generator().manual_seed(config.seed)
     trained = list(expert_parameters(model).values())
-    model.requires_grad_(False)  # noqa: FBT003
+    model.requires_grad_(requires_grad=False)
     for parameter in trained:
-        parameter.requires_grad_(True)  # noqa: FBT003
+        parameter.requires_grad_(requires_grad=True)
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.1)
     model.train()
@@ -118,7 +118,7 @@ def finetune_expert(
         optimizer.step()
         schedule.step()
         report(step, float(loss.detach()))
-    model.eval().requires_grad_(False)  # noqa: FBT003
+    model.eval().requires_grad_(requires_grad=False)
 
 
 def _loss(
