@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import JointState, Joy
-from std_msgs.msg import Bool, String
+from std_msgs.msg import Bool, Header, String
 from vla_interfaces.msg import Decision, Executed, NodeStatus, Request, Stamp, Takeover, TaskTruth
 
 from harness.rig import Rig
@@ -109,9 +110,12 @@ class Table:
         self.truth = rig.voice("/sim/truth", TaskTruth, qos.RECORD)
         self.script = rig.voice("/sim/expert", Takeover, qos.RING)
 
-    def show(self, scene, tick, place, progress):
+    def pose(self, stamp):
         home = [*self.robot.home.tolist(), self.robot.gripper.open]
-        self.joints(JointState(name=list(self.robot.contract_joints), position=home))
+        return JointState(header=Header(stamp=stamp), name=list(self.robot.contract_joints), position=home)
+
+    def show(self, scene, tick, place, progress):
+        self.joints(self.pose(Time()))
         where = {"object_position": place, "goal_position": place}
         self.truth(TaskTruth(reset_id=scene, tick=tick, progress=progress, **where))
         self.script(Takeover(source="/sim_node", mode=Takeover.TCP_TARGET, tcp_target=[0.4, 0, 0.2, 1, 0, 0, 0.0]))
@@ -145,6 +149,22 @@ def test_when_the_last_command_of_an_episode_comes_after_the_reset_expect_nobody
     assert heard.node.counters["takeovers"] == 0
     close(2)
     heard.until(lambda: (table.show(2, next(ticks), far, 0.1), heard.node.counters["takeovers"] == 1)[-1])
+
+
+def test_when_the_truth_of_a_new_scene_comes_before_its_joints_expect_them_to_be_seen_together(rig):
+    heard, table = Heard(rig, device="scripted", supervise=True), Table(rig)
+    far, supervisor = [0.4, 0.3, 0.02], heard.node._supervision.supervisor  # noqa: SLF001
+    tcp = find_kinematics(table.robot).fk(table.robot.home).position
+    beside = [float(tcp[0]) + 0.05, float(tcp[1]), float(tcp[2])]
+    heard.until(lambda: (table.show(1, 0, far, 0.1), supervisor.seen == 1)[-1])
+    early = TaskTruth(reset_id=2, stamp=Time(sec=1), progress=0.1, object_position=beside, goal_position=beside)
+    table.truth(early)
+    heard.until(lambda: len(heard.node._supervision._waiting) == 1)  # noqa: SLF001
+    table.joints(table.pose(Time()))
+    late = table.pose(Time(sec=1))
+    late.position[1] -= 0.5  # leans back, so that the hand is high above the object
+    heard.until(lambda: (table.joints(late), supervisor.seen == 2)[-1])
+    assert heard.node.counters["takeovers"] == 0
 
 
 class Script:

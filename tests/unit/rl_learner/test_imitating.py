@@ -22,16 +22,19 @@ def recorded(actors: str, *, success: bool = True) -> Recorded:
     ("actors", "stride", "frames"),
     [
         ("hhhhhh", 2, [0, 2, 4]),
-        ("pppppp", 2, [0, 2, 4]),
-        ("pppppppphhhhpppp", 1, [0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15]),
-        ("pppphhpppphh", 1, [0, 4, 5, 6, 10, 11]),
-        ("..pp", 1, [2, 3]),
         ("hhhh", 3, [0, 3]),
+        ("pppppp", 2, [0, 4]),
+        ("pppppppphhhhpppp", 1, [0, 4, 8, 9, 10, 11, 12]),
+        ("ppppppphhhhpppp", 1, [0, 7, 8, 9, 10, 11]),
+        ("ppppppp.hhh", 1, [0, 4, 8, 9, 10]),
+        ("pppppp.hhh", 1, [0, 7, 8, 9]),
+        ("pppphhpppphh", 2, [0, 4, 6, 10]),
+        ("..ppppp", 1, [2, 6]),
     ],
 )
 def test_when_an_episode_succeeded_expect_all_but_what_led_to_a_takeover(actors, stride, frames):
-    assert worth_imitating(recorded(actors), steps=4, stride=stride) == frames
+    assert worth_imitating(recorded(actors), executed=4, stride=stride) == frames
 
 
 def test_when_an_episode_failed_expect_nothing():
-    assert worth_imitating(recorded("pphhpp", success=False), steps=4, stride=1) == []
+    assert worth_imitating(recorded("pphhpp", success=False), executed=4, stride=1) == []

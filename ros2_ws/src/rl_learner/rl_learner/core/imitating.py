@@ -3,30 +3,36 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from rl_learner.core.dataset import Recorded
 from rl_learner.core.records import Actor
 
 
-def worth_imitating(recorded: Recorded, steps: int, stride: int) -> list[int]:
-    """Frames from which on a success was done well, every `stride` frames.
+def worth_imitating(recorded: Recorded, executed: int, stride: int) -> list[int]:
+    """Frames from which on a success was done well.
 
-    EXPO-FT fine-tunes the base on successes and corrections. A person's frames are all right; of the policy's, those
-    that are followed by a takeover within `steps` are the very mistake that made the person come.
+    EXPO-FT fine-tunes the base on successes and corrections. A person's frames are all right, every `stride` of them.
+    The policy's are one per chunk that it played: more of them outweigh the person's and teach it what it does
+    already. Those that are followed by a takeover within a chunk are the very mistake that made the person come.
 
     Args:
         recorded: One episode.
-        steps: Steps of a chunk that are executed before the next look.
-        stride: Frames between two.
+        executed: Steps of a chunk that are executed before the next look.
+        stride: Frames between two of a person's.
     """
     if not recorded.success:
         return []
-    human = recorded.actors == Actor.HUMAN
-    begins = np.flatnonzero(human[1:] & ~human[:-1]) + 1
-    frames = np.arange(0, len(recorded), stride)
-    refused = np.zeros(len(frames), bool)
-    for begin in begins:
-        refused |= (frames < begin) & (frames + steps > begin)
-    moved = recorded.actors[frames] != Actor.HOLD
-    return [int(frame) for frame in frames[moved & (human[frames] | ~refused)]]
+    actors = recorded.actors
+    takeovers = np.flatnonzero((actors[1:] == Actor.HUMAN) & (actors[:-1] != Actor.HUMAN)) + 1
+    changes = (np.flatnonzero(np.diff(actors)) + 1).tolist()
+    frames: list[int] = []
+    for begin, end in pairwise([0, *changes, len(recorded)]):
+        if actors[begin] == Actor.HUMAN:
+            frames += range(begin, end, stride)
+        elif actors[begin] == Actor.POLICY:
+            played = range(begin, end, executed)
+            frames += [frame for frame in played if not np.any((takeovers > frame) & (takeovers < frame + executed))]
+    return frames

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,10 @@ from robot_bringup.nodes import convert
 from robot_bringup.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.core.reason import Reason, ReasonedError
 from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import to_ns
 from whetstone_common.nodes.node import WhetstoneNode
+
+_MOST_WAITING = 64  # truths that the joints may be behind
 
 
 class Supervision:
@@ -35,6 +39,7 @@ class Supervision:
             raise ReasonedError(Reason.BAD_PARAMETER, str(error)) from error
         self.supervisor = Supervisor(Habits(most_share=node.param("supervise_share")))
         self._joints: JointState | None = None
+        self._waiting: deque[TaskTruth] = deque(maxlen=_MOST_WAITING)
         self._commanded = 1.0
         self._scene = -1
         # Newest episode of the arm, (epoch, number), that was heard of, and the one that the last reset ended.
@@ -43,9 +48,6 @@ class Supervision:
         node.create_subscription(Executed, "executed", self._on_executed, qos.RECORD)
         node.create_subscription(TaskTruth, "/sim/truth", self._on_truth, qos.RECORD)
 
-    def _on_joints(self, msg: JointState) -> None:
-        self._joints = msg
-
     def _on_executed(self, msg: Executed) -> None:
         episode = (msg.stamp.epoch, msg.stamp.episode)
         self._heard = max(self._heard, episode)
@@ -53,23 +55,36 @@ class Supervision:
         if msg.joint_command and episode > self._ended:
             self._commanded = float(msg.joint_command[-1])
 
+    def _on_joints(self, msg: JointState) -> None:
+        self._joints = msg
+        self._join()
+
     def _on_truth(self, msg: TaskTruth) -> None:
-        if self._joints is None:
-            return
-        if msg.reset_id != self._scene:
-            self._scene, self._commanded, self._ended = msg.reset_id, 1.0, self._heard
+        if self._waiting and to_ns(msg.stamp) < to_ns(self._waiting[-1].stamp):
+            self._waiting.clear()  # the simulator has started anew
+        self._waiting.append(msg)
+        self._join()
+
+    def _join(self) -> None:
+        """See each tick with joints that are as new: those of the last scene's end look like a failing grasp."""
+        while self._joints and self._waiting and to_ns(self._waiting[0].stamp) <= to_ns(self._joints.header.stamp):
+            self._see(self._waiting.popleft(), self._joints)
+
+    def _see(self, truth: TaskTruth, joints: JointState) -> None:
+        if truth.reset_id != self._scene:
+            self._scene, self._commanded, self._ended = truth.reset_id, 1.0, self._heard
         try:
-            sample = convert.to_joints(self._robot, self._joints)
+            sample = convert.to_joints(self._robot, joints)
         except ReasonedError:
             self._node.counters["bad_message"] += 1
             return
         sight = Sight(
-            scene=int(msg.reset_id),
-            tick=int(msg.tick),
+            scene=int(truth.reset_id),
+            tick=int(truth.tick),
             tcp=self._kinematics.fk(sample.positions).position,
-            object=np.asarray(msg.object_position, dtype=np.float64),
-            goal=np.asarray(msg.goal_position, dtype=np.float64),
-            progress=float(msg.progress),
+            object=np.asarray(truth.object_position, dtype=np.float64),
+            goal=np.asarray(truth.goal_position, dtype=np.float64),
+            progress=float(truth.progress),
             opening=sample.opening,
             commanded=self._commanded,
         )
