@@ -92,7 +92,7 @@ def collect(cell: Cell, seed: int, share: float) -> Demo | None:
             turn = rotation_matrix(np.array([0.0, 0.0, d.turn_rad]))
             pose = Pose(pose.position + np.array(d.offset_m), turn @ pose.rotation)
             opening = opening if d.opening is None else d.opening
-        cell.drive(pose, opening)
+        cell.drive(pose, opening, by_person=True)
         left -= sense.truth.success
         if left <= 0:
             return _finish(rows, disturbed, world.instruction)

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the in-process collector and evaluator share: a world, an expert and Cartesian commands, without ROS."""
+"""What the in-process collector and evaluator share: a world, an expert and Cartesian commands, without ROS.
+
+Commands pass the limits of arm_node, so that a policy is as fast here as there. One thing is simpler: what the limits
+refuse costs a tick of braking, where arm_node asks for another chunk in the same tick.
+"""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 for package in ("whetstone_common", "vla_policy", "sim_bridge", "robot_bringup"):
     sys.path.insert(0, str(ROOT / "ros2_ws" / "src" / package))
 
+from robot_bringup.core.robot import load_robot  # noqa: E402
+from robot_bringup.core.safety import Motion, Verdict, limit  # noqa: E402
+from robot_bringup.core.safety import seed as at_rest  # noqa: E402
 from sim_bridge.core.arm import PANDA  # noqa: E402
 from sim_bridge.core.expert import Expert  # noqa: E402
 from sim_bridge.core.tasks import get_task  # noqa: E402
@@ -22,7 +30,25 @@ from whetstone_common.core.kinematics import Kinematics, Pose, rotation_matrix  
 
 TASKS = ("pick_place", "stack", "insert")
 URDF = ROOT / "ros2_ws" / "src" / "robot_bringup" / "description" / "panda.urdf"
+ROBOT = ROOT / "ros2_ws" / "src" / "robot_bringup" / "config" / "robots" / "sim_panda.yaml"
 POLICY_TIMEOUT_TICKS = 160
+_TICK_S = 0.05
+_NEVER_REFUSED_RAD = 1e6  # a person is slowed down, as by arm_node
+
+
+@dataclass(frozen=True, eq=False)
+class Driven:
+    """What became of a command.
+
+    Attributes:
+        pose: Of the TCP, as commanded after the limits.
+        opening: The same of the gripper.
+        refused: Too far from what the limits allow: the arm braked instead.
+    """
+
+    pose: Pose
+    opening: float
+    refused: bool
 
 
 class Cell:
@@ -39,13 +65,15 @@ class Cell:
         self.kinematics = Kinematics.from_urdf(URDF.read_text(encoding="utf-8"), "tcp", joints)
         self.home = np.asarray(PANDA.home_rad, dtype=np.float64)
         self.expert = Expert(get_task(task), self.kinematics, self.home)
-        self._joints: npt.NDArray[np.float64] | None = None
+        self._limits = load_robot(ROBOT).limits
+        self._patient = replace(self._limits, excess_rad=_NEVER_REFUSED_RAD)
+        self._last: Motion | None = None
 
     def reset(self, seed: int) -> None:
         """Starts the episode of `seed`."""
         self.world.reset(seed)
         self.expert.reset()
-        self._joints = None
+        self._last = None
 
     def proprio(self) -> npt.NDArray[np.float32]:
         """[10], as observation_node makes it."""
@@ -56,11 +84,16 @@ class Cell:
         """Both cameras; the arrays are the caller's own."""
         return {name: self.world.render(name).copy() for name in ("front", "wrist")}
 
-    def drive(self, pose: Pose, opening: float) -> None:
-        """One tick towards a TCP target, by the same kinematics as arm_node's."""
-        start = self.world.joint_positions() if self._joints is None else self._joints
-        self._joints = self.kinematics.ik(start, pose, posture=self.home)
-        self.world.step(self._joints, opening)
+    def drive(self, pose: Pose, opening: float, *, by_person: bool = False) -> Driven:
+        """One tick towards a TCP target, by the kinematics and within the limits of arm_node."""
+        last = self._last or at_rest(self.world.joint_positions(), self.world.gripper_opening(), self._limits)
+        wish = self.kinematics.ik(last.position, pose, posture=self.home)
+        limits = self._patient if by_person else self._limits
+        limited = limit(wish, opening, last, limits, _TICK_S, lambda joints: self.kinematics.fk(joints).position)
+        self._last = motion = limited.motion
+        self.world.step(motion.position, motion.opening)
+        refused = limited.verdict in (Verdict.REFUSED, Verdict.NOT_FINITE)
+        return Driven(self.kinematics.fk(motion.position), motion.opening, refused)
 
 
 def apply_action(reference: Pose, action: npt.NDArray[np.float32]) -> tuple[Pose, float]:

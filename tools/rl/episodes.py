@@ -105,8 +105,8 @@ class Episode:
         who: uint8 [T] `Actor`.
         played: int32 [T] row of the decision whose chunk played.
         step: int32 [T] step of that chunk.
-        target: float64 [T, 7] commanded pose.
-        commanded: float64 [T] commanded opening.
+        target: float64 [T, 7] commanded pose, after the limits.
+        commanded: float64 [T] commanded opening, after the limits.
         seed: int64 [].
         success: bool [].
     """
@@ -256,8 +256,8 @@ class _Course:
         row, reference = len(self.decided["tick"]) - 1, self.cell.world.tcp_pose()
         actions = self.runner.backend.spec.denormalise(pick.chunk)
         for step in range(self.runner.rules.execute):
-            self._tick(*apply_action(reference, actions[step]), row, step)
-            if self.drives or self.runner.over:
+            refused = self._tick(*apply_action(reference, actions[step]), row, step)
+            if refused or self.drives or self.runner.over:
                 return
 
     def _turn(self) -> None:
@@ -283,19 +283,21 @@ class _Course:
         )  # fmt: skip
         return pick
 
-    def _tick(self, pose: Pose, opening: float, row: int, step: int) -> None:
-        who = Actor.HUMAN if self.drives else Actor.POLICY
+    def _tick(self, pose: Pose, opening: float, row: int, step: int) -> bool:
+        """One command; whether the limits refused it."""
+        drove = self.drives
+        driven = self.cell.drive(pose, opening, by_person=drove)
+        who = Actor.HOLD if driven.refused else Actor.HUMAN if drove else Actor.POLICY
         _append(
             self.ticked,
-            who=np.uint8(who), played=np.int32(row), step=np.int32(step), commanded=np.float64(opening),
-            target=np.concatenate([pose.position, pose.quaternion_xyzw()]),
+            who=np.uint8(who), played=np.int32(row), step=np.int32(step), commanded=np.float64(driven.opening),
+            target=np.concatenate([driven.pose.position, driven.pose.quaternion_xyzw()]),
         )  # fmt: skip
-        self.cell.drive(pose, opening)
         if self.person is not None:
-            drove = self.drives
-            self.drives = self.person.see(sight_of(self.cell, self.cell.world.truth(), self.scene, opening))
+            self.drives = self.person.see(sight_of(self.cell, self.cell.world.truth(), self.scene, driven.opening))
             if self.drives and not drove:
                 self.cell.expert.reset()
+        return driven.refused
 
     def episode(self) -> Episode:
         """Everything as arrays."""

@@ -24,7 +24,7 @@ from vla_policy.core.backends import load_backend
 
 def snapshot(cell: Cell) -> tuple[np.ndarray, int, Any]:
     """Everything that an episode's future depends on."""
-    return cell.world.state(), cell.world.tick, cell._joints  # noqa: SLF001
+    return cell.world.state(), cell.world.tick, cell._last  # noqa: SLF001
 
 
 def restore(cell: Cell, before: tuple[np.ndarray, int, Any]) -> None:
@@ -32,7 +32,7 @@ def restore(cell: Cell, before: tuple[np.ndarray, int, Any]) -> None:
     world = cell.world
     mujoco.mj_setState(world.model, world._data, before[0], mujoco.mjtState.mjSTATE_INTEGRATION)  # noqa: SLF001
     mujoco.mj_forward(world.model, world._data)  # noqa: SLF001
-    world.tick, cell._joints = before[1], before[2]  # noqa: SLF001
+    world.tick, cell._last = before[1], before[2]  # noqa: SLF001
 
 
 class Branching:

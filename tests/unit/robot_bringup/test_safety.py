@@ -64,6 +64,22 @@ def test_when_any_series_is_wished_expect_every_command_within_all_limits(dt_s, 
         motion = new
 
 
+def test_when_one_joint_is_too_slow_for_a_wish_expect_all_to_go_the_same_share_of_the_way():
+    wish = ROBOT.home + 0.05 * np.array([5.0, 1.0, -1.0, 0.5, 1.0, -2.0, 1.0])
+    limited = safety.limit(wish, 1.0, at_home(), LIMITS, 0.05, tcp)
+    share = (limited.motion.position - ROBOT.home) / (wish - ROBOT.home)
+    assert limited.verdict is Verdict.CLAMPED
+    assert share == pytest.approx(np.full(N, LIMITS.velocity[0] / 5.0))
+
+
+def test_when_a_joint_cannot_turn_round_in_one_step_expect_the_others_not_to_wait_for_it():
+    limits = replace(LIMITS, acceleration=np.full(N, 40.0))
+    last = replace(at_home(), velocity=np.array([2.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
+    wish = ROBOT.home + 0.05 * np.array([-2.0, 1.0, -1.0, 0.5, 1.0, -2.0, 1.0])
+    limited = safety.limit(wish, 1.0, last, limits, 0.05, tcp)
+    assert limited.motion.position[1:] == pytest.approx(wish[1:])
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_when_pushed_at_the_edges_for_long_expect_no_limit_broken(seed):
     rng = np.random.default_rng(seed)

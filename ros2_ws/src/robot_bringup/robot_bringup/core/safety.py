@@ -153,9 +153,17 @@ def _joint_velocity(wish: Array, last: Motion, limits: Limits, dt_s: float) -> A
     feasible = (np.abs(exact - last.velocity) <= change) & (np.abs(exact) <= fastest)
     # Too far for one step: go as fast as still lets the joint stop at the wish.
     wanted = np.where(feasible, exact, np.sign(away) * _speed_to_stop_within(np.abs(away), limits, dt_s))
-    wanted = np.clip(wanted, last.velocity - change, last.velocity + change)
-    wanted = np.clip(wanted, -fastest, fastest)
+    slowest, quickest = np.maximum(last.velocity - change, -fastest), np.minimum(last.velocity + change, fastest)
+    wanted = np.clip(wanted, slowest, quickest)
+    # One joint that must be slower slows all of them: each for itself would bend the way, and tilt the hand.
+    wanted = np.clip(_common_share(wanted, exact) * exact, slowest, quickest)
     return _inside_position(wanted, braked, last, limits, dt_s)
+
+
+def _common_share(wanted: Array, exact: Array) -> float:
+    """Of the way to the wish, what every joint can go; a joint that still has to turn round does not count."""
+    moves = wanted * exact > 0.0
+    return float(np.min(wanted[moves] / exact[moves], initial=1.0))
 
 
 def _inside_position(wanted: Array, braked: Array, last: Motion, limits: Limits, dt_s: float) -> Array:
