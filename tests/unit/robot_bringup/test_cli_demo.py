@@ -73,7 +73,8 @@ def test_when_scenes_are_those_of_training_expect_refusal_before_anything_starts
 def test_when_told_how_to_go_on_expect_the_very_settings_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = TrainOptions("demo_1", tmp_path / "my runs", wanted(tmp_path).settings, Budget(19.0, 11_000))
+    settings = replace(wanted(tmp_path), finetune_at=0.4).settings
+    options = TrainOptions("demo_1", tmp_path / "my runs", settings, Budget(19.0, 11_000))
     asked: list[TrainOptions] = []
     monkeypatch.setattr(main.train_command, "run", lambda again: asked.append(again) or {})
     result = CliRunner().invoke(main.app, shlex.split(sharpen.train_command(options))[1:])

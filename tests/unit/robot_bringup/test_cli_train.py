@@ -21,7 +21,7 @@ from robot_bringup.cli.curve import write_curve
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions
 from robot_bringup.cli.method_file import read_method_file
-from robot_bringup.cli.options import Training
+from robot_bringup.cli.options import StackOptions, Training
 from robot_bringup.cli.stack import launch_command
 from robot_bringup.cli.train import RunSettings, TrainOptions
 from robot_bringup.cli.training_screen import figures
@@ -114,6 +114,59 @@ def test_when_the_last_episode_of_a_session_ends_expect_the_stack_open_until_it_
     monkeypatch.setattr(train, "evaluate", graph.evaluate)
     assert train.run(options(tmp_path))["episodes"] == 2
     assert (graph.played, graph.arrived) == (2, 2)
+
+
+class Tuned:
+    """A run whose stacks are only asked for, and whose VLA is fine-tuned by a file."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, problem: str = "") -> None:
+        self.folder, self.problem, graph = folder, problem, SlowGraph()
+        self.stacks: list[dict[str, str]] = []
+        monkeypatch.setattr(train, "running_client", lambda stack, *_, **__: nullcontext(self._asked(stack, graph)))
+        monkeypatch.setattr(train, "evaluate", graph.evaluate)
+        monkeypatch.setattr(train.tuning, "tune", self._tune)
+        self.at: list[int] = []
+        self.graph = graph
+
+    def _asked(self, stack: StackOptions, graph: SlowGraph) -> SlowGraph:
+        self.stacks.append(stack.arguments)
+        return graph
+
+    def _tune(self, folder: Path, _begun_with: str, _robot: str) -> None:
+        self.at.append(self.graph.played)
+        if self.problem:
+            raise UserError(self.problem)
+        (folder / "model").mkdir()
+
+
+def test_when_a_run_is_fine_tuned_half_way_expect_what_was_recorded_and_the_rest_with_its_own_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, tuned = options(tmp_path, replace(SETTINGS, finetune_at=0.5), 0.1), Tuned(tmp_path, monkeypatch)
+    assert train.run(wanted)["episodes"] == 3
+    assert tuned.at == [2]
+    first, second = tuned.stacks
+    assert first["record_dir"] == str(tmp_path / "mine" / "mcap") and "model_dir" not in first
+    assert second["model_dir"] == str(tmp_path / "mine" / "model") and "record" not in second
+    train.run(wanted)
+    assert len(tuned.stacks) == 2 and len(tuned.at) == 1
+
+
+def test_when_there_is_nothing_to_fine_tune_on_expect_the_run_to_go_on_with_the_model_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = Tuned(tmp_path, monkeypatch, problem="no window: nothing to learn from")
+    assert train.run(options(tmp_path, replace(SETTINGS, finetune_at=0.5), 0.1))["episodes"] == 3
+    assert ["model_dir" in stack for stack in tuned.stacks] == [False, False]
+
+
+def test_when_a_run_has_a_model_of_its_own_expect_it_evaluated_with_that(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    own = trained.run_stack("mine", tmp_path, SETTINGS).arguments["model_dir"]
+    assert own == str(tmp_path / "mine" / "model")
+    other = trained.run_stack("mine", tmp_path, SETTINGS, str(tmp_path / "other")).arguments["model_dir"]
+    assert other == str(tmp_path / "other")
+    assert "model_dir" not in trained.base_stack(SETTINGS).arguments
 
 
 @pytest.mark.parametrize(("pace", "patience_s"), [("lockstep", "0.5"), ("realtime", None)])

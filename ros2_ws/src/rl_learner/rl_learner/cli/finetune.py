@@ -8,6 +8,7 @@ small policies that were trained on the old model's features go on with the new 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     parser.add_argument("--executed", type=int, default=8, help="steps of a chunk before the next look")
     parser.add_argument("--stride", type=int, default=2, help="frames between two windows of a person")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     return parser.parse_args(argv)
 

@@ -47,6 +47,10 @@ ModelDir = Annotated[str, typer.Option(help="Directory of the model; empty for t
 Prior = Annotated[
     Path | None, typer.Option(help="Folder of a run, or of demonstrations, that has a share of what is learnt from.")
 ]
+FinetuneAt = Annotated[
+    float,
+    typer.Option(min=0.0, max=1.0, help="Share of the run after which the VLA is fine-tuned on it, 0 for never."),
+]
 Runs = Annotated[Path, typer.Option(help="Folder that holds one folder per training run.")]
 Log = Annotated[Path, typer.Option(help="Output of all nodes.")]
 
@@ -134,6 +138,7 @@ def train(
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = train_command.CANDIDATES,
     method_file: Annotated[Path | None, typer.Option(help="Settings of the method, instead of the shipped.")] = None,
     prior: Prior = None,
+    finetune_at: FinetuneAt = 0.0,
     record: Annotated[bool, typer.Option("--record", help="Keep every episode with its images.")] = False,
     runs: Runs = Path("runs"),
     json: JsonFile = None,
@@ -150,6 +155,7 @@ def train(
         n_candidates=n_candidates,
         method_file="" if method_file is None else str(method_file.resolve()),
         prior=train_command.prior_of(prior),
+        finetune_at=finetune_at,
     )
     name = run or f"{task}_{method}_{seed}"
     options = train_command.TrainOptions(name, runs, settings, Budget(minutes, max_steps), record=record)
@@ -176,6 +182,7 @@ def demo(
     train_task: Annotated[str, typer.Option(help="Task that is learnt.")] = "pick_place",
     train_method: Annotated[str, typer.Option(help="expo or dsrl.")] = "expo",
     train_prior: Prior = None,
+    train_finetune_at: FinetuneAt = 0.5,
     scenes: Annotated[int, typer.Option(min=1, max=10000, help="Scenes for base and sharpened policy.")] = 100,
     json: JsonFile = None,
 ) -> None:
@@ -185,7 +192,9 @@ def demo(
     if train_minutes > 0.0:
         budget = Budget(train_minutes, train_max_steps)
         prior = train_command.prior_of(train_prior)
-        sharpening = Sharpening(train_task, train_method, backend.value, budget, out / "runs", scenes, seed, prior)
+        sharpening = Sharpening(
+            train_task, train_method, backend.value, budget, out / "runs", scenes, seed, prior, train_finetune_at
+        )
     options = demo_command.DemoOptions(
         names, episodes, control_episodes, seed, backend.value, out, budget_s, sharpening
     )

@@ -40,6 +40,7 @@ class Sharpening:
         scenes: On so many base and sharpened policy are compared.
         seed: Of the first of them.
         prior: Folder that has a share of what is learnt from, empty for none.
+        finetune_at: Share of the budget after which the VLA itself is fine-tuned, 0 for never.
     """
 
     task: str
@@ -50,11 +51,20 @@ class Sharpening:
     scenes: int
     seed: int
     prior: str = ""
+    finetune_at: float = 0.0
 
     @property
     def settings(self) -> RunSettings:
         """Of the run."""
-        return RunSettings(self.task, self.method, seed=0, operator="scripted", backend=self.backend, prior=self.prior)
+        return RunSettings(
+            self.task,
+            self.method,
+            seed=0,
+            operator="scripted",
+            backend=self.backend,
+            prior=self.prior,
+            finetune_at=self.finetune_at,
+        )
 
 
 def run(wanted: Sharpening, out: Path, times: Timetable) -> Iterator[dict[str, Any]]:
@@ -120,6 +130,7 @@ def train_command(options: TrainOptions) -> str:
     words += ["--backend", settings.backend, "--seed", str(settings.seed)]
     words += ["--minutes", f"{budget.minutes:g}", "--max-steps", str(budget.max_steps)]
     words += ["--prior", settings.prior] if settings.prior else []
+    words += ["--finetune-at", f"{settings.finetune_at:g}"] if settings.finetune_at else []
     return shlex.join(words)
 
 

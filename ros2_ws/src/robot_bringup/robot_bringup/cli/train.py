@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from robot_bringup.cli import screen
+from robot_bringup.cli import screen, tuning
 from robot_bringup.cli.client import Client
 from robot_bringup.cli.curve import write_curve
 from robot_bringup.cli.errors import UserError
@@ -59,6 +59,7 @@ class RunSettings:
         n_candidates: Chunks that the VLA draws per request.
         method_file: Settings of the method, empty for the shipped ones.
         prior: Folder of a run, or of demonstrations, that has a share of what is learnt from; empty for none.
+        finetune_at: Share of the budget after which the VLA itself is fine-tuned on the run, 0 for never.
     """
 
     task: str
@@ -71,6 +72,7 @@ class RunSettings:
     n_candidates: int = CANDIDATES
     method_file: str = ""
     prior: str = ""
+    finetune_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class TrainOptions:
 
     @property
     def stack(self) -> StackOptions:
-        """The stack with its learner."""
+        """The stack with its learner, and with the run's own model once there is one."""
         training = Training(
             self.run,
             str(self.runs.resolve()),
@@ -108,11 +110,17 @@ class TrainOptions:
             max_steps=self.budget.max_steps,
             prior=self.settings.prior,
         )
-        stack = stack_of(self.settings, training)
-        if not self.record:
+        model_dir = tuning.model_of(self.folder, self.settings.model_dir)
+        stack = stack_of(replace(self.settings, model_dir=model_dir), training)
+        if not (self.record or self.is_to_be_tuned):
             return stack
-        recorder = (("record", "true"), ("record_dir", str((self.folder / "mcap").resolve())))
+        recorder = (("record", "true"), ("record_dir", str(tuning.recordings_of(self.folder).resolve())))
         return replace(stack, extra=(*stack.extra, *recorder))
+
+    @property
+    def is_to_be_tuned(self) -> bool:
+        """Whether the VLA will still be fine-tuned."""
+        return self.settings.finetune_at > 0.0 and not tuning.is_tuned(self.folder)
 
 
 def stack_of(settings: RunSettings, training: Training) -> StackOptions:
@@ -180,7 +188,7 @@ def _keep_settings(options: TrainOptions) -> None:
 
 def run(options: TrainOptions) -> dict[str, Any]:
     """The whole command; returns what it adds up to."""
-    stack = options.stack.check()
+    options.stack.check()
     _keep_settings(options)
     try:
         log = TrainingLog(options.folder / "episodes.jsonl")
@@ -188,8 +196,13 @@ def run(options: TrainOptions) -> dict[str, Any]:
     except TrainingError as error:
         raise UserError(str(error)) from error
     try:
-        if options.budget.spent(tally(log.episodes)) < 1.0:
-            _train(options, stack, log)
+        if options.is_to_be_tuned:
+            _train(options, options.stack, log, until=options.settings.finetune_at)
+            if options.budget.spent(tally(log.episodes)) >= options.settings.finetune_at:
+                _tune(options)
+        _train(options, options.stack, log, until=1.0)
+        if _is_late(options) and options.budget.spent(tally(log.episodes)) < 1.0:
+            screen.console.print("the time for training is up before its steps are")
     finally:
         if log.episodes:
             write_curve(options.folder / "curve.png", _title(options), log.episodes)
@@ -207,15 +220,29 @@ def _title(options: TrainOptions) -> str:
     return f"{options.run}: {settings.method} on {settings.task}, seed {settings.seed}"
 
 
-def _train(options: TrainOptions, stack: StackOptions, log: TrainingLog) -> None:
+def _is_late(options: TrainOptions) -> bool:
+    return time.monotonic() >= options.until_s
+
+
+def _tune(options: TrainOptions) -> None:
+    """Fine-tune the VLA; a run that has nothing for it goes on as it is."""
+    try:
+        tuning.tune(options.folder, options.settings.model_dir, options.stack.robot)
+    except UserError as error:
+        screen.console.print(f"[yellow]the policy was not fine-tuned, the run goes on with it as it is: {error}[/]")
+
+
+def _train(options: TrainOptions, stack: StackOptions, log: TrainingLog, until: float) -> None:
+    """Episodes until so much of the budget is used up, or the time is."""
+    if options.budget.spent(tally(log.episodes)) >= until or _is_late(options):
+        return
     with TrainingScreen(_title(options), options.budget) as view:
         view.show(tally(log.episodes))
         stack_log = options.folder / "stack.log"
         with running_client(stack, stack_log, attach=False, takes=0, note=view.note) as client:
             session = Session(options, client, log, view)
-            while options.budget.spent(tally(log.episodes)) < 1.0 and not session.watch.learner.finished:
-                if time.monotonic() >= options.until_s:
-                    screen.console.print("the time for training is up before its steps are")
+            while options.budget.spent(tally(log.episodes)) < until and not session.watch.learner.finished:
+                if _is_late(options):
                     break
                 session.wait_for_learner()
                 session.episode()

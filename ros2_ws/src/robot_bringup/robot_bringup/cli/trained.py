@@ -16,6 +16,7 @@ from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.options import StackOptions, Training
 from robot_bringup.cli.train import RunSettings, read_settings, stack_of
+from robot_bringup.cli.tuning import model_of
 from robot_bringup.core import report
 from robot_bringup.core.report import Evaluation
 from robot_bringup.core.statistics import Paired, mcnemar
@@ -67,8 +68,8 @@ def run(
     check_seeds(options)
     settings = read_settings(runs / name)
     base = _base(settings, options, log.with_name(f"{log.stem}_base{log.suffix}")) if paired else None
-    played = replace(settings, model_dir=model_dir) if model_dir else settings
-    trained = _evaluation(run_stack(name, runs, played), f"{settings.task}, {name}", options, log, wait_for_weights)
+    stack = run_stack(name, runs, settings, model_dir)
+    trained = _evaluation(stack, f"{settings.task}, {name}", options, log, wait_for_weights)
     comparison = Comparison(name, trained, base)
     show(comparison)
     if json is not None:
@@ -90,9 +91,11 @@ def check_seeds(options: EvalOptions) -> None:
         raise UserError(f"seeds from {FIRST_TRAINING_SEED} on are for training\n\nEvaluate with a smaller --seed.")
 
 
-def run_stack(name: str, runs: Path, settings: RunSettings) -> StackOptions:
-    """The stack that plays a run's newest weights and learns nothing."""
-    return stack_of(settings, Training(name, str(runs.resolve()), settings.seed, freeze=True))
+def run_stack(name: str, runs: Path, settings: RunSettings, model_dir: str = "") -> StackOptions:
+    """The stack that plays a run's newest weights and learns nothing; with the run's own model, or the one named."""
+    model_dir = model_dir or model_of(runs / name, settings.model_dir)
+    training = Training(name, str(runs.resolve()), settings.seed, freeze=True)
+    return stack_of(replace(settings, model_dir=model_dir), training)
 
 
 def base_stack(settings: RunSettings) -> StackOptions:
