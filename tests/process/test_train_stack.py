@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -16,10 +17,14 @@ import psutil
 import pytest
 
 from harness.until import until
-from robot_bringup.cli import scenes, trained
+from rl_learner.core.prior import transitions_in
+from robot_bringup.cli import jobs, scenes, trained, tuning
+from robot_bringup.cli import train as run
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions
 from robot_bringup.cli.scenes import Errand
+from robot_bringup.cli.train import RunSettings, TrainOptions
+from robot_bringup.core.training import Budget
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -30,6 +35,7 @@ schedule: {base_episodes: 2, warm_up_updates: 20, updates_per_step: 0.1, batch: 
 """
 # An episode of the fake policy fails after 8 s of robot time: 160 ticks at 20 Hz.
 _EPISODE_MIN = 8.0 / 60.0
+_SUCCESS_MIN = 3.3 / 60.0  # of the pocket VLA, with a person at hand
 
 
 def train(folder: Path, episodes: float) -> subprocess.Popen[bytes]:
@@ -86,6 +92,24 @@ def test_when_a_run_is_interrupted_and_run_again_expect_it_to_go_on_and_its_weig
     assert lines(tmp_path) == rows, "an evaluation must leave a run as it is"
     both_at_once(tmp_path)
     assert lines(tmp_path) == rows
+
+
+@pytest.mark.usefixtures("keep_environment")
+def test_when_half_of_a_run_is_over_expect_a_model_of_its_own_to_play_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning.jobs, "finetune", functools.partial(jobs.finetune, steps=2))
+    (tmp_path / "expo.yaml").write_text(_METHOD, encoding="utf-8")
+    settings = RunSettings(
+        "pick_place", "expo", 3, operator="scripted", method_file=str(tmp_path / "expo.yaml"), finetune_at=0.5
+    )
+    run.run(TrainOptions("mine", tmp_path, settings, Budget(4 * _SUCCESS_MIN)))
+    folder = tmp_path / "mine"
+    manifest = json.loads((folder / "model" / "manifest.json").read_text())
+    assert manifest["finetuned"]["windows"] > 0
+    assert not list(folder.glob("dataset_*")), "what was made on the way is gone"
+    by_model = {made.vla_version for made in transitions_in(folder)}
+    assert len(by_model) == 2, "both models have played, and the learner has heard of both"
 
 
 def both_at_once(folder: Path) -> None:
