@@ -197,10 +197,10 @@ def run(options: TrainOptions) -> dict[str, Any]:
         raise UserError(str(error)) from error
     try:
         if options.is_to_be_tuned:
-            _train(options, options.stack, log, until=options.settings.finetune_at)
+            _train(options, log, until=options.settings.finetune_at)
             if options.budget.spent(tally(log.episodes)) >= options.settings.finetune_at:
                 _tune(options)
-        _train(options, options.stack, log, until=1.0)
+        _train(options, log, until=1.0)
         if _is_late(options) and options.budget.spent(tally(log.episodes)) < 1.0:
             screen.console.print("the time for training is up before its steps are")
     finally:
@@ -232,14 +232,14 @@ def _tune(options: TrainOptions) -> None:
         screen.console.print(f"[yellow]the policy was not fine-tuned, the run goes on with it as it is: {error}[/]")
 
 
-def _train(options: TrainOptions, stack: StackOptions, log: TrainingLog, until: float) -> None:
+def _train(options: TrainOptions, log: TrainingLog, until: float) -> None:
     """Episodes until so much of the budget is used up, or the time is."""
     if options.budget.spent(tally(log.episodes)) >= until or _is_late(options):
         return
     with TrainingScreen(_title(options), options.budget) as view:
         view.show(tally(log.episodes))
         stack_log = options.folder / "stack.log"
-        with running_client(stack, stack_log, attach=False, takes=0, note=view.note) as client:
+        with running_client(options.stack, stack_log, attach=False, takes=0, note=view.note) as client:
             session = Session(options, client, log, view)
             while options.budget.spent(tally(log.episodes)) < until and not session.watch.learner.finished:
                 if _is_late(options):
