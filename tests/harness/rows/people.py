@@ -21,6 +21,8 @@ from harness.world import World
 
 ESTOP_S = 0.05
 _TWIST = [0.08, 0.0, 0.0, 0.0, 0.0, 0.0]
+# Three times in a row, and the way back to where the policy is at home must stay shorter than what is refused.
+_GENTLE = [0.03, 0.0, 0.0, 0.0, 0.0, 0.0]
 
 
 def press(cell: Cell, *, pressed: bool) -> int:
@@ -152,7 +154,7 @@ def labels_agree(cell: Cell, executed: list[Executed]) -> Verdict:
 def teleop_is_lost(world: World, seed: int, mutation: str) -> Verdict:
     """Row 46: killed, hung, and an axis that sticks; the arm holds and the policy does not take over."""
     cell = arm_cell(world, mutation=mutation, arm={"takeover_stuck_s": 1.0, "chunk_timeout_s": 4.0})
-    teleop = world.fake("fake_teleop", parameters={"twist": _TWIST})
+    teleop = world.fake("fake_teleop", parameters={"twist": _GENTLE})
     world.wait_ready("fake_teleop")
     cell.run()
     verdicts = []
@@ -167,7 +169,7 @@ def teleop_is_lost(world: World, seed: int, mutation: str) -> Verdict:
             return total(verdicts)
         teleop.cont()
         if how == "kill":
-            teleop = world.fake("fake_teleop", parameters={"twist": _TWIST})
+            teleop = world.fake("fake_teleop", parameters={"twist": _GENTLE})
             world.watcher.wait_state("fake_teleop", "READY", 20.0, after_ns=now_ns())
         else:
             world.watcher.tell("fake_teleop", engaged=False)
