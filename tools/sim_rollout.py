@@ -8,7 +8,7 @@ refuse costs a tick of braking, where arm_node asks for another chunk in the sam
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,6 @@ URDF = ROOT / "ros2_ws" / "src" / "robot_bringup" / "description" / "panda.urdf"
 ROBOT = ROOT / "ros2_ws" / "src" / "robot_bringup" / "config" / "robots" / "sim_panda.yaml"
 POLICY_TIMEOUT_TICKS = 160
 _TICK_S = 0.05
-_NEVER_REFUSED_RAD = 1e6  # a person is slowed down, as by arm_node
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +65,7 @@ class Cell:
         self.home = np.asarray(PANDA.home_rad, dtype=np.float64)
         self.expert = Expert(get_task(task), self.kinematics, self.home)
         self._limits = load_robot(ROBOT).limits
-        self._patient = replace(self._limits, excess_rad=_NEVER_REFUSED_RAD)
+        self._patient = self._limits.for_a_person()
         self._last: Motion | None = None
 
     def reset(self, seed: int) -> None:

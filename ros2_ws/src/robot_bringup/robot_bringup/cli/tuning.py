@@ -23,8 +23,7 @@ def recordings_of(folder: Path) -> Path:
 
 def model_of(folder: Path, begun_with: str) -> str:
     """Model directory that a run plays: its own as soon as there is one, until then the one it was begun with."""
-    own = folder / _MODEL
-    return str(own.resolve()) if own.is_dir() else begun_with
+    return str((folder / _MODEL).resolve()) if is_tuned(folder) else begun_with
 
 
 def is_tuned(folder: Path) -> bool:

@@ -19,8 +19,6 @@ from whetstone_common.core.stamp import Stamp
 
 Array = npt.NDArray[np.float64]
 
-# A person is slowed down, never refused: the way to a far target is as safe as the way to a near one.
-_NEVER_REFUSED_RAD = 1e6
 # A step whose end was reached this closely was not changed by a limit, however its beginning was smoothed.
 _LIMITED_RAD = 1e-3
 
@@ -48,7 +46,7 @@ class Drive:
 
     def __init__(self, robot: Robot, player: Player, *, control_dt_s: float, step_s: float) -> None:
         self._limits = robot.limits
-        self._human_limits = replace(robot.limits, excess_rad=_NEVER_REFUSED_RAD)
+        self._human_limits = robot.limits.for_a_person()
         self._player = player
         self._control_dt_s = control_dt_s
         self._step_s = step_s

@@ -27,6 +27,7 @@ _KEYS = {
     "cameras",
 }  # fmt: skip
 _OPTIONAL = {"cameras"}
+_NEVER_REFUSED_RAD = 1e6
 _LIMIT_KEYS = {
     "position_lower_rad", "position_upper_rad", "velocity_rad_s", "acceleration_rad_s2", "step_rad", "excess_rad",
     "workspace_lower_m", "workspace_upper_m", "reach_m", "tcp_velocity_m_s", "tcp_rotation_rad_s",
@@ -101,6 +102,10 @@ class Limits:
                 raise RobotError(f"limits: {name} = {value} must be positive")
         if not ((self.lower < self.upper).all() and (self.box_lower < self.box_upper).all()):
             raise RobotError("limits: a lower bound is not below its upper bound")
+
+    def for_a_person(self) -> Limits:
+        """The same, but nothing is refused: the way to a far target is as safe as the way to a near one."""
+        return replace(self, excess_rad=_NEVER_REFUSED_RAD)
 
 
 @dataclass(frozen=True)
