@@ -68,7 +68,7 @@ class Critic:
         self.online = EnsembleCritic(config.members, features, action, config.hidden)
         self.target = copy.deepcopy(self.online).requires_grad_(requires_grad=False)
         self.optimizer = torch.optim.AdamW(
-            self.online.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self.online.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
 
     def values(self, features: Tensor, chunks: Tensor, *, target: bool = False, chosen: Tensor | None = None) -> Tensor:

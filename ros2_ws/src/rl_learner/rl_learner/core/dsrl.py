@@ -92,7 +92,7 @@ class Dsrl(Resumable):
         self.scaler = Scaler(config.features)
         self.acting = DsrlActor(config.actor_config(), self.actor, self.scaler)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(max(config.alpha, 1e-8))))
-        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.actor_rate)
+        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.actor_rate, fused=True)
         self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.actor_rate)
         self.guard, self.updates = Guard(), 0
 

@@ -142,7 +142,7 @@ class Expo(Resumable):
         self.actor = ExpoActor(config.actor(), self.critic.target, self.edit, self.scaler)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(max(config.alpha, 1e-8))))
         self.edit_optimizer = torch.optim.AdamW(
-            self.edit.parameters(), lr=config.edit_rate, weight_decay=config.edit_decay
+            self.edit.parameters(), lr=config.edit_rate, weight_decay=config.edit_decay, fused=True
         )
         self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.edit_rate)
         self.guard, self.updates = Guard(), 0
