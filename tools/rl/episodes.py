@@ -314,7 +314,7 @@ def sight_of(cell: Cell, truth: Truth, scene: int, commanded: float) -> Sight:
     """What a person sees after that gripper opening was commanded."""
     world = cell.world
     return Sight(
-        scene=scene, tick=world.tick, tcp=world.tcp_pose().position, object=truth.object_position,
+        task=truth.task, scene=scene, tick=world.tick, tcp=world.tcp_pose().position, object=truth.object_position,
         goal=truth.goal_position, progress=truth.progress, opening=world.gripper_opening(), commanded=commanded,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ import pytest
 from robot_bringup.core.supervisor import Habits, Sight, Supervisor
 
 FAR = Sight(
+    task="pick_place",
     scene=1,
     tick=0,
     tcp=np.array([0.5, 0.0, 0.3]),
@@ -48,6 +49,34 @@ def test_when_something_is_about_to_fail_expect_the_person_to_drive(sight: Sight
     person = Supervisor(Habits())
     assert not person.see(at(0))
     assert person.see(sight) is drives
+
+
+@pytest.mark.parametrize(
+    ("task", "aside_m", "above_m", "commanded", "drives"),
+    [
+        ("pick_place", 0.02, 0.03, 1.0, False),
+        ("stack", 0.02, 0.03, 1.0, True),
+        ("stack", 0.01, 0.03, 1.0, False),
+        ("stack", 0.02, 0.03, 0.0, False),
+        ("insert", 0.01, 0.03, 1.0, True),  # lets go on the bevel
+        ("insert", 0.003, 0.03, 1.0, False),
+        ("insert", 0.02, 0.03, 0.0, True),  # goes down beside the socket
+        ("insert", 0.01, 0.03, 0.0, False),  # the bevel leads it in
+        ("insert", 0.02, 0.06, 0.0, False),
+        ("insert", 0.2, 0.0, 0.0, False),  # just grasped, far from the socket
+    ],
+)
+def test_when_an_object_is_put_down_expect_a_person_as_exact_as_the_task(
+    task: str,
+    aside_m: float,
+    above_m: float,
+    commanded: float,
+    drives: bool,  # noqa: FBT001
+) -> None:
+    person = Supervisor(Habits())
+    held = FAR.goal + np.array([aside_m, 0.0, above_m])
+    person.see(at(0, task=task))
+    assert person.see(at(1, task=task, object=held, progress=0.7, commanded=commanded)) is drives
 
 
 def test_when_the_object_is_lifted_expect_the_arm_handed_back() -> None:

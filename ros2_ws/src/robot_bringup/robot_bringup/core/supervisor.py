@@ -20,6 +20,24 @@ _HELD, _DONE = 0.3, 1.0
 _LIFTED_M = 0.02
 _HEADWAY = 0.02  # progress that counts as such
 _OPEN = 0.5
+_NEAR_M, _DOWN_M = 0.05, 0.033  # of a held object to its end: horizontally, and how much higher
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How exactly a held object must be over its goal, horizontally (m).
+
+    Attributes:
+        release_off_m: Distance at which opening is seen to fail.
+        down_off_m: Distance at which going down near the goal is seen to fail.
+    """
+
+    release_off_m: float = 0.04
+    down_off_m: float = math.inf
+
+
+# A peg meets the bevel of a socket 3 cm above its end, and slides in from up to a centimetre beside.
+_PLACINGS = {"stack": Placing(0.018), "insert": Placing(0.005, 0.012)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +45,7 @@ class Sight:
     """What a person at the robot sees in one tick; positions (3,) in the base frame (m).
 
     Attributes:
+        task: Name of the task.
         scene: Number of the scene since the simulator started.
         tick: Within the scene.
         tcp: Measured position of the TCP.
@@ -37,6 +56,7 @@ class Sight:
         commanded: Commanded gripper opening.
     """
 
+    task: str
     scene: int
     tick: int
     tcp: Array
@@ -60,7 +80,6 @@ class Habits:
         closing_off_m: Horizontal distance to the object at which closing the gripper is seen to fail.
         low_off_m: The same for going down beside the object.
         low_m: Height above the object's centre that counts as down.
-        release_off_m: Horizontal distance of a held object to its goal at which opening is seen to fail.
         still_ticks: How long the hand may stay in one place before they lose patience.
         still_m: What still counts as one place.
         headway_ticks: How long there may be no progress before they lose patience.
@@ -74,7 +93,6 @@ class Habits:
     closing_off_m: float = 0.02
     low_off_m: float = 0.03
     low_m: float = 0.035
-    release_off_m: float = 0.04
     still_ticks: int = 14
     still_m: float = 0.02
     headway_ticks: int = 40
@@ -90,13 +108,20 @@ class Habits:
     def see_failure(self, sight: Sight) -> bool:
         """Whether a grasp or a release is about to fail."""
         if sight.held:
-            error = sight.object - sight.goal
-            return sight.commanded > _OPEN and math.hypot(error[0], error[1]) > self.release_off_m
+            return _misplaces(sight)
         off = sight.tcp - sight.object
         aside = math.hypot(off[0], off[1])
         if sight.commanded < _OPEN < sight.opening:
             return aside > self.closing_off_m
         return bool(off[2] < self.low_m) and aside > self.low_off_m
+
+
+def _misplaces(sight: Sight) -> bool:
+    """Whether a held object is let go, or goes down, beside its goal."""
+    placing, error = _PLACINGS.get(sight.task, Placing()), sight.object - sight.goal
+    aside = math.hypot(error[0], error[1])
+    goes_down = aside < _NEAR_M and error[2] < _DOWN_M
+    return (sight.commanded > _OPEN and aside > placing.release_off_m) or (goes_down and aside > placing.down_off_m)
 
 
 class Supervisor:

@@ -79,6 +79,7 @@ class Supervision:
             self._node.counters["bad_message"] += 1
             return
         sight = Sight(
+            task=truth.task,
             scene=int(truth.reset_id),
             tick=int(truth.tick),
             tcp=self._kinematics.fk(sample.positions).position,

@@ -106,9 +106,7 @@ def finetune_expert(
     model.requires_grad_(requires_grad=False)
     for parameter in trained:
         parameter.requires_grad_(requires_grad=True)
-    optimizer = torch.optim.AdamW(
-        trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.1)
     model.train()
     for step in range(config.steps):
