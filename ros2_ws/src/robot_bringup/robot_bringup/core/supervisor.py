@@ -93,9 +93,9 @@ class Habits:
     closing_off_m: float = 0.02
     low_off_m: float = 0.03
     low_m: float = 0.035
-    still_ticks: int = 14
+    still_ticks: int = 40
     still_m: float = 0.02
-    headway_ticks: int = 40
+    headway_ticks: int = 60
     hand_back_m: float = 0.08
     least_ticks: int = 16
     most_share: float = 0.18

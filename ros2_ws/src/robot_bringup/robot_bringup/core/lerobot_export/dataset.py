@@ -50,7 +50,7 @@ class DatasetWriter:
         self._video_index = dict.fromkeys(schema.video_keys, FileIndex())
         self._videos: dict[str, VideoFile] = {}
         self._columns: dict[str, list[np.ndarray]] = {name: [] for name in schema.numeric}
-        self._images: dict[str, list[np.ndarray]] = {key: [] for key in schema.video_keys}
+        self._images: dict[str, list[tuple[np.ndarray, int]]] = {key: [] for key in schema.video_keys}
 
     def add(self, episode: Episode) -> None:
         """Append an episode.
@@ -155,8 +155,8 @@ class DatasetWriter:
         for name, _, _ in self._schema.cameras:
             key = layout.VIDEO_PREFIX + name
             some = statistics.sampled([frame.images[name] for frame in episode.frames])
-            self._images[key].append(some)
-            stats[key] = statistics.of_images(some)
+            self._images[key].append((statistics.histogram(some), len(some)))
+            stats[key] = statistics.of_images(*self._images[key][-1])
         return {f"stats/{name}/{kind}": value for name, kinds in stats.items() for kind, value in kinds.items()}
 
     def _add_rows(self, table: pa.Table, entry: dict[str, Any]) -> None:
@@ -196,7 +196,9 @@ class DatasetWriter:
             "features": self._schema.features(codec()[1]),
         }
         stats = {name: statistics.of_vectors(np.concatenate(parts)) for name, parts in self._columns.items()}
-        stats |= {key: statistics.of_images(np.concatenate(parts)) for key, parts in self._images.items()}
+        for key, parts in self._images.items():
+            counts, frames = zip(*parts, strict=True)
+            stats[key] = statistics.of_images(np.sum(counts, axis=0), sum(frames))
         _write_json(self._partial / layout.INFO_PATH, info)
         _write_json(self._partial / layout.STATS_PATH, stats)
         pq.write_table(_tasks_table(self._tasks), self._partial / layout.TASKS_PATH)
