@@ -95,13 +95,19 @@ def test_when_a_run_is_interrupted_and_run_again_expect_it_to_go_on_and_its_weig
 
 
 @pytest.mark.usefixtures("keep_environment")
-def test_when_half_of_a_run_is_over_expect_a_model_of_its_own_to_play_the_rest(
+def test_when_half_of_a_run_is_over_expect_a_model_of_its_own_to_play_the_rest_and_one_that_it_adds_up_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning.jobs, "finetune", functools.partial(jobs.finetune, steps=2))
     (tmp_path / "expo.yaml").write_text(_METHOD, encoding="utf-8")
     settings = RunSettings(
-        "pick_place", "expo", 3, operator="scripted", method_file=str(tmp_path / "expo.yaml"), finetune_at=0.5
+        "pick_place",
+        "expo",
+        3,
+        operator="scripted",
+        method_file=str(tmp_path / "expo.yaml"),
+        finetune_at=0.5,
+        distil=True,
     )
     run.run(TrainOptions("mine", tmp_path, settings, Budget(4 * _SUCCESS_MIN)))
     folder = tmp_path / "mine"
@@ -110,6 +116,11 @@ def test_when_half_of_a_run_is_over_expect_a_model_of_its_own_to_play_the_rest(
     assert not list(folder.glob("dataset_*")), "what was made on the way is gone"
     by_model = {made.vla_version for made in transitions_in(folder)}
     assert len(by_model) == 2, "both models have played, and the learner has heard of both"
+    distilled = json.loads((folder / "distilled" / "manifest.json").read_text())["finetuned"]
+    assert distilled["windows"] > manifest["finetuned"]["windows"] and distilled["averaged"] > 1
+    assert not list(folder.glob("distilled_*"))
+    alone = trained.run("mine", tmp_path, EvalOptions(1, 7), paired=False, json=None, csv=None, log=tmp_path / "log")
+    assert len(alone.trained.judged) == 1
 
 
 def both_at_once(folder: Path) -> None:

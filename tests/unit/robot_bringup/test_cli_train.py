@@ -125,6 +125,7 @@ class Tuned:
         monkeypatch.setattr(train, "running_client", lambda stack, *_, **__: nullcontext(self._asked(stack, graph)))
         monkeypatch.setattr(train, "evaluate", graph.evaluate)
         monkeypatch.setattr(train.tuning, "tune", self._tune)
+        monkeypatch.setattr(train.tuning, "distil", self._distil)
         self.at: list[int] = []
         self.graph = graph
 
@@ -138,6 +139,10 @@ class Tuned:
             raise UserError(self.problem)
         (folder / "model").mkdir()
 
+    def _distil(self, folder: Path, _begun_with: str, _robot: str) -> None:
+        self.at.append(self.graph.played)
+        (folder / "distilled").mkdir(exist_ok=True)
+
 
 def test_when_a_run_is_fine_tuned_half_way_expect_what_was_recorded_and_the_rest_with_its_own_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -150,6 +155,25 @@ def test_when_a_run_is_fine_tuned_half_way_expect_what_was_recorded_and_the_rest
     assert second["model_dir"] == str(tmp_path / "mine" / "model") and "record" not in second
     train.run(wanted)
     assert len(tuned.stacks) == 2 and len(tuned.at) == 1
+
+
+def test_when_a_run_is_distilled_expect_all_of_it_recorded_and_the_new_vla_played_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SETTINGS, finetune_at=0.5, distil=True)
+    tuned = Tuned(tmp_path, monkeypatch)
+    train.run(options(tmp_path, settings, 0.1))
+    assert tuned.at == [2, 3]
+    assert [stack["record"] for stack in tuned.stacks] == ["true", "true"]
+    played = trained.run_stack("mine", tmp_path, settings)
+    assert played.arguments["model_dir"] == str(tmp_path / "mine" / "distilled")
+    assert played.training is None and played.n_candidates == 1
+    other = trained.run_stack("mine", tmp_path, settings, str(tmp_path / "other"))
+    assert other.training is not None
+    train.run(options(tmp_path, settings, 0.1))
+    assert tuned.at == [2, 3], "nothing new to distil"
+    train.run(options(tmp_path, settings, 0.15))
+    assert tuned.at == [2, 3, 5]
 
 
 def test_when_there_is_nothing_to_fine_tune_on_expect_the_run_to_go_on_with_the_model_as_it_is(

@@ -38,8 +38,9 @@ def beside(tick: int, off_m: float, height_m: float = 0.02, **changes: object) -
         (beside(1, 0.005), False),
         (beside(1, 0.04), True),  # goes down beside the object
         (beside(1, 0.04, 0.1), False),
-        (beside(1, 0.025, commanded=0.0), True),  # closes beside it
-        (beside(1, 0.01, commanded=0.0), False),
+        (beside(1, 0.01, commanded=0.0), True),  # closes beside it
+        (beside(1, 0.005, commanded=0.0), False),
+        (beside(1, 0.01, commanded=0.0, task="insert"), False),  # a peg is thinner
         (at(1, progress=0.5, commanded=1.0), True),  # lets go far from the goal
         (at(1, progress=0.5, commanded=0.0), False),
         (at(1, progress=0.5, commanded=1.0, object=FAR.goal), False),
@@ -59,7 +60,8 @@ def test_when_something_is_about_to_fail_expect_the_person_to_drive(sight: Sight
         ("stack", 0.01, 0.03, 1.0, False),
         ("stack", 0.02, 0.03, 0.0, False),
         ("insert", 0.01, 0.03, 1.0, True),  # lets go on the bevel
-        ("insert", 0.003, 0.03, 1.0, False),
+        ("insert", 0.003, 0.03, 1.0, True),  # lets go above it
+        ("insert", 0.003, 0.01, 1.0, False),
         ("insert", 0.02, 0.03, 0.0, True),  # goes down beside the socket
         ("insert", 0.01, 0.03, 0.0, False),  # the bevel leads it in
         ("insert", 0.02, 0.06, 0.0, False),

@@ -11,7 +11,13 @@ import torch
 
 from vla_policy.core.backends.pocket import PocketBackend
 from vla_policy.core.training.export import export_finetuned
-from vla_policy.core.training.finetune import FinetuneConfig, Windows, expert_parameters, finetune_expert
+from vla_policy.core.training.finetune import (
+    FinetuneConfig,
+    Windows,
+    expert_parameters,
+    finetune_expert,
+    finetune_soup,
+)
 
 
 @pytest.fixture
@@ -54,6 +60,24 @@ def test_when_run_again_from_the_same_seed_expect_the_same_weights(pocket_direct
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
 
 
+def test_when_averaged_expect_the_mean_of_what_each_seed_gives(pocket_directory, windows):
+    def expert(backend):
+        return {n: p.detach().clone() for n, p in expert_parameters(backend.model).items()}
+
+    alone = []
+    for seed in (5, 6):
+        backend = PocketBackend.load(str(pocket_directory))
+        finetune_expert(backend.model, windows, FinetuneConfig(steps=3, batch=2, seed=seed), lambda _step, _loss: None)
+        alone.append(expert(backend))
+    backend, steps = PocketBackend.load(str(pocket_directory)), []
+    config = FinetuneConfig(steps=3, batch=2, seed=5)
+    finetune_soup(backend.model, windows, config, 2, lambda step, _loss: steps.append(step))
+    assert steps == list(range(6))
+    for name, value in expert(backend).items():
+        torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)
+    assert not all(torch.equal(alone[0][name], alone[1][name]) for name in alone[0])
+
+
 def test_when_exported_expect_a_directory_that_plays_the_new_chunks(
     pocket, pocket_directory, observation, windows, tmp_path
 ):
@@ -73,6 +97,11 @@ def test_when_exported_expect_a_directory_that_plays_the_new_chunks(
 def test_when_a_setting_cannot_work_expect_its_name_in_the_error(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         FinetuneConfig(**change)
+
+
+def test_when_none_is_to_be_averaged_expect_that_refused(pocket, windows):
+    with pytest.raises(ValueError, match="count is 0"):
+        finetune_soup(pocket.model, windows, FinetuneConfig(steps=1), 0, lambda _step, _loss: None)
 
 
 def test_when_there_is_nothing_to_learn_from_expect_that_said():

@@ -24,7 +24,7 @@ from rl_learner.core.imitating import worth_imitating
 from vla_policy.core.backends.pocket import PocketBackend
 from vla_policy.core.flow import Prefix
 from vla_policy.core.training.export import export_finetuned
-from vla_policy.core.training.finetune import FinetuneConfig, Windows, finetune_expert
+from vla_policy.core.training.finetune import FinetuneConfig, Windows, finetune_soup
 from vla_policy.nodes.resources import find
 
 _console = Console()
@@ -40,6 +40,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model-dir", default="package://vla_policy/models/pocket", help="of a pocket VLA")
     parser.add_argument("--robot", default="sim_panda", help="robot file")
     parser.add_argument("--steps", type=int, default=defaults.steps, help="of the optimiser")
+    parser.add_argument("--average", type=int, default=1, help="fine-tunings whose weights are averaged")
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     parser.add_argument("--executed", type=int, default=8, help="steps of a chunk before the next look")
     parser.add_argument("--stride", type=int, default=2, help="frames between two windows of a person")
@@ -69,18 +70,18 @@ def windows_of(args: argparse.Namespace, backend: PocketBackend) -> Iterator[tup
                 bars.advance(bar)
 
 
-def tune(backend: PocketBackend, windows: Windows, config: FinetuneConfig) -> list[float]:
+def tune(backend: PocketBackend, windows: Windows, config: FinetuneConfig, average: int) -> list[float]:
     """Changes the backend's model; returns the loss of every step."""
     losses: list[float] = []
     with Progress(console=_console) as bars:
-        bar = bars.add_task("fine-tuning", total=config.steps)
+        bar = bars.add_task("fine-tuning", total=config.steps * average)
 
         def report(_step: int, loss: float) -> None:
             losses.append(loss)
             recent: Sequence[float] = losses[-_EVERY:]
             bars.update(bar, advance=1, description=f"fine-tuning, loss {sum(recent) / len(recent):.3f}")
 
-        finetune_expert(backend.model, windows, config, report)
+        finetune_soup(backend.model, windows, config, average, report)
     return losses
 
 
@@ -95,8 +96,12 @@ def main(argv: list[str] | None = None) -> int:
         source = find(args.model_dir)
         backend = PocketBackend.load(str(source))
         windows = Windows.of(windows_of(args, backend))
-        losses = tune(backend, windows, config)
-        extra = {"finetuned": {"windows": len(windows), "steps": args.steps, "loss": round(losses[-1], 4)}}
+        losses = tune(backend, windows, config, args.average)
+        extra = {
+            "finetuned": {
+                "windows": len(windows), "steps": args.steps, "averaged": args.average, "loss": round(losses[-1], 4),
+            }
+        }  # fmt: skip
         export_finetuned(source, args.out, backend.model, extra)
     except (ValueError, RuntimeError, FileExistsError) as error:
         print(error, file=sys.stderr)

@@ -68,9 +68,11 @@ def run_job(name: str, arguments: list[str]) -> None:
         raise UserError("nothing was made: the reason stands above")
 
 
-def finetune(datasets: list[Path], out: Path, model_dir: str, robot: str, steps: int | None = None) -> None:
+def finetune(
+    datasets: list[Path], out: Path, model_dir: str, robot: str, steps: int | None = None, average: int = 1
+) -> None:
     """Makes a model directory whose action expert has learnt from datasets; raises as `run_job`."""
-    named: dict[str, object] = {"out": out, "robot": robot}
+    named: dict[str, object] = {"out": out, "robot": robot, "average": average}
     named |= {"model-dir": model_dir} if model_dir else {}
     named |= {} if steps is None else {"steps": steps}
     run_job("finetune", [*map(str, datasets), *(f"--{name}={value}" for name, value in named.items())])

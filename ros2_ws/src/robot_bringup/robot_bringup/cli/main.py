@@ -51,6 +51,7 @@ FinetuneAt = Annotated[
     float,
     typer.Option(min=0.0, max=1.0, help="Share of the run after which the VLA is fine-tuned on it, 0 for never."),
 ]
+Distil = Annotated[bool, typer.Option("--distil/--no-distil", help="At the end, fine-tune the VLA on the whole run.")]
 Runs = Annotated[Path, typer.Option(help="Folder that holds one folder per training run.")]
 Log = Annotated[Path, typer.Option(help="Output of all nodes.")]
 
@@ -139,6 +140,7 @@ def train(
     method_file: Annotated[Path | None, typer.Option(help="Settings of the method, instead of the shipped.")] = None,
     prior: Prior = None,
     finetune_at: FinetuneAt = 0.0,
+    distil: Distil = False,
     record: Annotated[bool, typer.Option("--record", help="Keep every episode with its images.")] = False,
     runs: Runs = Path("runs"),
     json: JsonFile = None,
@@ -156,6 +158,7 @@ def train(
         method_file="" if method_file is None else str(method_file.resolve()),
         prior=train_command.prior_of(prior),
         finetune_at=finetune_at,
+        distil=distil,
     )
     name = run or f"{task}_{method}_{seed}"
     options = train_command.TrainOptions(name, runs, settings, Budget(minutes, max_steps), record=record)
@@ -253,9 +256,10 @@ def finetune(
     model_dir: ModelDir = "",
     robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
     steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 600,
+    average: Annotated[int, typer.Option(min=1, max=20, help="Fine-tunings whose weights are averaged.")] = 1,
 ) -> None:
     """Fine-tune the policy's action expert on successes and corrections; eyes and words stay as they are."""
-    jobs.finetune(datasets, out, model_dir, robot, steps)
+    jobs.finetune(datasets, out, model_dir, robot, steps, average)
 
 
 @app.command()

@@ -55,7 +55,7 @@ class Errand:
         until_s: Monotonic time, which processes share, at which no scene is begun any more.
         films: Of so many first scenes a film may be kept.
         folder: For films and the stacks' logs.
-        sharpened: Whether the run's newest weights play, or its base.
+        sharpened: Whether what the run adds up to plays, or its base.
     """
 
     run: str
@@ -95,7 +95,7 @@ def play(errand: Errand, say: Say) -> None:
     settings = read_settings(Path(errand.runs) / errand.run)
     stack = run_stack(errand.run, Path(errand.runs), settings) if errand.sharpened else base_stack(settings)
     with running_client(stack, errand.log, attach=False, takes=1, note=lambda text: say({"note": text})) as client:
-        if errand.sharpened:
+        if stack.training is not None:
             wait_for_weights(client)
         aborts = 0
         for index in range(errand.scenes):

@@ -60,6 +60,7 @@ class RunSettings:
         method_file: Settings of the method, empty for the shipped ones.
         prior: Folder of a run, or of demonstrations, that has a share of what is learnt from; empty for none.
         finetune_at: Share of the budget after which the VLA itself is fine-tuned on the run, 0 for never.
+        distil: At the end, fine-tune the VLA on the whole run; it is played alone from then on.
     """
 
     task: str
@@ -73,6 +74,7 @@ class RunSettings:
     method_file: str = ""
     prior: str = ""
     finetune_at: float = 0.0
+    distil: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class TrainOptions:
         )
         model_dir = tuning.model_of(self.folder, self.settings.model_dir)
         stack = stack_of(replace(self.settings, model_dir=model_dir), training)
-        if not (self.record or self.is_to_be_tuned):
+        if not (self.record or self.is_to_be_tuned or self.settings.distil):
             return stack
         recorder = (("record", "true"), ("record_dir", str(tuning.recordings_of(self.folder).resolve())))
         return replace(stack, extra=(*stack.extra, *recorder))
@@ -195,12 +197,15 @@ def run(options: TrainOptions) -> dict[str, Any]:
         training_seed(options.settings.seed, len(log.episodes) + 1)
     except TrainingError as error:
         raise UserError(str(error)) from error
+    before = len(log.episodes)
     try:
         if options.is_to_be_tuned:
             _train(options, log, until=options.settings.finetune_at)
             if options.budget.spent(tally(log.episodes)) >= options.settings.finetune_at:
-                _tune(options)
+                _tune(options, tuning.tune)
         _train(options, log, until=1.0)
+        if options.settings.distil and (len(log.episodes) > before or tuning.distilled_of(options.folder) is None):
+            _tune(options, tuning.distil)
         if _is_late(options) and options.budget.spent(tally(log.episodes)) < 1.0:
             screen.console.print("the time for training is up before its steps are")
     finally:
@@ -224,12 +229,12 @@ def _is_late(options: TrainOptions) -> bool:
     return time.monotonic() >= options.until_s
 
 
-def _tune(options: TrainOptions) -> None:
-    """Fine-tune the VLA; a run that has nothing for it goes on as it is."""
+def _tune(options: TrainOptions, how: Callable[[Path, str, str], None]) -> None:
+    """Fine-tune the VLA; a run that has nothing for it keeps the one it has."""
     try:
-        tuning.tune(options.folder, options.settings.model_dir, options.stack.robot)
+        how(options.folder, options.settings.model_dir, options.stack.robot)
     except UserError as error:
-        screen.console.print(f"[yellow]the policy was not fine-tuned, the run goes on with it as it is: {error}[/]")
+        screen.console.print(f"[yellow]the policy was not fine-tuned, the run keeps it as it is: {error}[/]")
 
 
 def _train(options: TrainOptions, log: TrainingLog, until: float) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`whetstone eval --run`: a training run's newest weights, alone or against the base on the same scenes."""
+"""`whetstone eval --run`: what a training run adds up to, alone or against the base on the same scenes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.options import StackOptions, Training
 from robot_bringup.cli.train import RunSettings, read_settings, stack_of
-from robot_bringup.cli.tuning import model_of
+from robot_bringup.cli.tuning import distilled_of, model_of
 from robot_bringup.core import report
 from robot_bringup.core.report import Evaluation
 from robot_bringup.core.statistics import Paired, mcnemar
@@ -69,7 +69,9 @@ def run(
     settings = read_settings(runs / name)
     base = _base(settings, options, log.with_name(f"{log.stem}_base{log.suffix}")) if paired else None
     stack = run_stack(name, runs, settings, model_dir)
-    trained = _evaluation(stack, f"{settings.task}, {name}", options, log, wait_for_weights)
+    trained = _evaluation(
+        stack, f"{settings.task}, {name}", options, log, wait_for_weights if stack.training else _nothing
+    )
     comparison = Comparison(name, trained, base)
     show(comparison)
     if json is not None:
@@ -92,7 +94,14 @@ def check_seeds(options: EvalOptions) -> None:
 
 
 def run_stack(name: str, runs: Path, settings: RunSettings, model_dir: str = "") -> StackOptions:
-    """The stack that plays a run's newest weights and learns nothing; with the run's own model, or the one named."""
+    """The stack that plays what a run adds up to and learns nothing; with the run's own model, or the one named.
+
+    That is the VLA that the run was distilled into: the small policies have never seen it, so it plays alone. A run that
+    was not distilled plays its newest weights.
+    """
+    distilled = distilled_of(runs / name)
+    if distilled is not None and not model_dir:
+        return base_stack(replace(settings, model_dir=str(distilled)))
     model_dir = model_dir or model_of(runs / name, settings.model_dir)
     training = Training(name, str(runs.resolve()), settings.seed, freeze=True)
     return stack_of(replace(settings, model_dir=model_dir), training)

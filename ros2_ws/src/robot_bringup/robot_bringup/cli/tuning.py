@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tunes the VLA of a training run on what the run has recorded, so that the rest of it goes on with a better base.
+"""Fine-tunes the VLA of a training run on what the run has recorded: half way, and at its end.
 
-EXPO-FT does so all the time; here it is once, between two sessions of the stack, since a robot's computer of two cores
-has none left for it while the arm moves.
+EXPO-FT does so all the time; here it is between two sessions of the stack, since a robot's computer of two cores
+has none left for it while the arm moves. At the end it distils the run into a VLA that needs no small policy beside it.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
 from robot_bringup.cli import demos, jobs, screen
 from robot_bringup.cli.errors import UserError
 
-_MODEL, _RECORDINGS = "model", "mcap"
+_MODEL, _DISTILLED, _RECORDINGS = "model", "distilled", "mcap"
+_AVERAGED = 3  # fine-tunings that a run is distilled by, while nobody waits for it
 
 
 def recordings_of(folder: Path) -> Path:
@@ -31,8 +33,31 @@ def is_tuned(folder: Path) -> bool:
     return (folder / _MODEL).is_dir()
 
 
+def distilled_of(folder: Path) -> Path | None:
+    """Model directory that a run was distilled into, if it was."""
+    path = (folder / _DISTILLED).resolve()
+    return path if path.is_dir() else None
+
+
 def tune(folder: Path, begun_with: str, robot: str) -> None:
-    """Make the run's own model of the one it was begun with.
+    """Make the model that the rest of a run plays; raises as `distil`."""
+    _imitate(folder, folder / _MODEL, begun_with, robot)
+
+
+def distil(folder: Path, begun_with: str, robot: str) -> None:
+    """Make the VLA that a run adds up to, in place of an older one.
+
+    Raises:
+        UserError: There is nothing to learn from, or the model is not one that can be fine-tuned.
+    """
+    with tempfile.TemporaryDirectory(prefix="distilled_", dir=folder) as made:
+        _imitate(folder, Path(made) / _DISTILLED, begun_with, robot, _AVERAGED)
+        shutil.rmtree(folder / _DISTILLED, ignore_errors=True)
+        (Path(made) / _DISTILLED).rename(folder / _DISTILLED)
+
+
+def _imitate(folder: Path, out: Path, begun_with: str, robot: str, average: int = 1) -> None:
+    """Make a model of the one that a run was begun with.
 
     Raises:
         UserError: There is nothing to learn from, or the model is not one that can be fine-tuned.
@@ -44,4 +69,4 @@ def tune(folder: Path, begun_with: str, robot: str) -> None:
         dataset = Path(made) / "lerobot"
         with screen.console.status(f"{len(recordings)} episodes become a dataset"):
             demos.export(recordings, dataset, robot)
-        jobs.finetune([dataset], folder / _MODEL, begun_with, robot)
+        jobs.finetune([dataset], out, begun_with, robot, average=average)

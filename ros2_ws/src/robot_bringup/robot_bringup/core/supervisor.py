@@ -24,20 +24,25 @@ _NEAR_M, _DOWN_M = 0.05, 0.033  # of a held object to its end: horizontally, and
 
 
 @dataclass(frozen=True)
-class Placing:
-    """How exactly a held object must be over its goal, horizontally (m).
+class Tolerance:
+    """How exact a task is: distances at which something is seen to fail (m).
 
     Attributes:
-        release_off_m: Distance at which opening is seen to fail.
-        down_off_m: Distance at which going down near the goal is seen to fail.
+        close_off_m: Horizontally of hand and object, closing the gripper.
+        release_off_m: Horizontally of a held object and its end, opening it.
+        release_high_m: The same vertically.
+        down_off_m: Horizontally of a held object and its end, going down near it.
     """
 
+    close_off_m: float = 0.0075
     release_off_m: float = 0.04
+    release_high_m: float = math.inf
     down_off_m: float = math.inf
 
 
-# A peg meets the bevel of a socket 3 cm above its end, and slides in from up to a centimetre beside.
-_PLACINGS = {"stack": Placing(0.018), "insert": Placing(0.005, 0.012)}
+# A cube leaves the open fingers a centimetre on each side, less when it is turned; a peg leaves more. A peg meets the bevel
+# of a socket 3 cm above its end, and slides in from up to a centimetre beside.
+_TOLERANCES = {"stack": Tolerance(release_off_m=0.018), "insert": Tolerance(0.02, 0.005, 0.022, 0.012)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +82,7 @@ class Habits:
     """When a person interferes.
 
     Attributes:
-        closing_off_m: Horizontal distance to the object at which closing the gripper is seen to fail.
-        low_off_m: The same for going down beside the object.
+        low_off_m: Horizontal distance at which going down beside the object is seen to fail.
         low_m: Height above the object's centre that counts as down.
         still_ticks: How long the hand may stay in one place before they lose patience.
         still_m: What still counts as one place.
@@ -90,7 +94,6 @@ class Habits:
         free_ticks: Ticks they may command before that share counts.
     """
 
-    closing_off_m: float = 0.02
     low_off_m: float = 0.03
     low_m: float = 0.035
     still_ticks: int = 40
@@ -107,21 +110,23 @@ class Habits:
 
     def see_failure(self, sight: Sight) -> bool:
         """Whether a grasp or a release is about to fail."""
+        tolerance = _TOLERANCES.get(sight.task, Tolerance())
         if sight.held:
-            return _misplaces(sight)
+            return _misplaces(sight, tolerance)
         off = sight.tcp - sight.object
         aside = math.hypot(off[0], off[1])
         if sight.commanded < _OPEN < sight.opening:
-            return aside > self.closing_off_m
+            return aside > tolerance.close_off_m
         return bool(off[2] < self.low_m) and aside > self.low_off_m
 
 
-def _misplaces(sight: Sight) -> bool:
+def _misplaces(sight: Sight, tolerance: Tolerance) -> bool:
     """Whether a held object is let go, or goes down, beside its goal."""
-    placing, error = _PLACINGS.get(sight.task, Placing()), sight.object - sight.goal
-    aside = math.hypot(error[0], error[1])
-    goes_down = aside < _NEAR_M and error[2] < _DOWN_M
-    return (sight.commanded > _OPEN and aside > placing.release_off_m) or (goes_down and aside > placing.down_off_m)
+    error = sight.object - sight.goal
+    aside, above = math.hypot(error[0], error[1]), float(error[2])
+    if sight.commanded > _OPEN and (aside > tolerance.release_off_m or above > tolerance.release_high_m):
+        return True
+    return aside < _NEAR_M and above < _DOWN_M and aside > tolerance.down_off_m
 
 
 class Supervisor:
