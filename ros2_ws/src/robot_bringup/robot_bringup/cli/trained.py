@@ -96,8 +96,8 @@ def check_seeds(options: EvalOptions) -> None:
 def run_stack(name: str, runs: Path, settings: RunSettings, model_dir: str = "") -> StackOptions:
     """The stack that plays what a run adds up to and learns nothing; with the run's own model, or the one named.
 
-    That is the VLA that the run was distilled into: the small policies have never seen it, so it plays alone. A run that
-    was not distilled plays its newest weights.
+    That is the VLA that the run was distilled into: the small policies have never seen it, so it plays alone. A run
+    that was not distilled plays its newest weights.
     """
     distilled = distilled_of(runs / name)
     if distilled is not None and not model_dir:

@@ -40,8 +40,7 @@ class Tolerance:
     down_off_m: float = math.inf
 
 
-# A cube leaves the open fingers a centimetre on each side, less when it is turned; a peg leaves more. A peg meets the bevel
-# of a socket 3 cm above its end, and slides in from up to a centimetre beside.
+# A peg meets the bevel of a socket 3 cm above its end, and slides in from up to a centimetre beside.
 _TOLERANCES = {"stack": Tolerance(release_off_m=0.018), "insert": Tolerance(0.02, 0.005, 0.022, 0.012)}
 
 

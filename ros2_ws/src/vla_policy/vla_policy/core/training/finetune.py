@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -142,12 +143,15 @@ def finetune_soup(
     mean = {name: torch.zeros_like(value) for name, value in start.items()}
     for number in range(count):
         _set_expert(model, start)
-        first = number * config.steps
         seeded = replace(config, seed=config.seed + number)
-        finetune_expert(model, windows, seeded, lambda step, loss, first=first: report(first + step, loss))
+        finetune_expert(model, windows, seeded, partial(_report_from, number * config.steps, report))
         for name, value in expert_parameters(model).items():
             mean[name] += value.detach() / count
     _set_expert(model, mean)
+
+
+def _report_from(first: int, report: Callable[[int, float], None], step: int, loss: float) -> None:
+    report(first + step, loss)
 
 
 def _set_expert(model: PI0ForConditionalGeneration, values: Mapping[str, Tensor]) -> None:
