@@ -38,9 +38,8 @@ def beside(tick: int, off_m: float, height_m: float = 0.02, **changes: object) -
         (beside(1, 0.005), False),
         (beside(1, 0.04), True),  # goes down beside the object
         (beside(1, 0.04, 0.1), False),
-        (beside(1, 0.01, commanded=0.0), True),  # closes beside it
-        (beside(1, 0.005, commanded=0.0), False),
-        (beside(1, 0.01, commanded=0.0, task="insert"), False),  # a peg is thinner
+        (beside(1, 0.025, commanded=0.0), True),  # closes beside it
+        (beside(1, 0.01, commanded=0.0), False),
         (at(1, progress=0.5, commanded=1.0), True),  # lets go far from the goal
         (at(1, progress=0.5, commanded=0.0), False),
         (at(1, progress=0.5, commanded=1.0, object=FAR.goal), False),

@@ -25,23 +25,21 @@ _NEAR_M, _DOWN_M = 0.05, 0.033  # of a held object to its end: horizontally, and
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How exact a task is: distances at which something is seen to fail (m).
+    """How exactly a held object must be put down: distances to its end at which that is seen to fail (m).
 
     Attributes:
-        close_off_m: Horizontally of hand and object, closing the gripper.
-        release_off_m: Horizontally of a held object and its end, opening it.
-        release_high_m: The same vertically.
-        down_off_m: Horizontally of a held object and its end, going down near it.
+        release_off_m: Horizontally, opening the gripper.
+        release_high_m: Vertically, opening the gripper.
+        down_off_m: Horizontally, going down near it.
     """
 
-    close_off_m: float = 0.0075
     release_off_m: float = 0.04
     release_high_m: float = math.inf
     down_off_m: float = math.inf
 
 
 # A peg meets the bevel of a socket 3 cm above its end, and slides in from up to a centimetre beside.
-_TOLERANCES = {"stack": Tolerance(release_off_m=0.018), "insert": Tolerance(0.02, 0.005, 0.022, 0.012)}
+_TOLERANCES = {"stack": Tolerance(release_off_m=0.018), "insert": Tolerance(0.005, 0.022, 0.012)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +79,8 @@ class Habits:
     """When a person interferes.
 
     Attributes:
-        low_off_m: Horizontal distance at which going down beside the object is seen to fail.
+        closing_off_m: Horizontal distance to the object at which closing the gripper is seen to fail.
+        low_off_m: The same for going down beside the object.
         low_m: Height above the object's centre that counts as down.
         still_ticks: How long the hand may stay in one place before they lose patience.
         still_m: What still counts as one place.
@@ -93,11 +92,12 @@ class Habits:
         free_ticks: Ticks they may command before that share counts.
     """
 
+    closing_off_m: float = 0.02
     low_off_m: float = 0.03
     low_m: float = 0.035
-    still_ticks: int = 40
+    still_ticks: int = 14
     still_m: float = 0.02
-    headway_ticks: int = 60
+    headway_ticks: int = 40
     hand_back_m: float = 0.08
     least_ticks: int = 16
     most_share: float = 0.18
@@ -109,13 +109,12 @@ class Habits:
 
     def see_failure(self, sight: Sight) -> bool:
         """Whether a grasp or a release is about to fail."""
-        tolerance = _TOLERANCES.get(sight.task, Tolerance())
         if sight.held:
-            return _misplaces(sight, tolerance)
+            return _misplaces(sight, _TOLERANCES.get(sight.task, Tolerance()))
         off = sight.tcp - sight.object
         aside = math.hypot(off[0], off[1])
         if sight.commanded < _OPEN < sight.opening:
-            return aside > tolerance.close_off_m
+            return aside > self.closing_off_m
         return bool(off[2] < self.low_m) and aside > self.low_off_m
 
 
