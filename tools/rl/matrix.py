@@ -49,14 +49,14 @@ def _among(n: int) -> Variant:
 
 VARIANTS = (
     Variant("expo", "EXPO"),
-    Variant("no_demonstrations", "no demonstrations", shown=False),
-    Variant("no_intervention", "no intervention", changes={"schedule": {"interventions": False}}),
     Variant("no_edit_policy", "no edit policy", changes={"expo": {"edit": False}}),
     Variant("no_otf_backup", "no on-the-fly backup", changes={"expo": {"otf_backup": False}}),
     _among(1),
     _among(4),
     _among(16),
     Variant("dsrl", "DSRL", method="dsrl"),
+    Variant("no_intervention", "no intervention", changes={"schedule": {"interventions": False}}),
+    Variant("no_demonstrations", "no demonstrations", shown=False),
 )
 
 
