@@ -169,8 +169,8 @@ def train(
 
 @app.command()
 def demo(
-    episodes: Episodes = 6,
-    control_episodes: Annotated[int, typer.Option(min=0, help="Control episodes per task.")] = 3,
+    episodes: Episodes = 5,
+    control_episodes: Annotated[int, typer.Option(min=0, help="Control episodes per task.")] = 2,
     seed: Seed = 1000,
     tasks: Annotated[str, typer.Option(help="Tasks, separated by commas; empty for all.")] = "",
     backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.ONNX,
@@ -181,7 +181,7 @@ def demo(
     train_minutes: Annotated[
         float, typer.Option(min=0.0, help="Then sharpen the policy for so much robot time, 0 for not [min].")
     ] = 19.0,
-    train_max_steps: Annotated[int, typer.Option(min=0, help="Or so many control steps, 0 for no bound.")] = 8_000,
+    train_max_steps: Annotated[int, typer.Option(min=0, help="Or so many control steps, 0 for no bound.")] = 7_000,
     train_task: Annotated[str, typer.Option(help="Task that is learnt.")] = "pick_place",
     train_method: Annotated[str, typer.Option(help="expo or dsrl.")] = "expo",
     train_prior: Prior = None,
