@@ -155,7 +155,7 @@ def test_when_two_of_three_seeds_are_there_expect_their_figures_and_a_dash(plan:
     # Wilson of 174 of 200, and means over seeds 0 and 2
     shown = "| pick_place | EXPO | 2 of 3 | 0.80 | 0.84 – 0.90 | 0.87 | 0.82 to 0.91 | 0.10 | 11 100 | 3 400 |"
     assert lines[0] == shown
-    assert lines[1] == "| pick_place | no demonstrations | 0 of 3 | – | – | – | – | – | – | – |"
+    assert lines[1] == "| pick_place | no edit policy | 0 of 3 | – | – | – | – | – | – | – |"
     assert len(lines) == len(matrix.TASKS) * len(matrix.VARIANTS)
 
 
