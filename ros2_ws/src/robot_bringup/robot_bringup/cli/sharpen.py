@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from robot_bringup.cli import scenes, screen, train, trained, tuning
+from robot_bringup.cli import scenes, screen, train, trained
 from robot_bringup.cli.client import FILM_FPS
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions
@@ -41,7 +41,6 @@ class Sharpening:
         seed: Of the first of them.
         prior: Folder that has a share of what is learnt from, empty for none.
         finetune_at: Share of the budget after which the VLA itself is fine-tuned, 0 for never.
-        distil: Whether base and the VLA that the run is distilled into are compared, or base and the small policies.
     """
 
     task: str
@@ -53,7 +52,6 @@ class Sharpening:
     seed: int
     prior: str = ""
     finetune_at: float = 0.0
-    distil: bool = False
 
     @property
     def settings(self) -> RunSettings:
@@ -66,7 +64,6 @@ class Sharpening:
             backend=self.backend,
             prior=self.prior,
             finetune_at=self.finetune_at,
-            distil=self.distil,
         )
 
 
@@ -91,8 +88,7 @@ def run(wanted: Sharpening, out: Path, times: Timetable) -> Iterator[dict[str, A
         "scenes_wanted": wanted.scenes,
     }
     yield learnt
-    is_distilled = tuning.distilled_of(options.folder) is not None
-    if not is_distilled and all(episode.policy_version == 0 for episode in log.episodes):
+    if all(episode.policy_version == 0 for episode in log.episodes):
         raise UserError(
             "training ended before learnt weights were played: there is nothing to compare\n\n"
             f"Give it more steps or time, or go on with it:\n{train_command(options)}"
@@ -135,7 +131,6 @@ def train_command(options: TrainOptions) -> str:
     words += ["--minutes", f"{budget.minutes:g}", "--max-steps", str(budget.max_steps)]
     words += ["--prior", settings.prior] if settings.prior else []
     words += ["--finetune-at", f"{settings.finetune_at:g}"] if settings.finetune_at else []
-    words += ["--distil"] if settings.distil else []
     return shlex.join(words)
 
 

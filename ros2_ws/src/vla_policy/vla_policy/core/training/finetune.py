@@ -131,8 +131,8 @@ def finetune_soup(
 ) -> None:
     """Fine-tunes so often from the same start, each time with another seed, and leaves the mean of the weights.
 
-    One fine-tuning on so few windows scatters by several points of success with its seed; the mean scatters less
-    (Wortsman et al. 2022, "Model soups", section 3). `report` gets the step among all, and the loss.
+    One fine-tuning on a thousand windows scatters by several points of success with its seed; a mean leaves less to
+    chance (Wortsman et al. 2022, "Model soups", section 3). `report` gets the step among all, and the loss.
 
     Raises:
         ValueError: `count` is below 1.
