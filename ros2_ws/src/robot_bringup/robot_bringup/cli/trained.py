@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,9 +68,7 @@ def run(
     settings = read_settings(runs / name)
     base = _base(settings, options, log.with_name(f"{log.stem}_base{log.suffix}")) if paired else None
     stack = run_stack(name, runs, settings, model_dir)
-    trained = _evaluation(
-        stack, f"{settings.task}, {name}", options, log, wait_for_weights if stack.training else _nothing
-    )
+    trained = _evaluation(stack, f"{settings.task}, {name}", options, log)
     comparison = Comparison(name, trained, base)
     show(comparison)
     if json is not None:
@@ -113,16 +110,15 @@ def base_stack(settings: RunSettings) -> StackOptions:
 
 
 def _base(settings: RunSettings, options: EvalOptions, log: Path) -> Evaluation:
-    return _evaluation(base_stack(settings), f"{settings.task}, base", options, log, _nothing)
+    return _evaluation(base_stack(settings), f"{settings.task}, base", options, log)
 
 
-def _evaluation(
-    stack: StackOptions, label: str, options: EvalOptions, log: Path, prepare: Callable[[Client], None]
-) -> Evaluation:
+def _evaluation(stack: StackOptions, label: str, options: EvalOptions, log: Path) -> Evaluation:
     with screen.progress() as bars:
         bar = screen.EpisodeBar(bars, label, options.episodes)
         with running_client(stack, log, attach=False, takes=0, note=bar.note) as client:
-            prepare(client)
+            if stack.training is not None:
+                wait_for_weights(client)
             evaluation = evaluate(client, stack.task, options, bar.feedback)
         bar.finish(evaluation)
     if not evaluation.judged:
@@ -141,10 +137,6 @@ def wait_for_weights(client: Client) -> None:
             f"steering_node has accepted no weights within {_WEIGHTS_TIMEOUT_S:g} s\n\n"
             "Has the run got past its base episodes? A run without weights plays the base."
         )
-
-
-def _nothing(_client: Client) -> None:
-    """The base needs no weights."""
 
 
 def show(comparison: Comparison) -> None:

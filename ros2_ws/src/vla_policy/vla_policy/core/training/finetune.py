@@ -9,7 +9,7 @@ Legend: W windows, L layers, S prefix tokens, H horizon, A action dims, P state 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -142,22 +142,16 @@ def finetune_soup(
     start = {name: value.detach().clone() for name, value in expert_parameters(model).items()}
     mean = {name: torch.zeros_like(value) for name, value in start.items()}
     for number in range(count):
-        _set_expert(model, start)
+        model.load_state_dict(start, strict=False)
         seeded = replace(config, seed=config.seed + number)
         finetune_expert(model, windows, seeded, partial(_report_from, number * config.steps, report))
         for name, value in expert_parameters(model).items():
             mean[name] += value.detach() / count
-    _set_expert(model, mean)
+    model.load_state_dict(mean, strict=False)
 
 
 def _report_from(first: int, report: Callable[[int, float], None], step: int, loss: float) -> None:
     report(first + step, loss)
-
-
-def _set_expert(model: PI0ForConditionalGeneration, values: Mapping[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in expert_parameters(model).items():
-            parameter.copy_(values[name])
 
 
 def _loss(
