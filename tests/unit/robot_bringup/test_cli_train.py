@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -122,15 +124,18 @@ class Tuned:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, problem: str = "") -> None:
         self.folder, self.problem, graph = folder, problem, SlowGraph()
         self.stacks: list[dict[str, str]] = []
-        monkeypatch.setattr(train, "running_client", lambda stack, *_, **__: nullcontext(self._asked(stack, graph)))
+        monkeypatch.setattr(
+            train, "running_client", lambda stack, log, **__: nullcontext(self._asked(stack, log, graph))
+        )
         monkeypatch.setattr(train, "evaluate", graph.evaluate)
         monkeypatch.setattr(train.tuning, "tune", self._tune)
         monkeypatch.setattr(train.tuning, "distil", self._distil)
         self.at: list[int] = []
         self.graph = graph
 
-    def _asked(self, stack: StackOptions, graph: SlowGraph) -> SlowGraph:
+    def _asked(self, stack: StackOptions, log: Path, graph: SlowGraph) -> SlowGraph:
         self.stacks.append(stack.arguments)
+        log.touch(exist_ok=False)
         return graph
 
     def _tune(self, folder: Path, _begun_with: str, _robot: str) -> None:
@@ -141,7 +146,8 @@ class Tuned:
 
     def _distil(self, folder: Path, _begun_with: str, _robot: str) -> None:
         self.at.append(self.graph.played)
-        (folder / "distilled").mkdir(exist_ok=True)
+        shutil.rmtree(folder / "distilled", ignore_errors=True)
+        (folder / "distilled").mkdir()
 
 
 def test_when_a_run_is_fine_tuned_half_way_expect_what_was_recorded_and_the_rest_with_its_own_model(
@@ -155,6 +161,7 @@ def test_when_a_run_is_fine_tuned_half_way_expect_what_was_recorded_and_the_rest
     assert second["model_dir"] == str(tmp_path / "mine" / "model") and "record" not in second
     train.run(wanted)
     assert len(tuned.stacks) == 2 and len(tuned.at) == 1
+    assert sorted(log.name for log in (tmp_path / "mine").glob("*.log")) == ["stack_1.log", "stack_2.log"]
 
 
 def test_when_a_run_is_distilled_expect_all_of_it_recorded_and_the_new_vla_played_alone(
@@ -174,6 +181,9 @@ def test_when_a_run_is_distilled_expect_all_of_it_recorded_and_the_new_vla_playe
     assert tuned.at == [2, 3], "nothing new to distil"
     train.run(options(tmp_path, settings, 0.15))
     assert tuned.at == [2, 3, 5]
+    os.utime(tmp_path / "mine" / "distilled", (0, 0))
+    train.run(options(tmp_path, settings, 0.15))
+    assert tuned.at == [2, 3, 5, 5], "it was interrupted while it was distilled anew"
 
 
 def test_when_there_is_nothing_to_fine_tune_on_expect_the_run_to_go_on_with_the_model_as_it_is(

@@ -76,7 +76,7 @@ def tune(backend: PocketBackend, windows: Windows, config: FinetuneConfig, avera
     with Progress(console=_console) as bars:
         bar = bars.add_task("fine-tuning", total=config.steps * average)
 
-        def report(_step: int, loss: float) -> None:
+        def report(loss: float) -> None:
             losses.append(loss)
             recent: Sequence[float] = losses[-_EVERY:]
             bars.update(bar, advance=1, description=f"fine-tuning, loss {sum(recent) / len(recent):.3f}")

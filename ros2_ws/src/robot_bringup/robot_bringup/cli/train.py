@@ -197,14 +197,13 @@ def run(options: TrainOptions) -> dict[str, Any]:
         training_seed(options.settings.seed, len(log.episodes) + 1)
     except TrainingError as error:
         raise UserError(str(error)) from error
-    before = len(log.episodes)
     try:
         if options.is_to_be_tuned:
             _train(options, log, until=options.settings.finetune_at)
             if options.budget.spent(tally(log.episodes)) >= options.settings.finetune_at:
                 _tune(options, tuning.tune)
         _train(options, log, until=1.0)
-        if options.settings.distil and (len(log.episodes) > before or tuning.distilled_of(options.folder) is None):
+        if options.settings.distil and log.episodes and not tuning.is_distilled(options.folder, log.path):
             _tune(options, tuning.distil)
         if _is_late(options) and options.budget.spent(tally(log.episodes)) < 1.0:
             screen.console.print("the time for training is up before its steps are")
@@ -243,9 +242,9 @@ def _train(options: TrainOptions, log: TrainingLog, until: float) -> None:
         return
     with TrainingScreen(_title(options), options.budget) as view:
         view.show(tally(log.episodes))
-        stack_log = options.folder / "stack.log"
+        stack_log = _stack_log(options.folder)
         with running_client(options.stack, stack_log, attach=False, takes=0, note=view.note) as client:
-            session = Session(options, client, log, view)
+            session = Session(options, client, log, view, stack_log)
             while options.budget.spent(tally(log.episodes)) < until and not session.watch.learner.finished:
                 if _is_late(options):
                     break
@@ -254,12 +253,20 @@ def _train(options: TrainOptions, log: TrainingLog, until: float) -> None:
             session.wait_for_transitions()
 
 
+def _stack_log(folder: Path) -> Path:
+    """File for what the nodes of the next stack say; those of the stacks before stay."""
+    return folder / f"stack_{sum(1 for _ in folder.glob('stack_*.log')) + 1}.log"
+
+
 class Session:
     """A stack that is ready, and the run that goes on in it."""
 
-    def __init__(self, options: TrainOptions, client: Client, log: TrainingLog, view: TrainingScreen) -> None:
-        """Listen to the run."""
+    def __init__(
+        self, options: TrainOptions, client: Client, log: TrainingLog, view: TrainingScreen, stack_log: Path
+    ) -> None:
+        """Listen to the run; what the nodes say is in `stack_log`."""
         self._options, self._client, self._log, self._view = options, client, log, view
+        self._stack_log = stack_log
         self.watch = TrainingWatch(client.subscribe)
         self._began_s = time.monotonic() - (log.episodes[-1].wall_s if log.episodes else 0.0)
         self._aborts = 0
@@ -271,8 +278,9 @@ class Session:
             UserError: It learns no more; episodes would be thrown away.
         """
         if self.watch.learner.halt:
-            log = self._options.folder / "stack.log"
-            raise UserError(f"the learner has halted, {self.watch.learner.halt}\n\nOutput of the stack: {log}")
+            raise UserError(
+                f"the learner has halted, {self.watch.learner.halt}\n\nOutput of the stack: {self._stack_log}"
+            )
         if self._options.settings.pace != "lockstep" or not self._log.episodes:
             return
         self.wait_for_transitions()
@@ -319,7 +327,7 @@ class Session:
         if self._aborts >= _MOST_ABORTS:
             raise UserError(
                 f"{self._aborts} episodes in a row were aborted: {evaluation.message}\n\n"
-                f"Output of the stack: {self._options.folder / 'stack.log'}"
+                f"Output of the stack: {self._stack_log}"
             )
 
     def _episode(self, number: int, row: EpisodeRow) -> TrainingEpisode:

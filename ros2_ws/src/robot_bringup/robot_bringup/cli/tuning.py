@@ -39,6 +39,12 @@ def distilled_of(folder: Path) -> Path | None:
     return path if path.is_dir() else None
 
 
+def is_distilled(folder: Path, episodes: Path) -> bool:
+    """Whether a run was distilled after the last line of its log of episodes was written."""
+    path = distilled_of(folder)
+    return path is not None and path.stat().st_mtime >= episodes.stat().st_mtime
+
+
 def tune(folder: Path, begun_with: str, robot: str) -> None:
     """Make the model that the rest of a run plays; raises as `distil`."""
     _imitate(folder, folder / _MODEL, begun_with, robot)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -99,9 +98,9 @@ def expert_parameters(model: PI0ForConditionalGeneration) -> dict[str, nn.Parame
 
 
 def finetune_expert(
-    model: PI0ForConditionalGeneration, windows: Windows, config: FinetuneConfig, report: Callable[[int, float], None]
+    model: PI0ForConditionalGeneration, windows: Windows, config: FinetuneConfig, report: Callable[[float], None]
 ) -> None:
-    """Changes the model's action expert; `report` gets step and loss."""
+    """Changes the model's action expert; `report` gets the loss of every step."""
     generator = torch.Generator().manual_seed(config.seed)
     trained = list(expert_parameters(model).values())
     model.requires_grad_(requires_grad=False)
@@ -110,7 +109,7 @@ def finetune_expert(
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.1)
     model.train()
-    for step in range(config.steps):
+    for _ in range(config.steps):
         rows = torch.randint(len(windows), (config.batch,), generator=generator)
         loss = _loss(model, windows, rows, config.noises, generator)
         optimizer.zero_grad(set_to_none=True)
@@ -118,7 +117,7 @@ def finetune_expert(
         torch.nn.utils.clip_grad_norm_(trained, config.clip_norm)
         optimizer.step()
         schedule.step()
-        report(step, float(loss.detach()))
+        report(float(loss.detach()))
     model.eval().requires_grad_(requires_grad=False)
 
 
@@ -127,12 +126,12 @@ def finetune_soup(
     windows: Windows,
     config: FinetuneConfig,
     count: int,
-    report: Callable[[int, float], None],
+    report: Callable[[float], None],
 ) -> None:
     """Fine-tunes so often from the same start, each time with another seed, and leaves the mean of the weights.
 
     One fine-tuning on a thousand windows scatters by several points of success with its seed; a mean leaves less to
-    chance (Wortsman et al. 2022, "Model soups", section 3). `report` gets the step among all, and the loss.
+    chance (Wortsman et al. 2022, "Model soups", section 3). `report` gets the loss of every step.
 
     Raises:
         ValueError: `count` is below 1.
@@ -143,15 +142,10 @@ def finetune_soup(
     mean = {name: torch.zeros_like(value) for name, value in start.items()}
     for number in range(count):
         model.load_state_dict(start, strict=False)
-        seeded = replace(config, seed=config.seed + number)
-        finetune_expert(model, windows, seeded, partial(_report_from, number * config.steps, report))
+        finetune_expert(model, windows, replace(config, seed=config.seed + number), report)
         for name, value in expert_parameters(model).items():
             mean[name] += value.detach() / count
     model.load_state_dict(mean, strict=False)
-
-
-def _report_from(first: int, report: Callable[[int, float], None], step: int, loss: float) -> None:
-    report(first + step, loss)
 
 
 def _loss(
