@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a critic learnt on kept episodes knows about others: AUC of later success per decision, from `collect.py`."""
+"""What a critic learnt on kept episodes (of `collect.py`) knows about others: AUC of later success, and its values."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from rl_learner.core.expo import Expo, ExpoConfig
 from rl_learner.core.intake import window_of
 from rl_learner.core.replay import Replay, ReplayShape, Window
 from vla_policy.core.backends import load_backend
+from vla_policy.core.protocol import PolicySpec
 from vla_policy.core.steering.scoring import Reduce
 from whetstone_common.core.contract import Contract
 
@@ -84,16 +85,31 @@ def train_critic(moments: list[Moment], shape: ReplayShape, updates: int) -> Exp
     return expo
 
 
-def values_of(expo: Expo, moments: list[Moment]) -> np.ndarray:
-    """Value of what was executed in each window."""
-    features = expo.scaler(torch.from_numpy(np.stack([m.window.features for m in moments])))
-    chunks = torch.from_numpy(np.stack([m.window.actions for m in moments])).flatten(1)[:, None]
+def values_of(expo: Expo, features: np.ndarray, chunks: np.ndarray) -> np.ndarray:
+    """Value [M, N] of the first steps of chunks [M, N, H, A], normalised, where the features are [M, F]."""
+    steps = torch.from_numpy(chunks[:, :, : expo.config.steps]).flatten(2)
     with torch.no_grad():
-        return expo.critic.score(features, chunks, Reduce.MEAN, None)[:, 0].numpy()
+        return expo.critic.score(expo.scaler(torch.from_numpy(features)), steps, Reduce.MEAN, None).numpy()
+
+
+def executed_values(expo: Expo, moments: list[Moment]) -> np.ndarray:
+    """Value [M] of what was executed in each window."""
+    chunks = np.stack([m.window.actions for m in moments])
+    return values_of(expo, np.stack([m.window.features for m in moments]), chunks[:, None])[:, 0]
+
+
+def moments_in(path: Path, spec: PolicySpec, execute: int, discount: float) -> tuple[list[list[Moment]], ReplayShape]:
+    """Those of each kept episode, and the shape of a replay that takes them."""
+    episodes, contract = load(path), contract_for(spec)
+    cuts = Cuts(gamma=discount, window_steps=execute, lockstep=True)
+    shape = ReplayShape(
+        spec.feature_dim, execute, spec.action_dim, episodes[0].candidates.shape[1], spec.horizon, spec.noise_dim
+    )
+    return [moments_of(e, i + 1, contract, cuts, shape) for i, e in enumerate(episodes)], shape
 
 
 def main() -> int:
-    """Prints AUC per phase on held-out episodes."""
+    """Prints AUC and values per phase on held-out episodes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", type=Path, required=True, help="the VLA that played them")
@@ -105,21 +121,18 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    episodes = load(args.data)
     spec = load_backend(args.backend, str(args.model), num_threads=1).spec
-    steps, cuts = args.execute, Cuts(gamma=args.discount, window_steps=args.execute, lockstep=True)
-    shape = ReplayShape(
-        spec.feature_dim, steps, spec.action_dim, episodes[0].candidates.shape[1], spec.horizon, spec.noise_dim
-    )
-    contract = contract_for(spec)
-    parts = [moments_of(e, i + 1, contract, cuts, shape) for i, e in enumerate(episodes)]
+    parts, shape = moments_in(args.data, spec, args.execute, args.discount)
     held_out = [m for part in parts[: int(args.held_out * len(parts))] for m in part]
     known = [m for part in parts[int(args.held_out * len(parts)) :] for m in part]
-    rows = list(zip(held_out, values_of(train_critic(known, shape, args.updates), held_out), strict=True))
+    rows = list(zip(held_out, executed_values(train_critic(known, shape, args.updates), held_out), strict=True))
     for phase in PHASES:
         found = [(value, moment.success) for moment, value in rows if moment.phase == phase]
         values, wins = np.array([v for v, _ in found]), np.array([s for _, s in found], dtype=bool)
-        print(f"{phase}: AUC {auc(values, wins):.2f} over {len(found)} decisions, {wins.mean():.2f} successful")
+        print(
+            f"{phase}: AUC {auc(values, wins):.2f} over {len(found)} decisions, {wins.mean():.2f} successful; "
+            f"value {values[wins].mean():.2f} in successes, {values[~wins].mean():.2f} in failures"
+        )
     return 0
 
 

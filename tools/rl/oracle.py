@@ -2,24 +2,31 @@
 """How much room there is: at the first decisions, branch the simulator on every candidate and keep the best.
 
 A branch plays the candidate and then the base to the end; its worth is whether that succeeds (progress breaks ties).
+With `--critic-on`, how well a critic of base episodes ranks the branches by their worth.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from diagnose import moments_in, train_critic, values_of
 from episodes import Decision, Episode, Pick, Rules, Runner
 from scipy.stats import spearmanr
 from sim_rollout import TASKS, Cell
 from train import summary
 
+from rl_learner.core.expo import Expo
 from sim_bridge.core.gl import mujoco
 from vla_policy.core.backends import load_backend
+from vla_policy.core.protocol import PolicySpec
+
+EXECUTE = 8
 
 
 def snapshot(cell: Cell) -> tuple[np.ndarray, int, Any]:
@@ -35,6 +42,15 @@ def restore(cell: Cell, before: tuple[np.ndarray, int, Any]) -> None:
     world.tick, cell._last = before[1], before[2]  # noqa: SLF001
 
 
+@dataclass(frozen=True, eq=False)
+class Branched:
+    """A decision, the chunks [N, H, A] that were tried there, and what each was worth [N]."""
+
+    decision: Decision
+    chunks: np.ndarray
+    worth: np.ndarray
+
+
 class Branching:
     """Chooses by looking ahead in the simulator.
 
@@ -46,7 +62,7 @@ class Branching:
 
     def __init__(self, runner: Runner, decisions: int, edit_std: float = 0.0) -> None:
         self._runner, self._decisions, self._edit_std = runner, decisions, edit_std
-        self.outcomes: list[tuple[Decision, np.ndarray]] = []
+        self.outcomes: list[Branched] = []
 
     def __call__(self, decision: Decision) -> Pick:
         """The best branch, or the first candidate after the branched decisions."""
@@ -59,7 +75,7 @@ class Branching:
             edits[..., 3:] = 0.0
             chunks = np.concatenate([chunks, chunks + edits])
         worth = np.array([self._branch(decision, chunk) for chunk in chunks])
-        self.outcomes.append((decision, worth))
+        self.outcomes.append(Branched(decision, chunks, worth))
         return Pick(chunks[int(worth.argmax())], int(worth.argmax()) % len(decision.candidates))
 
     def _branch(self, decision: Decision, chunk: np.ndarray) -> float:
@@ -73,9 +89,20 @@ class Branching:
         return 2.0 - 1e-3 * ticks if truth.success else float(truth.progress)
 
 
-def rank_correlation(scores: np.ndarray, worth: np.ndarray) -> float:
-    """Spearman's rho of one decision; NaN when all branches are worth the same."""
-    return float(spearmanr(scores, worth).statistic) if np.ptp(worth) > 0.0 else float("nan")
+def rank_correlation(critic: Expo, outcomes: list[Branched]) -> float:
+    """Spearman's rho of value and worth, mean over the decisions whose branches are not all worth the same."""
+    telling = [branched for branched in outcomes if np.ptp(branched.worth) > 0.0]
+    rhos = [
+        float(spearmanr(values_of(critic, b.decision.features[None], b.chunks[None])[0], b.worth).statistic)
+        for b in telling
+    ]
+    return float(np.mean(rhos)) if rhos else float("nan")
+
+
+def critic_on(path: Path, spec: PolicySpec, updates: int = 1000, discount: float = 0.98) -> Expo:
+    """Monte-Carlo critic of kept episodes."""
+    parts, shape = moments_in(path, spec, EXECUTE, discount)
+    return train_critic([moment for part in parts for moment in part], shape, updates)
 
 
 def main() -> int:
@@ -89,17 +116,20 @@ def main() -> int:
     parser.add_argument("--decisions", type=int, default=6)
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--edit-std", type=float, default=0.0)
+    parser.add_argument("--critic-on", type=Path, default=None, help="file of collect.py, other scenes")
     args = parser.parse_args()
     torch.set_num_threads(1)
     backend = load_backend(args.backend, str(args.model), num_threads=1)
-    runner = Runner(Cell(args.task, backend.spec.image_height_px), backend, Rules(8, args.candidates))
+    critic = None if args.critic_on is None else critic_on(args.critic_on, backend.spec)
+    runner = Runner(Cell(args.task, backend.spec.image_height_px), backend, Rules(EXECUTE, args.candidates))
     oracle = Branching(runner, args.decisions, args.edit_std)
     episodes: list[Episode] = []
     for seed in range(args.first_seed, args.first_seed + args.episodes):
         episodes.append(runner.play(seed, oracle))
-        wins = [worth > 1.0 for _, worth in oracle.outcomes]
+        wins = [branched.worth > 1.0 for branched in oracle.outcomes]
         differ = np.mean([w.any() and not w.all() for w in wins])
-        print(f"{summary(episodes)}, branches that differ in success: {differ:.2f}", flush=True)
+        ranked = "" if critic is None else f", rank correlation {rank_correlation(critic, oracle.outcomes):.2f}"
+        print(f"{summary(episodes)}, branches that differ in success: {differ:.2f}{ranked}", flush=True)
     return 0
 
 

@@ -85,7 +85,6 @@ class Receipts:
         self.through = through
         self.duplicates = 0
         self.gaps = 0
-        self.skipped = 0
 
     def offer(self, spool: int, seq: int) -> Offer:
         """Judge a transition; NEW counts as stored from now on."""
@@ -104,5 +103,4 @@ class Receipts:
         """The sender no longer has what came before `first`; returns how many are lost."""
         lost = max(0, first - 1 - self.through)
         self.through += lost
-        self.skipped += lost
         return lost

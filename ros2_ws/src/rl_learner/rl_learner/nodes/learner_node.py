@@ -289,12 +289,13 @@ class LearnerNode(WhetstoneNode):
             return
         worker = self._worker
         if worker is not None:
-            tally = worker.session.tally
+            tally, receipts = worker.session.tally, worker.session.receipts
             told = {
                 "windows": tally.windows, "windows_refused": tally.refused,
                 "windows_of_another_discount": tally.other_discount, "transitions_lost": tally.lost,
+                "transitions_repeated": receipts.duplicates, "transitions_ahead": receipts.gaps,
                 "updates": worker.session.learner.updates, "updates_skipped": worker.session.skipped,
-                "episodes": tally.episodes, "robot_steps": tally.steps, "through": worker.session.receipts.through,
+                "episodes": tally.episodes, "robot_steps": tally.steps, "through": receipts.through,
             }  # fmt: skip
             for name, count in told.items():
                 self.counters[name] = count
