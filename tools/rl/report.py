@@ -161,7 +161,7 @@ def draw(path: Path, table: Sequence[Row]) -> None:
         mine = [row for row in table if row.task == task]
         _draw_variants(axes[0][column], task, mine)
         _draw_training(axes[1][column], mine)
-    axes[0][0].invert_yaxis()
+    axes[0][0].set_ylim(len(VARIANTS) - 0.5, -0.5)  # the first on top
     named = [panel.get_legend_handles_labels() for panel in axes.flat]
     once = {label: handle for handles, labels in named for handle, label in zip(handles, labels, strict=True)}
     figure.legend(list(once.values()), list(once), loc="outside lower center", ncols=3, fontsize=9)
