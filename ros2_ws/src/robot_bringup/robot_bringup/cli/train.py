@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +256,8 @@ def _train(options: TrainOptions, log: TrainingLog, until: float) -> None:
 
 def _stack_log(folder: Path) -> Path:
     """File for what the nodes of the next stack say; those of the stacks before stay."""
-    return folder / f"stack_{sum(1 for _ in folder.glob('stack_*.log')) + 1}.log"
+    paths = (folder / f"stack_{number}.log" for number in count(1))
+    return next(path for path in paths if not path.exists())
 
 
 class Session:
