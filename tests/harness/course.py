@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from rclpy.serialization import deserialize_message, serialize_message
 from vla_interfaces.msg import PolicyWeights
 from vla_interfaces.msg import Transition as TransitionMsg
@@ -154,13 +157,14 @@ class Course:
         """A run on the same transitions that nothing ever happened to."""
         session = Session(read_recipe(self.method), SHAPE, capacity=CAPACITY, limits=Limits(band=0), contract_hash=HASH)
         records = self.stored()
-        feed(
-            session,
-            [as_heard(decode(r.payload)) for r in records],
-            spool=self.spool(),
-            first=records[0].seq if records else 1,
-        )
-        finish(session)
+        with _as_many_threads_as_the_node():
+            feed(
+                session,
+                [as_heard(decode(r.payload)) for r in records],
+                spool=self.spool(),
+                first=records[0].seq if records else 1,
+            )
+            finish(session)
         return session
 
     def spool(self) -> int:
@@ -207,6 +211,17 @@ class Course:
             except WeightsError as error:
                 problems.append(f"version {manifest.version}: {error}")
         return sets, problems
+
+
+@contextmanager
+def _as_many_threads_as_the_node() -> Iterator[None]:
+    """One: more of them round otherwise, and the hashes differ."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def as_heard(made: Transition) -> Transition:

@@ -11,6 +11,10 @@ import argparse
 import shutil
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -31,10 +35,53 @@ FIRST_SEED = 200_001
 POCKET = ROOT / "ros2_ws" / "src" / "vla_policy" / "models" / "pocket"
 
 
-def shown(runner: Runner, number: int, contract: Contract, cuts: Cuts) -> list[Transition]:
-    """Transitions of one episode of the expert."""
-    episode = runner.play(FIRST_SEED + number - 1, first_candidate, demonstrate=True)
-    return transitions_of(episode, number, contract, cuts)
+@dataclass(frozen=True)
+class Wanted:
+    """What is shown, and to whom.
+
+    Attributes:
+        task: The task.
+        model: Directory of the VLA that looks on.
+        backend: How it is run.
+        method: Recipe whose windows are cut.
+        candidates: Chunks that the VLA proposes at every look.
+    """
+
+    task: str
+    model: Path
+    backend: str
+    method: Path
+    candidates: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Where the expert shows, and how what they do is cut into windows."""
+
+    runner: Runner
+    contract: Contract
+    cuts: Cuts
+
+
+@cache
+def stage_for(wanted: Wanted) -> Stage:
+    """The stage of this process, set up once."""
+    torch.set_num_threads(1)
+    backend = load_backend(wanted.backend, str(wanted.model), num_threads=1)
+    recipe = read_recipe(wanted.method)
+    cell = Cell(wanted.task, backend.spec.image_height_px)
+    return Stage(
+        Runner(cell, backend, Rules(recipe.steps, wanted.candidates)),
+        contract_for(backend.spec),
+        Cuts(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True),
+    )
+
+
+def shown(wanted: Wanted, number: int) -> list[Transition]:
+    """Transitions of one episode of the expert; the same in whatever process."""
+    stage = stage_for(wanted)
+    episode = stage.runner.play(FIRST_SEED + number - 1, first_candidate, demonstrate=True)
+    return transitions_of(episode, number, stage.contract, stage.cuts)
 
 
 def main() -> int:
@@ -46,6 +93,7 @@ def main() -> int:
     parser.add_argument("--task", choices=TASKS, default="pick_place")
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--candidates", type=int, default=8)
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     weights = weights_sha256(args.model)
@@ -53,14 +101,12 @@ def main() -> int:
         print(f"{args.out} is there already")
         return 0
     shutil.rmtree(args.out, ignore_errors=True)  # another model's
-    torch.set_num_threads(1)
-    backend = load_backend(args.backend, str(args.model), num_threads=1)
-    recipe = read_recipe(args.method)
-    runner = Runner(Cell(args.task, backend.spec.image_height_px), backend, Rules(recipe.steps, args.candidates))
-    cuts = Cuts(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
-    contract = contract_for(backend.spec)
-    numbers = track(range(1, args.episodes + 1), description="demonstrations", disable=not sys.stderr.isatty())
-    write_prior(args.out, (shown(runner, number, contract, cuts) for number in numbers), weights, time.time_ns())
+    wanted = Wanted(args.task, args.model, args.backend, args.method, args.candidates)
+    # forked, a process would share the renderer's context with its parent
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        episodes = pool.map(partial(shown, wanted), range(1, args.episodes + 1))
+        seen = track(episodes, "demonstrations", args.episodes, disable=not sys.stderr.isatty())
+        write_prior(args.out, seen, weights, time.time_ns())
     print(f"{args.episodes} episodes in {args.out}")
     return 0
 

@@ -50,8 +50,8 @@ def test_when_nothing_is_said_expect_training_and_a_comparison_on_100_scenes(mon
     options = asked_for(monkeypatch)
     assert options.sharpening is not None
     assert (options.sharpening.task, options.sharpening.method) == ("pick_place", "expo")
-    assert options.sharpening.budget == Budget(19.0, 7_000)
-    assert options.sharpening.finetune_at == 0.6
+    assert options.sharpening.budget == Budget(19.0, 5_000)
+    assert options.sharpening.finetune_at == 0.9
     assert options.sharpening.scenes == 100
     assert options.budget_s < 1000.0, "setup and this share 20 minutes"
 

@@ -169,8 +169,8 @@ def train(
 
 @app.command()
 def demo(
-    episodes: Episodes = 5,
-    control_episodes: Annotated[int, typer.Option(min=0, help="Control episodes per task.")] = 2,
+    episodes: Episodes = 3,
+    control_episodes: Annotated[int, typer.Option(min=0, help="Control episodes per task.")] = 1,
     seed: Seed = 1000,
     tasks: Annotated[str, typer.Option(help="Tasks, separated by commas; empty for all.")] = "",
     backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.ONNX,
@@ -181,11 +181,11 @@ def demo(
     train_minutes: Annotated[
         float, typer.Option(min=0.0, help="Then sharpen the policy for so much robot time, 0 for not [min].")
     ] = 19.0,
-    train_max_steps: Annotated[int, typer.Option(min=0, help="Or so many control steps, 0 for no bound.")] = 7_000,
+    train_max_steps: Annotated[int, typer.Option(min=0, help="Or so many control steps, 0 for no bound.")] = 5_000,
     train_task: Annotated[str, typer.Option(help="Task that is learnt.")] = "pick_place",
     train_method: Annotated[str, typer.Option(help="expo or dsrl.")] = "expo",
     train_prior: Prior = None,
-    train_finetune_at: FinetuneAt = 0.6,
+    train_finetune_at: FinetuneAt = 0.9,
     scenes: Annotated[int, typer.Option(min=1, max=10000, help="Scenes for base and sharpened policy.")] = 100,
     json: JsonFile = None,
 ) -> None:

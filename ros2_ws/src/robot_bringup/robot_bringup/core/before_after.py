@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from robot_bringup.core.report import EpisodeRow, Evaluation
 
 # The tasks end, training ends, and the last scene begins, at these shares of the time where something is learnt.
-_TASKS, _TRAINING, _SCENES = 0.2, 0.75, 0.97
+_TASKS, _TRAINING, _SCENES = 0.15, 0.6, 0.97
 
 
 @dataclass(frozen=True)
