@@ -13,7 +13,7 @@ def test_when_something_is_learnt_expect_each_part_to_end_in_order_within_the_bu
     ends += [times.training_until_s, times.scenes_until_s]
     assert ends == sorted(ends)
     assert ends[0] > 100.0 and ends[-1] < 1100.0
-    assert ends[2] == pytest.approx(300.0)
+    assert ends[2] == pytest.approx(250.0)
 
 
 def test_when_nothing_is_learnt_expect_the_tasks_to_have_all_the_time() -> None:
