@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from figures import Figure, summarise
 
+from fakes.threads import one_thread
 from rl_learner.core.checkpoint import save
 from rl_learner.core.critic import CriticConfig
 from rl_learner.core.expo import Expo, ExpoConfig
@@ -34,13 +35,9 @@ _WARM_UP = 3
 
 def run(*, repeats: int) -> list[Figure]:
     """Everything, on one thread as in the graph."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         replay = filled(_WINDOWS)
         return [*critic(replay, repeats), *updates(replay, repeats), *storage(replay, repeats), *callbacks(repeats)]
-    finally:
-        torch.set_num_threads(before)
 
 
 def filled(count: int) -> Replay:

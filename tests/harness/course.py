@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from rclpy.serialization import deserialize_message, serialize_message
 from vla_interfaces.msg import PolicyWeights
 from vla_interfaces.msg import Transition as TransitionMsg
@@ -22,6 +19,7 @@ from vla_interfaces.msg import Transition as TransitionMsg
 from fakes.rl_episodes import CONTRACT, GAMMA, HASH, C, plain_episode
 from fakes.rl_runs import SHAPE, feed, finish, store, write_method
 from fakes.rl_stream import message
+from fakes.threads import one_thread
 from harness.oracle import Status, Verdict, judge_equal, judge_ledger
 from harness.proc import Proc
 from harness.until import until
@@ -157,7 +155,7 @@ class Course:
         """A run on the same transitions that nothing ever happened to."""
         session = Session(read_recipe(self.method), SHAPE, capacity=CAPACITY, limits=Limits(band=0), contract_hash=HASH)
         records = self.stored()
-        with _as_many_threads_as_the_node():
+        with one_thread():  # as many as the node has, or the hashes differ
             feed(
                 session,
                 [as_heard(decode(r.payload)) for r in records],
@@ -211,17 +209,6 @@ class Course:
             except WeightsError as error:
                 problems.append(f"version {manifest.version}: {error}")
         return sets, problems
-
-
-@contextmanager
-def _as_many_threads_as_the_node() -> Iterator[None]:
-    """One: more of them round otherwise, and the hashes differ."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def as_heard(made: Transition) -> Transition:

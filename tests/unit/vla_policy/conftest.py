@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from fakes.threads import one_thread
 from fakes.toy_vla import TINY, WORDS, toy_demo, toy_trainer
 from vla_policy.core.architecture import build_model, pocket_config
 from vla_policy.core.backends.pocket import PocketBackend
@@ -12,11 +13,9 @@ from vla_policy.core.training.export import export
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def on_one_thread():
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
