@@ -55,3 +55,20 @@ def test_when_a_parameter_is_set_from_outside_expect_it_taken_or_refused_with_a_
     assert world.watcher.set_parameters(node, n_candidates=4)[0].successful
     refused = world.watcher.set_parameters(node, n_candidates=1000)[0]
     assert not refused.successful and "n_candidates = 1000" in refused.reason and "64" in refused.reason
+
+
+def test_when_a_node_of_the_same_name_runs_expect_the_second_refused_by_host_and_process(world: World) -> None:
+    first = world.node("vla_policy", "steering_node")
+    world.wait_ready("steering_node")
+    second = world.node("vla_policy", "steering_node", name="second_steering_node")
+    assert second.wait_exit(30.0) == 3
+    assert "/steering_node runs already" in second.tail() and f"process {first.pid} on host" in second.tail()
+    assert "Traceback" not in second.tail()
+    assert world.watcher.statuses[-1].state == "READY"
+
+
+def test_when_two_nodes_of_one_name_meet_expect_both_to_say_so(world: World) -> None:
+    for name in ("one", "two"):
+        world.node("vla_policy", "steering_node", name=name, parameters={"second_node_check_s": 0.0})
+    status = world.watcher.wait_state("steering_node", "ERROR", 60.0, reason="SECOND_NODE")
+    assert "two of them" in status.detail and "process" in status.detail

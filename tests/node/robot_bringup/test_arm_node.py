@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -15,10 +16,13 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 import numpy as np
 import pytest
 import rclpy
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Int8
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import ActionChunk, Executed, NodeStatus, PolicyContract, Request, Takeover
 from vla_interfaces.srv import Arm, Disarm, Pause, Reset, Resume
@@ -215,6 +219,86 @@ def test_when_the_estop_is_pressed_expect_a_latch_until_release_and_reset(bench)
     rig.until(lambda: rig.call("reset", Reset.Request()).success)
     rig.until(lambda: rig.status() == (NodeStatus.READY, NodeStatus.NONE))
     assert rig.commands == []
+
+
+@contextlib.contextmanager
+def other_process(rig: Bench) -> Iterator[Node]:
+    """A node of another participant: within one, a topic has one type."""
+    context = Context()
+    context.init(domain_id=rig.context.get_domain_id())
+    node = Node("panel", context=context)
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
+
+
+VOLATILE = QoSProfile(depth=10)
+BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+@pytest.mark.parametrize("profile", [VOLATILE, BEST_EFFORT], ids=["volatile", "best_effort"])
+def test_when_the_estop_is_published_with_another_qos_expect_it_heard(bench, profile):
+    rig = bench().running()
+    button = rig.client.create_publisher(Bool, "/estop", profile)
+    rig.until(lambda: button.get_subscription_count() > 0)
+    button.publish(Bool(data=True))
+    rig.until(lambda: rig.status() == (NodeStatus.STOPPED, NodeStatus.ESTOP))
+
+
+def test_when_another_button_says_false_expect_still_stopped_and_a_reset_that_names_who_presses(bench):
+    rig = bench().running()
+    other = rig.client.create_publisher(Bool, "/estop", VOLATILE)
+    rig.until(lambda: other.get_subscription_count() > 0)
+    rig.estop.publish(Bool(data=True))
+    rig.until(lambda: rig.status() == (NodeStatus.STOPPED, NodeStatus.ESTOP))
+    other.publish(Bool(data=False))
+    rig.until(lambda: "pressed by /client" in rig.call("reset", Reset.Request()).message)
+    rig.estop.publish(Bool(data=False))
+    rig.until(lambda: rig.call("reset", Reset.Request()).success)
+
+
+def test_when_a_button_vanishes_while_pressed_expect_it_pressed_until_a_reset(bench):
+    rig = bench().running()
+    button = rig.client.create_publisher(Bool, "/estop", VOLATILE)
+    rig.until(lambda: button.get_subscription_count() > 0)
+    button.publish(Bool(data=True))
+    rig.until(lambda: rig.status() == (NodeStatus.STOPPED, NodeStatus.ESTOP))
+    rig.client.destroy_publisher(button)
+    rig.until(lambda: "vanished" in rig.statuses[-1].detail)
+    assert rig.status() == (NodeStatus.STOPPED, NodeStatus.ESTOP)
+    assert rig.call("reset", Reset.Request()).success
+
+
+def test_when_an_estop_has_another_type_expect_arming_refused_with_its_name(bench):
+    rig = bench()
+    rig.show_joints()
+    with other_process(rig) as panel:
+        panel.create_publisher(Int8, "/estop", 1)
+        rig.until(lambda: "/panel publishes std_msgs/msg/Int8" in rig.call("arm", Arm.Request()).message)
+
+
+def test_when_another_node_commands_the_controller_expect_arming_refused_with_its_name(bench):
+    rig = bench()
+    rig.show_joints()
+    rig.client.create_publisher(JointTrajectory, ROBOT.command_topic, 1)
+    rig.until(lambda: "/client publishes on" in rig.call("arm", Arm.Request()).message)
+
+
+def test_when_another_commander_appears_in_an_episode_expect_a_stop_with_its_name(bench):
+    rig = bench().running()
+    other = rig.client.create_publisher(JointTrajectory, ROBOT.command_topic, 1)
+    rig.until(lambda: rig.status() == (NodeStatus.STOPPED, NodeStatus.SECOND_COMMANDER))
+    assert "/client" in rig.statuses[-1].detail
+    rig.client.destroy_publisher(other)
+    rig.until(lambda: rig.call("reset", Reset.Request()).success and rig.call("arm", Arm.Request()).success)
+
+
+def test_when_a_takeover_device_cannot_be_heard_expect_a_reason_with_its_name(bench):
+    rig = bench(autoarm=True)
+    rig.show_joints()
+    rig.client.create_publisher(Takeover, "takeover", BEST_EFFORT)
+    rig.until(lambda: rig.status() == (NodeStatus.READY, NodeStatus.INCOMPATIBLE_PUBLISHER))
+    assert "/client" in rig.statuses[-1].detail and rig.counter("unheard_publishers") == 1
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,8 @@ class TransitionNode(WhetstoneNode):
             (Executed, "executed", self.on_executed, qos.RECORD),
             (Reward, "reward", self.on_reward, qos.RECORD),
             (EpisodeEvent, "episode", self.on_episode, qos.RECORD),
-            (Bool, "estop", self.on_estop, qos.LATCHED),
+            (Bool, self.param("estop_topic"), self.on_estop, qos.ESTOP_LATCHED),
+            (Bool, self.param("estop_topic"), self.on_estop, qos.ESTOP_ANY),
             (TransitionAck, "transition_ack", self.on_ack, qos.RECORD),
         ):
             self.create_subscription(kind, topic, callback, profile)

@@ -16,6 +16,7 @@ from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.stamp import Stamp
 
 _NS = 1_000_000_000
+_STOPPING = {Reason.SECOND_COMMANDER, Reason.SECOND_NODE}
 _REFUSALS = {
     Offer.DUPLICATE: ("chunk_duplicate", Reason.NONE),
     Offer.FOREIGN: ("chunk_foreign", Reason.NONE),
@@ -34,6 +35,8 @@ class Arm(ArmMotion):
         state = self.state
         if state.reason in (Reason.NONE, Reason.TAKEOVER) and self._notice.fresh:
             return state.status, self._notice.reason, self._notice.detail
+        if state.reason is Reason.NONE and self._obstacle[0] is not Reason.NONE:
+            return state.status, *self._obstacle
         return state.status, state.reason, state.detail
 
     @property
@@ -107,7 +110,7 @@ class Arm(ArmMotion):
             Refused: Not READY, no fresh joint states, or the number is used.
         """
         state = self.state.resume()
-        why = self._no_joints(now)
+        why = self._obstacle[1] or self._no_joints(now)
         if why:
             raise Refused(why)
         try:
@@ -121,14 +124,23 @@ class Arm(ArmMotion):
 
     # ---- events ------------------------------------------------------------------------------------------------------
 
-    def on_estop(self, *, pressed: bool) -> None:
-        """The emergency stop changed; a press is latched."""
+    def on_estop(self, *, pressed: bool, detail: str = "pressed") -> None:
+        """Whether any emergency stop is pressed; a press is latched. `detail` says by whom."""
         if pressed:
             self._counters["estops"] += not self.state.estop
-            self.state = self.state.press_estop()
+            self.state = self.state.press_estop(detail)
             self._stopped()
         else:
             self.state = self.state.release_estop()
+
+    def on_obstacle(self, reason: Reason, detail: str) -> None:
+        """What in the graph speaks against motion, (NONE, "") for nothing.
+
+        Another one who commands the arm stops it. An emergency stop that cannot be heard refuses the next start.
+        """
+        self._obstacle = (reason, detail)
+        if reason in _STOPPING and self.state.moving:
+            self.stop(reason, detail)
 
     def on_contract(self, contract: Contract) -> None:
         """The policy says what it expects and returns; another contract while armed is refused motion."""

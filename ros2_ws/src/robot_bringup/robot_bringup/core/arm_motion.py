@@ -55,6 +55,7 @@ class ArmMotion:
         self._ros_jump = ClockJump(_DISORDER_S)
         self._joint_jump = ClockJump(0.0 if settings.lockstep else _DISORDER_S)
         self._notice = Notice()
+        self._obstacle = (Reason.NONE, "")
         self._contract: Contract | None = None
         self._contract_hash = ""
         self._playback: Playback | None = None
@@ -86,6 +87,8 @@ class ArmMotion:
 
     def ready_to_arm(self, now: Now) -> str:
         """Why arming is refused; empty when it is not."""
+        if self._obstacle[1]:
+            return self._obstacle[1]
         if self._contract is None:
             return "no policy_contract yet"
         problems = self._robot.contract_problems(self._contract)

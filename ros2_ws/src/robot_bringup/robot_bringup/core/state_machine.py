@@ -75,7 +75,7 @@ class ArmState:
             Refused: Not DISARMED, or the emergency stop is pressed.
         """
         if self.estop:
-            raise Refused("the emergency stop is pressed")
+            raise Refused(f"the emergency stop is {self.detail}")
         if self.mode is Mode.STOPPED:
             raise Refused(f"stopped ({self.reason.name}): reset first")
         if self.moving:
@@ -95,7 +95,7 @@ class ArmState:
             Refused: Running or disarmed, or the emergency stop is pressed.
         """
         if self.estop:
-            raise Refused("the emergency stop is pressed")
+            raise Refused(f"the emergency stop is {self.detail}")
         if self.mode is Mode.READY:
             return self
         if self.mode is not Mode.STOPPED:
@@ -143,9 +143,9 @@ class ArmState:
         lost = self.mode is Mode.STOPPED and self.reason is Reason.TAKEOVER_LOST and self.armed and not self.estop
         return replace(self, mode=Mode.RUNNING, reason=Reason.TAKEOVER, detail="") if lost else self
 
-    def press_estop(self) -> ArmState:
+    def press_estop(self, detail: str = "pressed") -> ArmState:
         """Stop and latch."""
-        return replace(self.stop(Reason.ESTOP, "pressed"), estop=True)
+        return replace(self.stop(Reason.ESTOP, detail), estop=True)
 
     def release_estop(self) -> ArmState:
         """The button is up; the stop stays."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, Float64MultiArray
+from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import ActionChunk, Executed, PolicyContract, Request, Takeover
 from vla_interfaces.srv import Arm as ArmService
@@ -20,13 +20,16 @@ from vla_interfaces.srv import Disarm, Pause, Reset, Resume
 
 from robot_bringup.core.arm import Arm
 from robot_bringup.core.chunk_queue import Execution
+from robot_bringup.core.estop import EstopSources
 from robot_bringup.core.outputs import Command, Now, Outputs
 from robot_bringup.core.robot import GripperOutput, Output, Robot, RobotError
 from robot_bringup.core.settings import Settings
 from robot_bringup.core.state_machine import Refused
 from robot_bringup.nodes import convert
+from robot_bringup.nodes.arm_surroundings import ArmSurroundings
 from robot_bringup.nodes.command_log import CommandLog
 from robot_bringup.nodes.control_loop import ControlLoop, raise_priority
+from robot_bringup.nodes.estop_listener import EstopListener
 from robot_bringup.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
@@ -36,6 +39,7 @@ from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
 
 _HOUSEKEEPING_S = 0.05
+_SURROUNDINGS_S = 1.0
 _RAMP_DEADLINE_S = 1.0
 # The interpreter hands the lock over this often; its default of 5 ms would be half a control period.
 _SWITCH_INTERVAL_S = 0.0005
@@ -50,6 +54,8 @@ class ArmNode(WhetstoneNode):
         self._robot: Robot | None = None
         self._loop: ControlLoop | None = None
         self._log: CommandLog | None = None
+        self._listener: EstopListener | None = None
+        self._estop = EstopSources()  # outlives a clean-up: only a reset forgets a press
         self._lock = threading.RLock()
         self._autoarm = False
         self._unheard: Request | None = None
@@ -92,6 +98,9 @@ class ArmNode(WhetstoneNode):
         self._make_publishers(self._robot)
         self._make_subscriptions(self._robot)
         self._make_services()
+        self._listener = EstopListener(self, self.param("estop_topic"), self.guarded(self._on_estop))
+        self._surroundings = ArmSurroundings(self, self._command_topics(self._robot))
+        self.create_steady_timer(_SURROUNDINGS_S, self._on_surroundings)
         self.create_steady_timer(_HOUSEKEEPING_S, self._on_housekeeping)
 
     def _settings(self) -> Settings:
@@ -127,12 +136,19 @@ class ArmNode(WhetstoneNode):
         self._request_publisher = self.create_publisher(Request, "request", qos.RING)
         self._executed_publisher = self.create_publisher(Executed, "executed", qos.RECORD)
 
+    def _command_topics(self, robot: Robot) -> list[str]:
+        """Topics on which nobody else may command; in a dry run that is where the others do."""
+        if self.param("dry_run"):
+            return []
+        own = robot.gripper.output is GripperOutput.OWN_TOPIC
+        return [robot.command_topic, robot.gripper.topic] if own else [robot.command_topic]
+
     def _make_subscriptions(self, robot: Robot) -> None:
         sensor = qos.SENSOR_IN_RELIABLE if self.param("pace") == "lockstep" else qos.SENSOR_IN
         self.create_subscription(JointState, robot.joint_states_topic, self._on_joint_state, sensor)
         self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, qos.RING)
         self.create_subscription(Takeover, "takeover", self._on_takeover, qos.RING)
-        self.create_subscription(Bool, "estop", self._on_estop, qos.LATCHED)
+        self.watch_input("takeover", Takeover, qos.RING)
         self.create_subscription(PolicyContract, "policy_contract", self._on_contract, qos.LATCHED)
 
     def _make_services(self) -> None:
@@ -174,6 +190,9 @@ class ArmNode(WhetstoneNode):
 
     def on_teardown(self) -> None:
         """Close the log and forget the arm."""
+        if self._listener is not None:
+            self._listener.close()
+        self._listener = None
         if self._log is not None:
             self._log.close()
         self._log = self._core = None
@@ -275,8 +294,29 @@ class ArmNode(WhetstoneNode):
             return
         self._do(lambda core, now: core.on_takeover(sample, now))
 
-    def _on_estop(self, msg: Bool) -> None:
-        self._do(lambda core, _now: core.on_estop(pressed=msg.data))
+    def _on_estop(self, source: str, order: int, pressed: bool) -> None:  # noqa: FBT001 - as the listener calls it
+        with self._lock:
+            self._estop.update(source, order, pressed=pressed)
+        self._apply_estop()
+        if pressed:
+            self._on_surroundings()  # after the stop: who it was
+
+    def _apply_estop(self) -> None:
+        """Stop or release; also while the node does not send, so that nothing pressed early is missed."""
+        with self._lock:
+            if self._core is None:
+                return
+            self._core.on_estop(pressed=self._estop.pressed, detail=self._estop.text)
+        self._show_status()
+
+    def _on_surroundings(self) -> None:
+        """Look who else is in the graph."""
+        with self._lock:
+            self._estop.see(self._surroundings.estop_sources())
+            if self._core is None:
+                return
+            self._core.on_obstacle(*self._surroundings.obstacle())
+        self._apply_estop()
 
     def _on_contract(self, msg: PolicyContract) -> None:
         try:
@@ -306,6 +346,7 @@ class ArmNode(WhetstoneNode):
 
     def _on_arm(self, request: ArmService.Request, response: ArmService.Response) -> ArmService.Response:
         response.epoch = self.epoch_ns
+        self._on_surroundings()
         return self._answer(response, lambda core, now: core.arm(request.expected_contract, now))
 
     def _on_disarm(self, request: Disarm.Request, response: Disarm.Response) -> Disarm.Response:
@@ -313,6 +354,10 @@ class ArmNode(WhetstoneNode):
         return self._answer(response, lambda core, _now: core.disarm(request.reason))
 
     def _on_reset(self, _request: Reset.Request, response: Reset.Response) -> Reset.Response:
+        self._on_surroundings()
+        with self._lock:
+            self._estop.forget_vanished()
+        self._apply_estop()
         return self._answer(response, lambda core, _now: core.reset())
 
     def _on_resume(self, request: Resume.Request, response: Resume.Response) -> Resume.Response:

@@ -65,6 +65,7 @@ class EpisodeNode(WhetstoneNode):
             (Float32, "success_score", self._on_score, qos.RING),
         ):
             self.create_subscription(kind, topic, callback, profile)
+        self.watch_input("mark", String, qos.RING)
         self.create_steady_timer(_WAKE_PERIOD_S, self._on_wake)
 
     def on_start(self) -> None:

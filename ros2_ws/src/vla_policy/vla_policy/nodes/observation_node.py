@@ -70,6 +70,7 @@ class ObservationNode(WhetstoneNode):
         self._observations = self.create_publisher(Observation, "observation", qos.RING)
         # Words before requests: a request that follows a new instruction must find it.
         self.create_subscription(String, "instruction", self.on_instruction, qos.LATCHED)
+        self.watch_input("instruction", String, qos.LATCHED)
         self.create_subscription(PolicyContract, "policy_contract", self.on_contract, qos.LATCHED)
         self._subscribe_sensors()
         self.create_subscription(Request, "request", self.on_request, qos.RING)

@@ -47,6 +47,10 @@ class Reason(IntEnum):
     DEADLINE_MISSED = 22
     DISK_FULL = 23
     SPOOL_FULL = 24
+    SECOND_COMMANDER = 25
+    INCOMPATIBLE_PUBLISHER = 26
+    OPERATOR_LOST = 27
+    SECOND_NODE = 28
 
 
 class ReasonedError(RuntimeError):

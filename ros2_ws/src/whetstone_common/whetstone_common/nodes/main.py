@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -24,6 +26,7 @@ except ImportError:  # distributions before Kilted
     EventsExecutor = SingleThreadedExecutor
 
 _BAD_PARAMETERS = 2
+_SECOND_NODE = 3
 # How late a signal may be noticed while nothing arrives.
 _SPIN_TIMEOUT_S = 0.1
 
@@ -53,6 +56,13 @@ def run(factory: Callable[[], WhetstoneNode]) -> None:
     executor = EventsExecutor()
     executor.add_node(node)
     try:
+        if other := _wait_for_namesake(node, executor, stop):
+            name = node.get_fully_qualified_name()
+            sys.stderr.write(
+                f"refused to start: {name} runs already, as {other}; stop it, or use another ROS_DOMAIN_ID\n"
+            )
+            sys.exit(_SECOND_NODE)
+        node.namesake.announce()
         node.autostart()
         while not stop.is_set:
             executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
@@ -61,3 +71,11 @@ def run(factory: Callable[[], WhetstoneNode]) -> None:
         executor.shutdown()
         node.destroy_node()
         rclpy.shutdown()
+
+
+def _wait_for_namesake(node: WhetstoneNode, executor: Any, stop: _StopFlag) -> str:
+    """Listen whether another process runs a node of this name; who it is, or empty."""
+    end_s = time.monotonic() + node.param("second_node_check_s")
+    while time.monotonic() < end_s and not node.namesake.text and not stop.is_set:
+        executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
+    return node.namesake.text

@@ -17,12 +17,16 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from vla_interfaces.msg import NodeStatus
 
 from whetstone_common.core.parameters import ParameterError, Schema
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
+from whetstone_common.nodes.graph import unheard_publishers
+from whetstone_common.nodes.namesake import Namesake
 
+_GRAPH_PERIOD_S = 1.0
 _STATUS_PERIOD_S = 0.5
 # Read by tests only: "<callback>:<n>" makes the n-th call of that callback raise.
 _FAIL_ENV = "WHETSTONE_FAIL_CALLBACK"
@@ -75,6 +79,11 @@ class WhetstoneNode(LifecycleNode):
             # Whoever refuses must not leave half a node behind, which the traceback would keep alive.
             self.destroy_node()
             raise
+        self._own_status = self.status  # what the node itself says, without what the graph adds
+        self._graph_problem: tuple[Reason, str] = (Reason.NONE, "")
+        self._inputs: list[tuple[str, type, QoSProfile]] = []
+        self.namesake = Namesake(self)
+        self.create_steady_timer(_GRAPH_PERIOD_S, self._look_at_graph)
         self._status_publisher = self.create_publisher(NodeStatus, "node_status", qos.LATCHED)
         self.create_steady_timer(_STATUS_PERIOD_S, self.publish_status)
 
@@ -229,7 +238,7 @@ class WhetstoneNode(LifecycleNode):
         return entity
 
     def _destroy_set_up(self) -> None:
-        made, self._set_up = self._set_up or [], None
+        made, self._set_up, self._inputs = self._set_up or [], None, []
         for destroy, entity in reversed(made):
             destroy(entity)
 
@@ -237,13 +246,55 @@ class WhetstoneNode(LifecycleNode):
 
     def set_state(self, state: State, reason: Reason = Reason.NONE, detail: str = "") -> None:
         """Change state; published at once, and logged when it is news."""
-        if (state, reason, detail) == self.status:
+        self._own_status = (state, reason, detail)
+        self._show_own_status()
+
+    def _show_own_status(self) -> None:
+        status = self._with_graph_problem(*self._own_status)
+        if status == self.status:
             return
-        news = self.status[:2] != (state, reason)
-        self.status = (state, reason, detail)
+        news = self.status[:2] != status[:2]
+        self.status = status
         if news:
+            state, reason, detail = status
             self.get_logger().info(f"{state.name} {reason.name} {detail}".rstrip())
         self.publish_status()
+
+    def _with_graph_problem(self, state: State, reason: Reason, detail: str) -> tuple[State, Reason, str]:
+        """A second node of this name is an error whatever this one does; an unheard publisher is shown as a reason."""
+        problem, text = self._graph_problem
+        if problem is Reason.SECOND_NODE and state is not State.FINALIZED:
+            return State.ERROR, problem, text
+        if problem is not Reason.NONE and reason is Reason.NONE and state in (State.READY, State.RUNNING):
+            return state, problem, text
+        return state, reason, detail
+
+    # ---- the graph -------------------------------------------------------------------------------------------------
+
+    def watch_input(self, topic: str, msg_type: type, profile: QoSProfile) -> None:
+        """Show publishers of an input that matters which the subscription with this profile cannot hear."""
+        self._inputs.append((topic, msg_type, profile))
+
+    def on_namesake(self) -> None:
+        """Another process runs a node of this name: nobody can tell whose messages are whose, so work ends."""
+        if self._graph_problem[0] is not Reason.SECOND_NODE:
+            self.counters["second_node"] += 1
+            self.safe_action(Reason.SECOND_NODE)
+        self._look_at_graph()
+
+    def _look_at_graph(self) -> None:
+        self._graph_problem = self._find_graph_problem()
+        self._show_own_status()
+
+    def _find_graph_problem(self) -> tuple[Reason, str]:
+        if who := self.namesake.text:
+            name = self.get_fully_qualified_name()
+            return Reason.SECOND_NODE, f"two of them: {name} runs also as {who}; stop one"
+        unheard = [text for each in self._inputs for text in unheard_publishers(self, *each)]
+        if unheard:
+            self.counters["unheard_publishers"] = max(len(unheard), self.counters["unheard_publishers"])
+            return Reason.INCOMPATIBLE_PUBLISHER, unheard[0]
+        return Reason.NONE, ""
 
     def publish_status(self) -> None:
         """Publish state, reason and counters."""

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who else in the graph touches the arm: sources of the emergency stop, and other nodes that command the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from std_msgs.msg import Bool
+
+from whetstone_common.core.reason import Reason
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.graph import full_name, identity, publishers, unheard_publishers
+from whetstone_common.nodes.node import WhetstoneNode
+
+
+class ArmSurroundings:
+    """Reads the graph for arm_node.
+
+    Args:
+        node: arm_node.
+        command_topics: Where nobody but it may publish.
+    """
+
+    def __init__(self, node: WhetstoneNode, command_topics: Sequence[str]) -> None:
+        self._node = node
+        self._command_topics = command_topics
+        self._estop_topic: str = node.param("estop_topic")
+
+    def estop_sources(self) -> dict[str, str]:
+        """Node name by identity of each publisher of the emergency stop."""
+        return {identity(info): full_name(info) for info in publishers(self._node, self._estop_topic)}
+
+    def obstacle(self) -> tuple[Reason, str]:
+        """What speaks against motion, (NONE, "") for nothing."""
+        if who := self._node.namesake.text:
+            return Reason.SECOND_NODE, f"another arm_node of this name runs as {who}: stop it first"
+        own = self._node.get_fully_qualified_name()
+        for topic in self._command_topics:
+            others = sorted({full_name(info) for info in publishers(self._node, topic)} - {own})
+            if others:
+                return Reason.SECOND_COMMANDER, f"{', '.join(others)} publishes on {topic} too: stop it first"
+        unheard = unheard_publishers(self._node, self._estop_topic, Bool, qos.ESTOP_LATCHED, qos.ESTOP_ANY)
+        return (Reason.INCOMPATIBLE_PUBLISHER, unheard[0]) if unheard else (Reason.NONE, "")
