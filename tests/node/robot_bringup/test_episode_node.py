@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +16,11 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from vla_interfaces.action import RunEpisodes
-from vla_interfaces.msg import EpisodeEvent, Reward
+from vla_interfaces.msg import EpisodeEvent, NodeStatus, Reward
 from vla_interfaces.srv import SetInstruction
 
 from fakes.fake_cell import FakeCell, Script
+from harness.domains import DomainLock
 from robot_bringup.nodes.episode_node import EpisodeNode
 from whetstone_common.core.reason import State
 from whetstone_common.nodes import qos
@@ -41,7 +41,8 @@ class Rig:
 
     def __init__(self, script: Script, **parameters: Any) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=int(os.environ.get("ROS_DOMAIN_ID", "0")))
+        self._domain = DomainLock()
+        rclpy.init(context=self.context, domain_id=self._domain.domain_id)
         overrides = [Parameter(name, value=value) for name, value in (_FAST | parameters).items()]
         self.cell = FakeCell(script, context=self.context)
         self.node = EpisodeNode(context=self.context, parameter_overrides=overrides)
@@ -87,6 +88,7 @@ class Rig:
         for node in (self.cell, self.node, self.user):
             node.destroy_node()
         rclpy.shutdown(context=self.context)
+        self._domain.release()
 
 
 @pytest.fixture
@@ -179,6 +181,50 @@ def test_when_a_goal_runs_expect_a_second_one_is_refused(rigs: Any) -> None:
     assert not rig.send(episodes=1).accepted
     first.cancel_goal_async()
     rig.result_of(first)
+
+
+def other_client(rig: Rig, name: str) -> tuple[Context, Node, ActionClient]:
+    """A client in a participant of its own, which can leave the graph."""
+    context = Context()
+    rclpy.init(context=context, domain_id=rig.context.get_domain_id())
+    node = Node(name, context=context)
+    return context, node, ActionClient(node, RunEpisodes, "run_episodes")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_when_the_client_of_a_goal_dies_expect_the_arm_held_and_the_next_goal_taken(rigs: Any, named: bool) -> None:
+    rig = rigs()
+    if not named:
+        rig.client.destroy()  # it listens to the feedback as well
+    context, node, client = other_client(rig, "visitor")
+    rig.spin_until(client.server_is_ready, "action server")
+    goal = RunEpisodes.Goal(episodes=3, max_steps=100000, client="/visitor" if named else "")
+    client.send_goal_async(goal)
+    rig.spin_until(lambda: rig.cell.tick > 5, "running")
+    rig.spin_until(lambda: rig.node._client._known, "the client is known")  # noqa: SLF001
+    client.destroy()
+    node.destroy_node()
+    context.try_shutdown()
+    rig.spin_until(lambda: rig.cell.calls[-1] == "pause", "held")
+    rig.spin_until(lambda: rig.node.status[0] is State.READY, "ready for the next goal")
+    assert rig.node.counters["goals_without_client"] == 1
+    aborted = rig.spin_until(lambda: [e for e in rig.events if e.event == EpisodeEvent.ABORTED], "end of the episode")
+    assert aborted[0].reason == "the client of the goal has gone"
+
+
+def test_when_the_operators_device_was_asked_for_and_is_not_there_expect_no_episode(rigs: Any) -> None:
+    rig = rigs(operator="keyboard", startup_timeout_s=1.0)
+    result = rig.run(episodes=2)
+    assert set(result.outcomes) == {"aborted"} and "operator_node has not been heard of" in result.message
+    assert "resume" not in rig.cell.calls
+
+
+def test_when_a_needed_node_is_in_error_expect_its_reason_long_before_the_timeout(rigs: Any) -> None:
+    rig = rigs(startup_timeout_s=600.0, failure_grace_s=0.2)
+    rig.cell.arm_state = NodeStatus.ERROR
+    rig.spin_until(lambda: rig.node._health.failed(time.monotonic()), "the error is known")  # noqa: SLF001
+    result = rig.run(episodes=1)
+    assert "arm_node is ERROR" in result.message
 
 
 def test_when_a_goal_asks_for_no_episode_expect_refusal(rigs: Any) -> None:

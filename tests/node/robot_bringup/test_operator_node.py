@@ -22,6 +22,7 @@ from harness.rig import Rig
 from robot_bringup.nodes import terminal
 from robot_bringup.nodes.operator_node import OperatorNode
 from robot_bringup.nodes.robot_files import find_kinematics, find_robot
+from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
 
 
@@ -268,3 +269,29 @@ def test_when_there_is_no_device_expect_a_release_and_nothing_else(rig):
     heard = Heard(rig)
     heard.until(lambda: heard.takeovers)
     assert [message.engaged for message in heard.takeovers] == [False]
+
+
+def test_when_the_terminal_goes_away_expect_error_and_no_more_takeover(rig, monkeypatch):
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    monkeypatch.setattr(terminal, "TERMINAL", os.ttyname(slave))
+    heard = Heard(rig, device="keyboard", deadman_s=5.0)
+    os.write(master, b"w")
+    heard.until(heard.engaged)
+    os.close(slave)
+    os.close(master)
+    rig.until_status(heard.node, State.ERROR, Reason.OPERATOR_LOST)
+    count = len(heard.takeovers)
+    rig.turn(0.3)
+    assert len(heard.takeovers) <= count + 1
+
+
+def test_when_no_joystick_has_been_heard_expect_not_ready_until_it_is(rig):
+    heard = Heard(rig, device="joy", joy_timeout_s=0.2)
+    rig.until_status(heard.node, State.STARTING, Reason.OPERATOR_LOST)
+    say = rig.voice("/joy", Joy, qos.SENSOR_OUT)
+    say(joy())
+    rig.until_status(heard.node, State.READY)
+    rig.until_status(heard.node, State.ERROR, Reason.OPERATOR_LOST)
+    say(joy())
+    rig.until_status(heard.node, State.READY)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vla_interfaces.msg import EpisodeEvent, Executed
 
+from harness.domains import DomainLock
 from robot_bringup.core.recording import reader
 from robot_bringup.nodes.recorder_node import RecorderNode
 from whetstone_common.core.parameters import ParameterError
@@ -38,7 +38,8 @@ class Rig:
 
     def __init__(self, folder: Path, **parameters: Any) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=int(os.environ.get("ROS_DOMAIN_ID", "0")))
+        self._domain = DomainLock()
+        rclpy.init(context=self.context, domain_id=self._domain.domain_id)
         values = {"directory": str(folder), "topics": _TOPICS, "lockstep": True} | parameters
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.world = Node("world", context=self.context)
@@ -73,6 +74,7 @@ class Rig:
         self.world.destroy_node()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
+        self._domain.release()
 
 
 @pytest.fixture

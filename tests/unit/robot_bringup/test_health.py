@@ -55,3 +55,19 @@ def test_when_a_stranger_speaks_expect_it_is_ignored() -> None:
     watched = health()
     watched.update("/other", report(State.ERROR))
     assert watched.problem(0.0) == ""
+
+
+def test_when_a_replaced_process_speaks_again_expect_two_of_them_and_not_restarted() -> None:
+    watched = health()
+    watched.begin_episode()
+    watched.update("/arm_node", report(State.READY, epoch_ns=2))
+    watched.update("/arm_node", report(State.READY, epoch_ns=1))
+    assert watched.problem(0.0) == watched.missing(0.0) == "two nodes say that they are arm_node: stop one of them"
+
+
+def test_when_a_node_fails_expect_it_told_apart_from_one_that_is_not_there_yet() -> None:
+    watched = health()
+    assert watched.failed(0.0) == ""
+    watched.update("/vla_node", report(State.ERROR, reason=Reason.MODEL_FAILURE, seen_s=1.0))
+    assert "MODEL_FAILURE" in watched.failed(1.0)
+    assert watched.failed(100.0) == ""

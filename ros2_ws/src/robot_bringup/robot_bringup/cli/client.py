@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -82,7 +83,7 @@ class Client:
     def __enter__(self) -> Client:
         """Join the graph of the present environment."""
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("whetstone_cli")
+        self._node = rclpy.create_node(f"whetstone_cli_{os.getpid()}")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._action = ActionClient(self._node, RunEpisodes, "run_episodes")
@@ -184,6 +185,7 @@ class Client:
         Raises:
             UserError: The goal was refused.
         """
+        goal.client = self._node.get_fully_qualified_name()
         sent = self._action.send_goal_async(goal, feedback_callback=lambda msg: on_feedback(msg.feedback))
         if not self.spin_until(sent.done, _ACCEPT_TIMEOUT_S):
             raise UserError(f"episode_node has not answered within {_ACCEPT_TIMEOUT_S:g} s")

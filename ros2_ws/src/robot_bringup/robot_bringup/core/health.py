@@ -45,12 +45,20 @@ class Health:
         self._reports: dict[str, Report | None] = dict.fromkeys(nodes)
         self._silent_after_s = silent_after_s
         self._epochs: dict[str, int] = {}
+        self._replaced: dict[str, set[int]] = {name: set() for name in nodes}  # epochs that gave way to another
+        self._doubled_s: dict[str, float] = {}  # when a replaced epoch was last heard again
 
     def update(self, node: str, report: Report) -> None:
         """Take a status message of a fully qualified node name."""
         name = node.rsplit("/", 1)[-1]
-        if name in self._reports:
-            self._reports[name] = report
+        if name not in self._reports:
+            return
+        old = self._reports[name]
+        if report.epoch_ns in self._replaced[name]:
+            self._doubled_s[name] = report.seen_s
+        if old is not None and old.epoch_ns != report.epoch_ns:
+            self._replaced[name].add(old.epoch_ns)
+        self._reports[name] = report
 
     def report(self, name: str) -> Report | None:
         """Newest report of a node."""
@@ -63,10 +71,9 @@ class Health:
     def missing(self, now_s: float) -> str:
         """What keeps an episode from starting, empty when nothing does."""
         for name, report in self._reports.items():
-            if report is None:
-                return f"{name} has not been heard of"
-            if now_s - report.seen_s > self._silent_after_s:
-                return f"{name} is silent"
+            if unheard := self._unheard(name, report, now_s):
+                return unheard
+            assert report is not None  # noqa: S101 - else it is unheard
             # A stopped arm can be reset and a disarmed one armed, so that is for the caller to do.
             if report.state not in _WORKING | {State.STOPPED}:
                 return f"{name} is {report.text}"
@@ -75,12 +82,25 @@ class Health:
     def problem(self, now_s: float) -> str:
         """What must end the running episode, empty when nothing does."""
         for name, report in self._reports.items():
-            if report is None:
-                return f"{name} has not been heard of"
-            if now_s - report.seen_s > self._silent_after_s:
-                return f"{name} is silent"
+            if unheard := self._unheard(name, report, now_s):
+                return unheard
+            assert report is not None  # noqa: S101 - else it is unheard
             if report.epoch_ns != self._epochs.get(name, report.epoch_ns):
                 return f"{name} was restarted"
             if report.state in _BROKEN | {State.STOPPED}:
                 return f"{name} is {report.text}"
         return ""
+
+    def failed(self, now_s: float) -> str:
+        """A node that says of itself that it cannot work, empty when none does; waiting longer would not help."""
+        for name, report in self._reports.items():
+            if report is not None and report.state is State.ERROR and now_s - report.seen_s <= self._silent_after_s:
+                return f"{name} is {report.text}"
+        return ""
+
+    def _unheard(self, name: str, report: Report | None, now_s: float) -> str:
+        if report is None:
+            return f"{name} has not been heard of"
+        if now_s - self._doubled_s.get(name, float("-inf")) <= self._silent_after_s:
+            return f"two nodes say that they are {name}: stop one of them"
+        return f"{name} is silent" if now_s - report.seen_s > self._silent_after_s else ""

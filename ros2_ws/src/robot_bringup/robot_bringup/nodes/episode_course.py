@@ -139,11 +139,15 @@ class Course:
 
     async def _wait_for_nodes(self, live: Live) -> None:
         timeout_s = self._node.param("recovery_timeout_s" if self._heard_all else "startup_timeout_s")
-        await self._waiter.until(
-            lambda: not self._health.missing(time.monotonic()),
-            timeout_s,
-            lambda: self._health.missing(time.monotonic()),
-        )
+        failed_s = time.monotonic() + self._node.param("failure_grace_s")
+
+        def ready() -> bool:
+            now_s = time.monotonic()
+            if now_s > failed_s and (failure := self._health.failed(now_s)):
+                raise Aborted(failure)
+            return not self._health.missing(now_s)
+
+        await self._waiter.until(ready, timeout_s, lambda: self._health.missing(time.monotonic()))
         self._heard_all = True
         await self._check_policy(timeout_s)
         self._health.begin_episode()

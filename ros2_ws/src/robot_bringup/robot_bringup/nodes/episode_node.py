@@ -17,6 +17,7 @@ from robot_bringup.core.health import Health
 from robot_bringup.core.judges import Mark
 from robot_bringup.nodes import episode_convert as convert
 from robot_bringup.nodes.episode_course import Course, Live
+from robot_bringup.nodes.goal_client import GoalClient
 from robot_bringup.nodes.waiting import Cancelled, Driver, Waiter
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
@@ -25,8 +26,10 @@ from whetstone_common.nodes.node import WhetstoneNode
 
 _WAKE_PERIOD_S = 0.1
 _FEEDBACK_PERIOD_S = 0.2
+_CLIENT_PERIOD_S = 1.0
 # How long a client may ask for the result of a goal.
 _RESULT_TIMEOUT_S = 600
+_OPERATOR = "operator_node"
 # A person put the scene back.
 _READY_WORDS = ("ready", "reset")
 
@@ -38,6 +41,7 @@ class EpisodeNode(WhetstoneNode):
         """See `WhetstoneNode`."""
         super().__init__("episode_node", package="robot_bringup", **kwargs)
         self._goal: Any = None
+        self._client: GoalClient | None = None
         self._run: Run | None = None
         self._feedback_s = 0.0
         self._end: tuple[str, RunEpisodes.Result] | None = None
@@ -47,7 +51,7 @@ class EpisodeNode(WhetstoneNode):
 
     def on_setup(self) -> None:
         """Create publishers, subscriptions, clients."""
-        self._health = Health(self.param("watched_nodes"), self.param("silent_after_s"))
+        self._health = Health(self._needed_nodes(), self.param("silent_after_s"))
         self._driver: Driver[tuple[str, RunEpisodes.Result]] = Driver()
         self._waiter = Waiter(self._check_goal, self._driver.step)
         self._course = Course(self, self._health, self._waiter, self._driver.step)
@@ -66,7 +70,13 @@ class EpisodeNode(WhetstoneNode):
         ):
             self.create_subscription(kind, topic, callback, profile)
         self.watch_input("mark", String, qos.RING)
+        self.create_steady_timer(_CLIENT_PERIOD_S, self._on_client_timer)
         self.create_steady_timer(_WAKE_PERIOD_S, self._on_wake)
+
+    def _needed_nodes(self) -> list[str]:
+        """Nodes that an episode needs: those of the graph, and the operator's where one was asked for."""
+        operator = [] if self.param("operator") == "none" else [_OPERATOR]
+        return [*self.param("watched_nodes"), *operator]
 
     def on_start(self) -> None:
         """Offer the action and the service."""
@@ -109,6 +119,14 @@ class EpisodeNode(WhetstoneNode):
     def _on_wake(self) -> None:
         """Lets the run see its deadlines."""
         self._driver.step()
+
+    def _on_client_timer(self) -> None:
+        """Cancel a goal whose client has died: nobody would hear its result, and nobody could stop it."""
+        if self._client is None or not self._client.is_gone():
+            return
+        self._client = None
+        self.counters["goals_without_client"] += 1
+        self._driver.throw(Cancelled("the client of the goal has gone"))
 
     def _on_truth(self, msg: TaskTruth) -> None:
         self._course.truth = convert.truth_of(msg)
@@ -164,7 +182,7 @@ class EpisodeNode(WhetstoneNode):
 
     def _on_accepted(self, goal: Any) -> None:
         def finish(end: tuple[str, RunEpisodes.Result]) -> None:
-            self._goal = self._course.live = None
+            self._goal = self._client = self._course.live = None
             if self.status[0] is State.RUNNING:
                 self.set_state(State.READY)
             self._end = end
@@ -180,7 +198,7 @@ class EpisodeNode(WhetstoneNode):
 
     def _check_goal(self) -> None:
         if self._goal is not None and self._goal.is_cancel_requested:
-            raise Cancelled
+            raise Cancelled("cancelled")
         self._feedback()
 
     async def _work(self, goal: Any) -> tuple[str, RunEpisodes.Result]:
@@ -198,21 +216,24 @@ class EpisodeNode(WhetstoneNode):
             self.param("max_consecutive_aborts"),
         )
         self._goal, self._run = goal, run
+        if self.param("cancel_without_client"):
+            self._client = GoalClient(self, "run_episodes", request.client)
         self.set_state(State.RUNNING)
         try:
-            return await self._episodes(run)
+            return await self._episodes(run, goal)
         except Exception as error:  # noqa: BLE001 - boundary of the run: the arm must hold and the client must hear
             self.fail("run_episodes", error)
             return "abort", convert.to_result(run, f"episode_node failed: {error}")
 
-    async def _episodes(self, run: Run) -> tuple[str, RunEpisodes.Result]:
+    async def _episodes(self, run: Run, goal: Any) -> tuple[str, RunEpisodes.Result]:
         while (plan := run.next_plan) is not None:
             live = self._course.begin(plan, len(run.records) + 1)
             try:
                 verdict = await self._course.run(live)
-            except Cancelled:
-                await self._judged(live, self._course.abort(live, "cancelled"), run)
-                return "canceled", convert.to_result(run, "cancelled")
+            except Cancelled as why:
+                await self._judged(live, self._course.abort(live, str(why)), run)
+                # Only a goal whose client asked for it may end as cancelled.
+                return ("canceled" if goal.is_cancel_requested else "abort"), convert.to_result(run, str(why))
             await self._judged(live, verdict, run)
         return ("abort" if run.hopeless else "succeed"), convert.to_result(run, run.message)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import termios
 import time
 from typing import Any
 
@@ -23,7 +24,7 @@ from robot_bringup.core.operator import (
 from robot_bringup.nodes.patient_stream import PatientStream
 from robot_bringup.nodes.supervision import Supervision
 from robot_bringup.nodes.terminal import Terminal
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
@@ -59,7 +60,11 @@ class OperatorNode(WhetstoneNode):
             open_device()
 
     def _open_keyboard(self) -> None:
-        self._terminal = Terminal()
+        try:
+            self._terminal = Terminal()
+        except (OSError, termios.error) as error:
+            detail = f"device keyboard needs a terminal ({error}): start it in one, or choose another operator"
+            raise ReasonedError(Reason.OPERATOR_LOST, detail) from error
         self._device = Keyboard(self.param("deadman_s"), self.param("key_s"))
         self.get_logger().info(KEYBOARD_HELP)
         self.create_steady_timer(1.0 / self.param("rate_hz"), self._on_keyboard_timer)
@@ -90,7 +95,10 @@ class OperatorNode(WhetstoneNode):
     def on_start(self) -> None:
         """Say that nobody drives: whoever drove before a restart has let go."""
         self._release()
-        self.set_state(State.READY)
+        if self.param("device") == "joy":
+            self.set_state(State.STARTING, Reason.OPERATOR_LOST, f"no joystick heard on {self.param('joy_topic')} yet")
+        else:
+            self.set_state(State.READY)
 
     def on_stop(self) -> None:
         """Let go."""
@@ -116,7 +124,12 @@ class OperatorNode(WhetstoneNode):
         if self._terminal is None or not isinstance(self._device, Keyboard):
             return
         now_s = time.monotonic()
-        self._tell(self._device.press(self._terminal.keys(), now_s))
+        try:
+            keys = self._terminal.keys()
+        except OSError as error:
+            self._lose(f"the terminal of the keyboard has gone ({error})")
+            return
+        self._tell(self._device.press(keys, now_s))
         self._stream(self._device.intent(now_s))
 
     def _on_joy(self, msg: Joy) -> None:
@@ -127,9 +140,26 @@ class OperatorNode(WhetstoneNode):
         except ValueError as error:
             self.counters["joy_refused"] += 1
             self.set_state(State.READY, Reason.BAD_MESSAGE, str(error))
+            return
+        if self.active:
+            self.set_state(State.READY)
 
     def _on_joy_timer(self) -> None:
-        self._stream(self._device.intent(time.monotonic()))
+        intent = self._device.intent(time.monotonic())
+        if not intent.alive and self.status[0] is State.READY:
+            silent_s = self.param("joy_timeout_s")
+            self.set_state(
+                State.ERROR, Reason.OPERATOR_LOST, f"{self.param('joy_topic')} is silent for more than {silent_s:g} s"
+            )
+        self._stream(intent)
+
+    def _lose(self, detail: str) -> None:
+        """The device is gone for good. Silence of a takeover is for the arm to notice; an episode must end."""
+        self._let_go()
+        if self._terminal is not None:
+            self._terminal.close()
+        self._terminal = None
+        self.set_state(State.ERROR, Reason.OPERATOR_LOST, detail)
 
     def _on_script(self, msg: Takeover) -> None:
         if self.active and self._scripted_on and self._script is not None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import termios
@@ -24,15 +25,23 @@ class Terminal:
         tty.setcbreak(self._fd)
 
     def keys(self) -> str:
-        """What was typed since the last call."""
+        """What was typed since the last call.
+
+        Raises:
+            OSError: The terminal has gone.
+        """
         if not select.select([self._fd], [], [], 0.0)[0]:
             return ""
         try:
-            return os.read(self._fd, 256).decode("ascii", errors="ignore")
-        except OSError:
+            typed = os.read(self._fd, 256)
+        except BlockingIOError:
             return ""
+        if not typed:
+            raise OSError(f"{TERMINAL} was closed")
+        return typed.decode("ascii", errors="ignore")
 
     def close(self) -> None:
-        """Give the terminal back as it was."""
-        termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
+        """Give the terminal back as it was, if it is still there."""
+        with contextlib.suppress(OSError, termios.error):
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
         os.close(self._fd)

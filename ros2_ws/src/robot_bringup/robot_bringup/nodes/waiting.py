@@ -15,7 +15,7 @@ class Aborted(Exception):
 
 
 class Cancelled(Exception):
-    """The goal was cancelled."""
+    """The goal was cancelled; the text is the reason."""
 
 
 class _Turn:
@@ -44,11 +44,18 @@ class Driver(Generic[T]):
 
     def step(self) -> None:
         """Let the coroutine look whether it can go on."""
-        if self._work is None or self._stepping:
-            return
+        if self._work is not None and not self._stepping:
+            self._turn(self._work.send, None)
+
+    def throw(self, error: Exception) -> None:
+        """Let the coroutine go on with an exception in place of what it waits for."""
+        if self._work is not None and not self._stepping:
+            self._turn(self._work.throw, error)
+
+    def _turn(self, resume: Callable[[Any], Any], value: Any) -> None:
         self._stepping = True
         try:
-            self._work.send(None)
+            resume(value)
         except StopIteration as end:
             self._work = None
             self._done(end.value)

@@ -23,6 +23,11 @@ def publishers(node: Any, topic: str) -> list[Any]:
     return list(node.get_publishers_info_by_topic(node.resolve_topic_name(topic)))
 
 
+def subscribers(node: Any, topic: str) -> list[Any]:
+    """Endpoints that subscribe to a topic, relative to a node and after its remappings."""
+    return list(node.get_subscriptions_info_by_topic(node.resolve_topic_name(topic)))
+
+
 def unheard_publishers(node: Any, topic: str, msg_type: type, *profiles: QoSProfile) -> list[str]:
     """One sentence for each publisher that none of our subscriptions can hear.
 

@@ -203,7 +203,9 @@ class WhetstoneNode(LifecycleNode):
     def _log_once(self, where: str, error: BaseException) -> None:
         if where not in self._tracebacks:
             self._tracebacks.add(where)
-            self.get_logger().error(f"{where}: {''.join(traceback.format_exception(error))}")
+            # A failure that knows its reason is a sentence; anything else is a bug, and its place is wanted.
+            known = isinstance(error, ReasonedError)
+            self.get_logger().error(f"{where}: {error if known else ''.join(traceback.format_exception(error))}")
 
     def _maybe_fail(self, name: str) -> None:
         if not self._failing:
