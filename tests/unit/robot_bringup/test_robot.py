@@ -74,6 +74,13 @@ def test_when_a_limit_is_no_finite_number_expect_refusal(key, bad):
         (("gripper", "open"), 0.0),
         (("gripper", "output"), "own_topic"),
         (("topics",), {"command": "/a"}),
+        (("topics", "command"), "not a topic"),
+        (("joints",), "abc"),
+        (("joints",), ["panda_joint1"] * 7),
+        (("gripper", "joint"), "panda_joint1"),
+        (("cameras",), ["front"]),
+        (("cameras",), {"front": "/a", "wrist": "/a"}),
+        (("limits", "position_upper_rad"), [157.0] * 7),
     ],
 )
 def test_when_a_value_makes_no_sense_expect_refusal(path, value):
@@ -89,9 +96,17 @@ def test_when_a_value_makes_no_sense_expect_refusal(path, value):
 def test_when_there_is_no_file_or_no_yaml_expect_refusal(tmp_path: Path):
     with pytest.raises(RobotError):
         load_robot(tmp_path / "none.yaml")
-    (tmp_path / "bad.yaml").write_text("[", encoding="utf-8")
-    with pytest.raises(RobotError):
-        load_robot(tmp_path / "bad.yaml")
+    for content in (b"[", b"", b"\xff\xfe", b"- a", b"version https://git-lfs.github.com/spec/v1\n"):
+        (tmp_path / "bad.yaml").write_bytes(content)
+        with pytest.raises(RobotError, match=r"robot file .*bad\.yaml: "):
+            load_robot(tmp_path / "bad.yaml")
+
+
+def test_when_two_cameras_have_one_topic_expect_both_named():
+    raw = copy.deepcopy(RAW)
+    raw["cameras"] = {"front": "/a", "wrist": "/a"}
+    with pytest.raises(RobotError, match="front and wrist have one topic, /a"):
+        parse_robot(raw)
 
 
 def test_when_a_policy_is_for_another_arm_expect_the_field_named():

@@ -64,6 +64,8 @@ def test_when_a_key_is_missing_expect_refusal_that_names_file_and_key(tmp_path: 
 @pytest.mark.parametrize(
     "content",
     ["", "- a", "a: [", GOOD | {"joints": ["a", "a"]}, GOOD | {"urdf": "none.urdf"}, GOOD | {"cameras": ["front"]},
+     GOOD | {"cameras": {"front": "/a", "wrist": "/a"}}, GOOD | {"topics": {"joint_states": "no topic"}},
+     GOOD | {"limits": {"position_lower_rad": [0.0], "position_upper_rad": [1.0, 1.0]}},
      GOOD | {"gripper": {"joint": "g", "closed": 1.0, "open": 1.0}}],
 )  # fmt: skip
 def test_when_a_robot_file_makes_no_sense_expect_refusal_that_names_it(tmp_path: Path, content: Any) -> None:

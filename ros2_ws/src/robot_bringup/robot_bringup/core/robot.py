@@ -12,27 +12,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import yaml
+from pydantic import Field, model_validator
 
 from whetstone_common.core.contract import CARTESIAN_ACTIONS, Contract
+from whetstone_common.core.foreign import CameraTopics, Name, Positive, Schema, SchemaError, Topic, parsed, reading
+from whetstone_common.core.joint_range import JointRange
 
 Array = npt.NDArray[np.float64]
+Point = Annotated[list[float], Field(min_length=3, max_length=3)]
+# Two turns (rad): more is a limit in degrees, or none.
+Angle = Annotated[float, Field(ge=-12.57, le=12.57)]
 
-_KEYS = {
-    "name", "urdf", "tip", "joints", "home_rad", "topics", "output", "time_from_start_s", "gripper", "limits",
-    "cameras",
-}  # fmt: skip
-_OPTIONAL = {"cameras"}
 _NEVER_REFUSED_RAD = 1e6
-_LIMIT_KEYS = {
-    "position_lower_rad", "position_upper_rad", "velocity_rad_s", "acceleration_rad_s2", "step_rad", "excess_rad",
-    "workspace_lower_m", "workspace_upper_m", "reach_m", "tcp_velocity_m_s", "tcp_rotation_rad_s",
-    "gripper_rate_per_s", "tracking_rad",
-}  # fmt: skip
+_PER_JOINT = {"position_lower_rad", "position_upper_rad", "velocity_rad_s", "acceleration_rad_s2", "step_rad"}
 
 
 class RobotError(ValueError):
@@ -172,6 +169,11 @@ class Robot:
         """Joint names as a policy's contract lists them."""
         return (*self.joints, self.gripper.joint)
 
+    @property
+    def joint_range(self) -> JointRange:
+        """Which values joints and gripper can have."""
+        return JointRange(self.contract_joints, self.limits.lower, self.limits.upper)
+
     def contract_problems(self, contract: Contract) -> list[str]:
         """Why a policy does not fit this robot, one line per field; empty when it does."""
         problems = []
@@ -184,116 +186,137 @@ class Robot:
         return problems
 
 
+class _Topics(Schema):
+    joint_states: Topic
+    command: Topic
+
+
+class _Gripper(Schema):
+    joint: Name
+    closed: float
+    open: float
+    output: Literal["with_arm", "own_topic", "none"]
+    topic: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> _Gripper:
+        if self.closed == self.open:
+            raise ValueError(f"closed and open are the same position, {self.open:g}")
+        if self.output == "own_topic" and not self.topic:
+            raise ValueError("output own_topic needs a topic")
+        return self
+
+    def built(self) -> Gripper:
+        return Gripper(self.joint, self.closed, self.open, GripperOutput(self.output), self.topic)
+
+
+class _Limits(Schema):
+    position_lower_rad: list[Angle]
+    position_upper_rad: list[Angle]
+    velocity_rad_s: list[Positive]
+    acceleration_rad_s2: list[Positive]
+    step_rad: list[Positive]
+    excess_rad: Positive
+    workspace_lower_m: Point
+    workspace_upper_m: Point
+    reach_m: Positive
+    tcp_velocity_m_s: Positive
+    tcp_rotation_rad_s: Positive
+    gripper_rate_per_s: Positive
+    tracking_rad: Positive
+
+    @model_validator(mode="after")
+    def _check(self) -> _Limits:
+        for name, unit in (("position", "rad"), ("workspace", "m")):
+            keys = f"{name}_lower_{unit}", f"{name}_upper_{unit}"
+            pairs = zip(*(getattr(self, key) for key in keys), strict=False)
+            for number, (lower, upper) in enumerate(pairs, 1):
+                if not lower < upper:
+                    raise ValueError(f"{keys[0]} is {lower:g} at place {number}, not below {keys[1]}, {upper:g}")
+        return self
+
+    def built(self) -> Limits:
+        return Limits(
+            lower=np.array(self.position_lower_rad),
+            upper=np.array(self.position_upper_rad),
+            velocity=np.array(self.velocity_rad_s),
+            acceleration=np.array(self.acceleration_rad_s2),
+            step=np.array(self.step_rad),
+            excess_rad=self.excess_rad,
+            box_lower=np.array(self.workspace_lower_m),
+            box_upper=np.array(self.workspace_upper_m),
+            reach_m=self.reach_m,
+            tcp_velocity_m_s=self.tcp_velocity_m_s,
+            tcp_rotation_rad_s=self.tcp_rotation_rad_s,
+            gripper_rate_per_s=self.gripper_rate_per_s,
+            tracking_rad=self.tracking_rad,
+        )
+
+
+class _RobotFile(Schema):
+    name: Name
+    urdf: Name
+    tip: Name
+    joints: Annotated[list[Name], Field(min_length=1)]
+    home_rad: list[float]
+    topics: _Topics
+    output: Literal["joint_trajectory", "forward_command"]
+    time_from_start_s: Positive
+    gripper: _Gripper
+    limits: _Limits
+    cameras: CameraTopics | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> _RobotFile:
+        names = [*self.joints, self.gripper.joint]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"joint {repeated[0]} is named twice: arm joints and gripper need distinct names")
+        vectors = {f"limits.{name}": value for name, value in self.limits if name in _PER_JOINT}
+        for key, values in ({"home_rad": self.home_rad} | vectors).items():
+            if len(values) != len(self.joints):
+                raise ValueError(f"{key}: {len(values)} values, expected one for each of {len(self.joints)} joints")
+        bounds = zip(self.limits.position_lower_rad, self.home_rad, self.limits.position_upper_rad, strict=True)
+        for joint, (lower, home, upper) in zip(self.joints, bounds, strict=True):
+            if not lower <= home <= upper:
+                raise ValueError(f"home_rad of {joint} is {home:g}, outside its position limits {lower:g} to {upper:g}")
+        return self
+
+    def built(self) -> Robot:
+        return Robot(
+            name=self.name,
+            urdf=self.urdf,
+            tip=self.tip,
+            joints=tuple(self.joints),
+            home=np.array(self.home_rad),
+            joint_states_topic=self.topics.joint_states,
+            command_topic=self.topics.command,
+            output=Output(self.output),
+            time_from_start_s=self.time_from_start_s,
+            gripper=self.gripper.built(),
+            limits=self.limits.built(),
+            cameras=dict(self.cameras or {}),
+        )
+
+
 def load_robot(path: Path) -> Robot:
     """Read a robot file; a URDF that lies beside it, at the path that it gives, wins over a shipped one.
 
     Raises:
-        RobotError: A key is missing, unknown, or its value makes no sense.
+        RobotError: A key is missing, unknown, or its value makes no sense; the text names file and key.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise RobotError(f"robot file {path}: {error}") from error
-    try:
-        robot = parse_robot(raw)
-    except (RobotError, ValueError, TypeError, KeyError) as error:
-        raise RobotError(f"robot file {path}: {error}") from error
+    with reading(path, RobotError, "robot file"):
+        robot = parsed(_RobotFile, yaml.safe_load(path.read_text(encoding="utf-8"))).built()
     beside = path.parent.absolute() / robot.urdf
     return replace(robot, urdf=str(beside)) if beside.is_file() else robot
 
 
-def parse_robot(raw: Any) -> Robot:
+def parse_robot(content: Any) -> Robot:
     """Build a robot from the content of its file.
 
     Raises:
         RobotError: A key is missing, unknown, or its value makes no sense.
     """
-    entries = _section(raw, "robot file", _KEYS, _OPTIONAL)
-    joints = tuple(str(name) for name in entries["joints"])
-    topics = _section(entries["topics"], "topics", {"joint_states", "command"})
-    robot = Robot(
-        name=str(entries["name"]),
-        urdf=str(entries["urdf"]),
-        tip=str(entries["tip"]),
-        joints=joints,
-        home=_vector(entries["home_rad"], "home_rad", len(joints)),
-        joint_states_topic=str(topics["joint_states"]),
-        command_topic=str(topics["command"]),
-        output=Output(entries["output"]),
-        time_from_start_s=_number(entries["time_from_start_s"], "time_from_start_s"),
-        gripper=_gripper(entries["gripper"]),
-        limits=_limits(entries["limits"], len(joints)),
-        cameras={str(k): str(v) for k, v in (entries.get("cameras") or {}).items()},
-    )
-    if not ((robot.limits.lower <= robot.home) & (robot.home <= robot.limits.upper)).all():
-        raise RobotError("home_rad lies outside the position limits")
-    if not robot.time_from_start_s > 0.0:
-        raise RobotError("time_from_start_s must be positive")
-    return robot
-
-
-def _section(raw: Any, where: str, keys: set[str], optional: set[str] | None = None) -> Mapping[str, Any]:
-    if not isinstance(raw, Mapping):
-        raise RobotError(f"{where}: expected a table")
-    missing, unknown = keys - (optional or set()) - set(raw), set(raw) - keys
-    if missing or unknown:
-        raise RobotError(f"{where}: missing {sorted(missing)}, unknown {sorted(map(str, unknown))}")
-    return raw
-
-
-def _gripper(raw: Any) -> Gripper:
-    entries = _section(raw, "gripper", {"joint", "closed", "open", "output", "topic"}, {"topic"})
-    gripper = Gripper(
-        joint=str(entries["joint"]),
-        closed=_number(entries["closed"], "gripper.closed"),
-        open=_number(entries["open"], "gripper.open"),
-        output=GripperOutput(entries["output"]),
-        topic=str(entries.get("topic", "")),
-    )
-    if gripper.closed == gripper.open:
-        raise RobotError("gripper: closed and open are the same position")
-    if gripper.output is GripperOutput.OWN_TOPIC and not gripper.topic:
-        raise RobotError("gripper: output own_topic needs a topic")
-    return gripper
-
-
-def _limits(raw: Any, n: int) -> Limits:
-    entries = _section(raw, "limits", _LIMIT_KEYS)
-
-    def joints(key: str) -> Array:
-        return _vector(entries[key], f"limits.{key}", n)
-
-    def point(key: str) -> Array:
-        return _vector(entries[key], f"limits.{key}", 3)
-
-    def number(key: str) -> float:
-        return _number(entries[key], f"limits.{key}")
-
-    return Limits(
-        lower=joints("position_lower_rad"),
-        upper=joints("position_upper_rad"),
-        velocity=joints("velocity_rad_s"),
-        acceleration=joints("acceleration_rad_s2"),
-        step=joints("step_rad"),
-        excess_rad=number("excess_rad"),
-        box_lower=point("workspace_lower_m"),
-        box_upper=point("workspace_upper_m"),
-        reach_m=number("reach_m"),
-        tcp_velocity_m_s=number("tcp_velocity_m_s"),
-        tcp_rotation_rad_s=number("tcp_rotation_rad_s"),
-        gripper_rate_per_s=number("gripper_rate_per_s"),
-        tracking_rad=number("tracking_rad"),
-    )
-
-
-def _vector(raw: Any, where: str, size: int) -> Array:
-    values = np.array([_number(value, where) for value in raw], dtype=np.float64)
-    if values.shape != (size,):
-        raise RobotError(f"{where}: {values.size} values, expected {size}")
-    return values
-
-
-def _number(raw: Any, where: str) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not np.isfinite(raw):
-        raise RobotError(f"{where}: {raw!r} is not a finite number")
-    return float(raw)
+    try:
+        return parsed(_RobotFile, content).built()
+    except SchemaError as error:
+        raise RobotError(str(error)) from error

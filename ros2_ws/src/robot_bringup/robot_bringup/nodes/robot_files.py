@@ -19,12 +19,25 @@ def find_robot(name: str) -> Robot:
     """
     path = Path(name)
     if path.is_absolute():
-        return load_robot(path)
+        return _with_urdf(load_robot(path), path)
     folder = Path(get_package_share_directory("robot_bringup")) / "config" / "robots"
     known = sorted(file.stem for file in folder.glob("*.yaml"))
     if name not in known:
         raise RobotError(f"no robot {name!r}; there are {', '.join(known)}, or give an absolute path")
-    return load_robot(folder / f"{name}.yaml")
+    path = folder / f"{name}.yaml"
+    return _with_urdf(load_robot(path), path)
+
+
+def _with_urdf(robot: Robot, path: Path) -> Robot:
+    if not urdf_of(robot).is_file():
+        raise RobotError(f"robot file {path}: urdf {robot.urdf!r} is neither beside it nor among the shipped ones")
+    return robot
+
+
+def urdf_of(robot: Robot) -> Path:
+    """Where a robot's URDF is, or should be."""
+    path = Path(robot.urdf)
+    return path if path.is_absolute() else Path(get_package_share_directory("robot_bringup")) / "description" / path
 
 
 def find_kinematics(robot: Robot) -> Kinematics:
@@ -33,9 +46,7 @@ def find_kinematics(robot: Robot) -> Kinematics:
     Raises:
         RobotError: There is no such URDF, or it lacks the tip or a joint.
     """
-    path = Path(robot.urdf)
-    if not path.is_absolute():
-        path = Path(get_package_share_directory("robot_bringup")) / "description" / robot.urdf
+    path = urdf_of(robot)
     try:
         return Kinematics.from_urdf(path.read_text(encoding="utf-8"), robot.tip, robot.joints)
     except (OSError, ValueError) as error:

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import yaml
 
 from vla_policy.core.joints import JointLayout
+from whetstone_common.core.foreign import CameraTopics, Name, OpenSchema, SchemaError, Topic, parsed, reading
+from whetstone_common.core.joint_range import JointRange
 
 
 class RobotFileError(ValueError):
@@ -27,6 +29,7 @@ class RobotView:
         tip: Link of the tool centre point.
         joint_states_topic: Where the joint states come from.
         camera_topics: Camera name to topic.
+        joint_range: Which values the joints can have; None where the file has no limits.
     """
 
     joints: JointLayout
@@ -34,6 +37,53 @@ class RobotView:
     tip: str
     joint_states_topic: str
     camera_topics: Mapping[str, str]
+    joint_range: JointRange | None = None
+
+
+class _Gripper(OpenSchema):
+    joint: Name
+    closed: float
+    open: float
+
+
+class _Topics(OpenSchema):
+    joint_states: Topic
+
+
+class _Limits(OpenSchema):
+    position_lower_rad: list[float]
+    position_upper_rad: list[float]
+
+
+class _File(OpenSchema):
+    joints: list[Name]
+    gripper: _Gripper
+    urdf: Name
+    tip: Name
+    topics: _Topics
+    cameras: CameraTopics | None = None
+    limits: _Limits | None = None
+
+    def view(self, path: Path, descriptions: Path) -> RobotView:
+        hand = self.gripper
+        return RobotView(
+            joints=JointLayout(tuple(self.joints), hand.joint, hand.closed, hand.open),
+            urdf=_find_urdf(self.urdf, path, descriptions).read_text(encoding="utf-8"),
+            tip=self.tip,
+            joint_states_topic=self.topics.joint_states,
+            camera_topics=dict(self.cameras or {}),
+            joint_range=self._range(),
+        )
+
+    def _range(self) -> JointRange | None:
+        if self.limits is None:
+            return None
+        lower, upper = self.limits.position_lower_rad, self.limits.position_upper_rad
+        if not len(lower) == len(upper) == len(self.joints):
+            raise SchemaError(
+                f"has {len(lower)} lower and {len(upper)} upper position limits of {len(self.joints)} joints"
+            )
+        return JointRange((*self.joints, self.gripper.joint), np.array(lower), np.array(upper))
 
 
 def load_robot_view(path: Path, descriptions: Path | None = None) -> RobotView:
@@ -46,30 +96,9 @@ def load_robot_view(path: Path, descriptions: Path | None = None) -> RobotView:
     Raises:
         RobotFileError: A file or a key is missing, or has the wrong shape.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return _view(content, path, descriptions or path.resolve().parents[2] / "description")
-    except OSError as error:
-        raise RobotFileError(f"{path}: {error}") from error
-    except (KeyError, TypeError, AttributeError, yaml.YAMLError, ValueError) as error:
-        raise RobotFileError(f"{path}: {type(error).__name__}: {error}") from error
-
-
-def _view(content: Mapping[str, Any], path: Path, descriptions: Path) -> RobotView:
-    gripper = content["gripper"]
-    layout = JointLayout(
-        arm=tuple(content["joints"]),
-        gripper=str(gripper["joint"]),
-        gripper_closed=float(gripper["closed"]),
-        gripper_open=float(gripper["open"]),
-    )
-    return RobotView(
-        joints=layout,
-        urdf=_find_urdf(str(content["urdf"]), path, descriptions).read_text(encoding="utf-8"),
-        tip=str(content["tip"]),
-        joint_states_topic=str(content["topics"]["joint_states"]),
-        camera_topics={str(name): str(topic) for name, topic in content["cameras"].items()},
-    )
+    with reading(path, RobotFileError):
+        content = parsed(_File, yaml.safe_load(path.read_text(encoding="utf-8")))
+        return content.view(path, descriptions or path.resolve().parents[2] / "description")
 
 
 def _find_urdf(name: str, path: Path, descriptions: Path) -> Path:
