@@ -7,6 +7,7 @@ Legend: n arm joints, H horizon, A action dims.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ import numpy as np
 from robot_bringup.core.arm import Arm
 from robot_bringup.core.cartesian import seven_from_pose
 from robot_bringup.core.chunk import Chunk
-from robot_bringup.core.joints import JointSample
 from robot_bringup.core.outputs import Command, ExecutedOut, Now, Outputs, RequestKind, RequestOut
 from robot_bringup.core.robot import Robot, load_robot
 from robot_bringup.core.settings import Settings
 from robot_bringup.core.takeover import Drive, TakeoverSample
 from whetstone_common.core.contract import CARTESIAN_ACTIONS, CARTESIAN_PROPRIO, Contract
+from whetstone_common.core.joint_parts import JointMessage
 from whetstone_common.core.kinematics import Kinematics
 
 PACKAGE = Path(__file__).resolve().parents[2] / "ros2_ws" / "src" / "robot_bringup"
@@ -112,7 +113,13 @@ class ArmWorld:
 
     def show_joints(self) -> Outputs:
         """A joint state arrives."""
-        return self.keep(self.arm.on_joints(JointSample(self.joints.copy(), self.opening, self.ros_ns), self.now))
+        gripper = self.robot.gripper.to_position(self.opening)
+        return self.say_joints(self.robot.contract_joints, [*self.joints.tolist(), gripper])
+
+    def say_joints(self, names: Sequence[str], positions: Sequence[float], **fields: Any) -> Outputs:
+        """A joint state of some joints arrives."""
+        message = JointMessage(names, positions, self.ros_ns)
+        return self.keep(self.arm.on_joint_state(replace(message, **fields), self.now))
 
     def step(self, ticks: int = 1) -> None:
         """Real time: some control periods with a joint state in each."""

@@ -67,7 +67,9 @@ class FakeArm(FakeNode):
     """Publishes /joint_states, obeys both command topics.
 
     Parameters: `log` path; `frozen` repeats the positions under fresh stamps; `silent` publishes nothing;
-    `nan_joint` index that reads NaN; `missing_joint` index that is left out; `shuffle` order of names;
+    `nan_joint` index that reads NaN; `missing_joint` index that is left out; `shuffle` order of names; `split` says
+    the gripper in a message of its own, and `gripper_silent` not at all then; `reading_offset_rad` is added to what is
+    read, as from another arm;
     `stamp_shift_s`; `push` eight offsets that are added once to the measured positions; `braked` commands are logged
     and not followed.
     """
@@ -81,6 +83,9 @@ class FakeArm(FakeNode):
             "nan_joint": -1,
             "missing_joint": -1,
             "shuffle": False,
+            "split": False,
+            "gripper_silent": False,
+            "reading_offset_rad": 0.0,
             "stamp_shift_s": 0.0,
             "push": [0.0] * 8,
             "braked": False,
@@ -123,17 +128,26 @@ class FakeArm(FakeNode):
             self._write(event="timeout")
         self._last_s = now_s
         if not self.told["silent"]:
-            self._publisher.publish(self._state())
+            for part in self._parts():
+                self._publisher.publish(self._state(part))
 
-    def _state(self) -> JointState:
+    def _parts(self) -> list[range]:
+        """Indices of the joints of each message."""
+        arm, gripper = range(len(JOINTS) - 1), range(len(JOINTS) - 1, len(JOINTS))
+        if not self.told["split"]:
+            return [range(len(JOINTS))]
+        return [arm] if self.told["gripper_silent"] else [arm, gripper]
+
+    def _state(self, part: range) -> JointState:
         if not self.told["frozen"]:
             self._shown = list(self.drives.positions)
-        order = list(range(len(JOINTS)))
+        order = list(part)
         if self.told["shuffle"]:
             order.reverse()
         order = [index for index in order if index != self.told["missing_joint"]]
         msg = JointState(name=[JOINTS[index] for index in order])
-        msg.position = [math.nan if index == self.told["nan_joint"] else self._shown[index] for index in order]
+        shown = [position + self.told["reading_offset_rad"] for position in self._shown]
+        msg.position = [math.nan if index == self.told["nan_joint"] else shown[index] for index in order]
         now_ns = self.get_clock().now().nanoseconds + int(self.told["stamp_shift_s"] * 1e9)
         msg.header.stamp.sec, msg.header.stamp.nanosec = now_ns // 10**9, now_ns % 10**9
         return msg

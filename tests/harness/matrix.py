@@ -275,4 +275,28 @@ ROWS = (
             "tests/unit/whetstone_common/test_parameters.py",
         ),
     ),
+    Row(
+        "85",
+        "joint states in parts: a gripper with a driver of its own, which dies",
+        "merged by name, each joint with its own age; the arm stops and the silent joints are named",
+        (
+            _PROCESS,
+            "tests/node/robot_bringup/test_arm_node.py",
+            "tests/node/vla_policy/test_observation_node.py",
+            "tests/unit/robot_bringup/test_arm_joints.py",
+            "tests/unit/robot_bringup/test_joints.py",
+            "tests/unit/vla_policy/test_joints.py",
+        ),
+    ),
+    Row(
+        "86",
+        "a second driver of the same joints or the same camera",
+        "refused; while both speak the arm stops or is not armed, and both are named",
+        (
+            _PROCESS,
+            "tests/node/robot_bringup/test_arm_node.py",
+            "tests/node/vla_policy/test_observation_node.py",
+            "tests/unit/whetstone_common/test_sources.py",
+        ),
+    ),
 )

@@ -12,6 +12,7 @@ from harness.mutants.learning import LEARNING
 
 _ARM = "robot_bringup.core"
 _VLA = "vla_policy.core"
+_COMMON = "whetstone_common.core"
 _STEERING = "vla_policy.core.steering"
 
 
@@ -264,11 +265,38 @@ def joints_by_position() -> None:
 
     from robot_bringup.core import joints
 
-    def by_position(robot: Any, names: Any, positions: Any, stamp_ns: int) -> Any:  # noqa: ARG001
-        values = np.resize(np.array(positions, dtype=np.float64), 8)
-        return joints.JointSample(values[:7], float(values[7]), stamp_ns)
+    def by_position(self: Any, message: Any, now_s: float) -> Any:  # noqa: ARG001
+        values = np.resize(np.array(message.positions, dtype=np.float64), 8)
+        return joints.JointSample(values[:7], float(values[7]), message.stamp_ns, groups=(tuple(range(7)),))
 
-    replace(f"{_ARM}.joints:read_joints", by_position)
+    replace(f"{_ARM}.joints:RobotJoints.update", by_position)
+
+
+def parts_are_not_merged() -> None:
+    """A message that does not hold all joints is of no use."""
+    from whetstone_common.core.joint_parts import JointStateError
+
+    def take(self: Any, message: Any, now_ns: int) -> bool:
+        if not set(self._joints) <= set(message.names):
+            raise JointStateError("missing", "a joint is missing")
+        return original(self, message, now_ns)
+
+    original = replace(f"{_COMMON}.joint_parts:JointParts.take", take)
+
+
+def age_of_parts_is_ignored() -> None:
+    """All joints count as received when any of them was."""
+
+    def heard_ns(self: Any, joints: Any) -> list[int]:
+        newest_ns = max(original(self, joints))
+        return [newest_ns] * len(joints)
+
+    original = replace(f"{_COMMON}.joint_parts:JointParts.heard_ns", heard_ns)
+
+
+def any_driver_is_believed() -> None:
+    """Two publishers of one stream take turns."""
+    replace(f"{_COMMON}.sources:Ownership.problem", lambda _self, _source, _now_ns: "")
 
 
 def clock_may_go_back() -> None:
@@ -348,7 +376,9 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
     mutation.__name__: mutation
     for mutation in (
         any_chunk_is_welcome,
+        age_of_parts_is_ignored,
         any_contract_fits,
+        any_driver_is_believed,
         any_trainer_is_followed,
         any_version_is_newer,
         bytes_are_believed,
@@ -370,6 +400,7 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         nothing_is_guarded,
         old_parts_are_used,
         own_pause_is_not_noticed,
+        parts_are_not_merged,
         policy_goes_on_under_the_person,
         second_source_is_welcome,
         sick_nodes_are_ignored,

@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
-from harness.rows import chunks, inputs, learning, people, processes, timing, weights
+from harness.rows import chunks, drivers, inputs, learning, people, processes, timing, weights
 from harness.rows.case import Case
 
 # What must not be missing comes first: a run that has used up its time leaves out the end.
 _ORDER = (
     "1", "8", "44", "46", "19", "22", "43", "45", "18", "13", "23", "6", "14", "25", "10", "5", "20", "9", "21", "17",
-    "15", "16", "31", "29", "27", "28", "30", "38", "41", "2",
+    "15", "16", "85", "86", "31", "29", "27", "28", "30", "38", "41", "2",
     "36", "35", "32", "37",
 )  # fmt: skip
-_ALL = (*processes.CASES, *inputs.CASES, *timing.CASES, *chunks.CASES, *people.CASES, *weights.CASES, *learning.CASES)
+_ALL = (
+    *processes.CASES,
+    *inputs.CASES,
+    *drivers.CASES,
+    *timing.CASES,
+    *chunks.CASES,
+    *people.CASES,
+    *weights.CASES,
+    *learning.CASES,
+)
 CASES: tuple[Case, ...] = tuple(sorted(_ALL, key=lambda case: _ORDER.index(case.row)))

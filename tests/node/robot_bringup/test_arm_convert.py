@@ -13,6 +13,7 @@ from sensor_msgs.msg import JointState
 from vla_interfaces.msg import ActionChunk, Executed, Request, Takeover
 
 from fakes.arm_world import ArmWorld
+from robot_bringup.core.joints import RobotJoints
 from robot_bringup.core.outputs import Actor, Command, RequestKind
 from robot_bringup.core.robot import GripperOutput, Output, Robot
 from robot_bringup.core.safety import Motion
@@ -21,6 +22,7 @@ from robot_bringup.nodes.robot_files import find_kinematics, find_robot
 from vla_policy.nodes import resources
 from whetstone_common.core.reason import ReasonedError
 from whetstone_common.core.stamp import Stamp
+from whetstone_common.nodes.convert import to_joint_message
 
 ROBOTS = ["sim_panda", "franka_fr3", "ur5e", "so101"]
 
@@ -67,7 +69,7 @@ def test_when_joint_states_come_back_as_sent_expect_the_same_joints_and_opening(
     robot = find_robot(name)
     position = robot.gripper.to_position(0.25)
     msg = JointState(name=[robot.gripper.joint, *robot.joints], position=[position, *robot.home.tolist()])
-    sample = convert.to_joints(robot, msg)
+    sample = RobotJoints(robot).update(to_joint_message(msg), 0.0)
     np.testing.assert_array_equal(sample.positions, robot.home)
     assert sample.opening == pytest.approx(0.25)
 

@@ -325,8 +325,51 @@ def test_when_a_joint_state_is_incomplete_or_not_finite_expect_it_counted_and_no
     rig.show_joints(position=[float("nan")] * 8)
     rig.show_joints(name=list(ROBOT.joints), position=ROBOT.home.tolist())
     rig.show_joints(position=[0.0])
-    rig.until(lambda: rig.counter("joint_state_refused") == 3)
+    rig.until(lambda: rig.counter("joint_state_refused") == 2)
     assert not rig.call("arm", Arm.Request()).success
+
+
+@pytest.mark.row(85)
+def test_when_the_gripper_is_missing_expect_its_name_and_who_publishes_what(bench):
+    rig = bench()
+    rig.show_joints(name=list(ROBOT.joints), position=ROBOT.home.tolist())
+    rig.until(lambda: rig.statuses and "panda_gripper missing" in rig.statuses[-1].detail)
+    answer = rig.call("arm", Arm.Request())
+    assert not answer.success
+    assert answer.message.startswith("panda_gripper missing on /joint_states: /client publishes panda_joint1, ")
+
+
+@pytest.mark.row(85)
+def test_when_joint_states_come_in_parts_expect_the_arm_to_run(bench):
+    rig = bench(pace="realtime", joint_timeout_s=5.0, realtime_priority=0)
+    rig.show_joints(name=list(ROBOT.joints), position=ROBOT.home.tolist())
+    gripper = rig.client.create_publisher(JointState, "/joint_states", qos.SENSOR_OUT)
+    rig.until(lambda: gripper.get_subscription_count())
+    message = JointState(name=["panda_gripper"], position=[0.75])
+    message.header.stamp = to_time(1000 * NS)
+    gripper.publish(message)
+    rig.until(lambda: rig.call("arm", Arm.Request()).success)
+    assert rig.call("resume", Resume.Request(not_before=to_time(1000 * NS))).success
+    rig.until(lambda: rig.commands)
+    assert rig.commands[0].points[0].positions[-1] == 0.75 and rig.counter("joint_state_refused") == 0
+
+
+@pytest.mark.row(86)
+def test_when_a_second_driver_publishes_the_same_joints_expect_no_arming_and_both_named(bench):
+    rig = bench()
+    rogue = rclpy.create_node("rogue_driver", context=rig.context)
+    second = rogue.create_publisher(JointState, "/joint_states", qos.SENSOR_OUT)
+    rig.until(lambda: second.get_subscription_count())
+    names = list(ROBOT.contract_joints)
+
+    def both_speak() -> bool:
+        rig.world_tick()
+        second.publish(JointState(name=names, position=[0.1] * 8))
+        return "/client and /rogue_driver" in rig.call("arm", Arm.Request()).message
+
+    rig.until(both_speak)
+    assert rig.counter("second_source") > 0
+    rogue.destroy_node()
 
 
 def test_when_a_contract_lies_about_its_hash_expect_it_refused(bench):

@@ -10,8 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from vla_interfaces.msg import Observation, PolicyContract
 
@@ -306,6 +307,56 @@ def test_when_there_are_extra_joints_in_another_order_expect_ours_by_name(rig: R
     observed.around.joints(joint_state(stamp_ns, positions, names))
     answer = observed.answer(1)
     assert list(answer.joint_names) == list(JOINTS) and np.allclose(answer.joint_positions, HOME)
+
+
+@pytest.mark.row(85)
+def test_when_arm_and_gripper_have_a_driver_each_expect_one_observation_of_both(rig: Rig) -> None:
+    observed = Observed(rig)
+    gripper = rig.voice("/joint_states", JointState)
+    stamp_ns = time.time_ns()
+    for publish in observed.around.cameras.values():
+        publish(image(stamp_ns))
+    gripper(joint_state(stamp_ns - 5 * MS, (0.25,), JOINTS[7:]))
+    observed.counted("joints_missing")
+    observed.around.joints(joint_state(stamp_ns, HOME[:7], ARM))
+    answer = observed.answer(1)
+    assert np.allclose(answer.joint_positions, (*HOME[:7], 0.25)) and to_ns(answer.stamp.observation) == stamp_ns
+
+
+@pytest.mark.row(85)
+def test_when_the_gripper_never_comes_expect_its_name_and_who_publishes_what(rig: Rig) -> None:
+    observed = Observed(rig)
+    stamp_ns = time.time_ns()
+    for publish in observed.around.cameras.values():
+        publish(image(stamp_ns))
+    observed.around.joints(joint_state(stamp_ns, HOME[:7], ARM))
+    reason, detail = observed.no_answer(1)
+    assert reason == Reason.BAD_MESSAGE
+    assert "panda_gripper missing on /joint_states: /probe publishes panda_joint1, panda_joint2" in detail
+
+
+@pytest.mark.row(86)
+@pytest.mark.parametrize("stream", ["joints", "front"])
+def test_when_two_nodes_publish_one_stream_expect_no_answer_until_one_is_gone(rig: Rig, stream: str) -> None:
+    observed = Observed(rig)
+    other = Node("other_driver", context=rig.context)
+    topic, kind = {"joints": ("/joint_states", JointState), "front": ("/camera/front/image_raw", Image)}[stream]
+    rogue = other.create_publisher(kind, topic, qos.SENSOR_OUT)
+    rig.until(lambda: rogue.get_subscription_count(), what="the second publisher is connected")
+
+    def both_speak() -> bool:
+        stamp_ns = observed.around.tick()
+        rogue.publish(joint_state(stamp_ns) if stream == "joints" else image(stamp_ns))
+        rig.turn(0.03)  # as a driver would; a flood of messages is not what is tried here
+        return observed.node.status[1] == Reason.SECOND_SOURCE
+
+    rig.until(both_speak, what="both are named")
+    assert "/other_driver and /probe" in observed.node.status[2] and observed.node.counters[f"{stream}_second_source"]
+    assert observed.no_answer(1)[0] == Reason.SECOND_SOURCE
+    other.destroy_node()
+    rig.until(lambda: observed.node.status[1] != Reason.SECOND_SOURCE, what="one of them is gone")
+    observed.around.tick()
+    observed.answer(2)
 
 
 # ---- start-up ------------------------------------------------------------------------------------------------------

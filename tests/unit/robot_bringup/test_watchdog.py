@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robot_bringup.core.watchdog import ClockJump, FrozenJoints, Timeout
+from robot_bringup.core.watchdog import ClockJump, FrozenJoints, FrozenParts, Timeout
 
 
 @pytest.mark.parametrize("limit_s", [0.0, -1.0, float("nan"), float("inf")])
@@ -56,6 +56,17 @@ def test_when_the_joints_follow_expect_nothing():
 
 def test_when_the_command_stands_still_expect_nothing():
     assert not feed(FrozenJoints(0.5), 0.0, moves=False, seconds=2.0)
+
+
+@pytest.mark.parametrize(("groups", "frozen"), [(((0,), (1, 2)), (1, 2)), (((0, 1, 2),), ()), (((0, 1), (2,)), (2,))])
+def test_when_one_part_of_the_joints_freezes_expect_the_joints_of_that_part(groups, frozen):
+    watchdog = FrozenParts(0.5)
+    found = ()
+    for k in range(80):
+        commanded = np.full(3, 0.002 * k)
+        measured = np.array([0.002 * k, 0.002 * k if groups == ((0, 1), (2,)) else 0.3, 0.3])
+        found = found or watchdog.update(0.01 * k, commanded, measured, groups)
+    assert found == frozen
 
 
 def test_when_time_runs_back_expect_the_jump_told_once():

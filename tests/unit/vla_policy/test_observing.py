@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from vla_policy.core.freshness import StampError
+from vla_policy.core.joints import JointReading
 from vla_policy.core.observing import JOINTS, Ask, Frame, Observer, ObserverSettings
 from vla_policy.core.synchroniser import Limits, Refusal, Snapshot
+from whetstone_common.core.sources import Source
 from whetstone_common.core.stamp import Stamp
 
 MS = 1_000_000
@@ -39,7 +41,7 @@ class Scene:
         self.observer.see_frame(camera, self.now_ns if stamp_ns is None else stamp_ns, frame, **self.times)
 
     def joints(self, value: float = 0.0) -> None:
-        self.observer.see_joints(self.now_ns, np.full(8, value), **self.times)
+        self.observer.see_joints(JointReading(np.full(8, value), self.now_ns, self.now_ns), now_ns=self.now_ns)
 
     def tick(self, joints: float = 0.0) -> None:
         self.now_ns += 33 * MS
@@ -122,13 +124,45 @@ def test_when_the_same_frame_is_sent_again_with_the_same_stamp_expect_no_fault(s
 def test_when_messages_of_a_stream_were_refused_expect_the_cause_with_its_name(scene: Scene) -> None:
     scene.joints()
     scene.frame("wrist")
-    scene.observer.complain("front", "bad", "encoding 'mono8' is not accepted")
+    scene.observer.complain("front", "bad", "encoding 'mono8' is not accepted", scene.now_ns)
     scene.ask(1)
     found = scene.answer()
     assert isinstance(found, Refusal) and found.kind == "bad" and "mono8" in found.text
     assert scene.counters["front_bad"] == 1
     scene.frame("front")
     assert isinstance(scene.answer(), Snapshot)
+
+
+def test_when_a_good_message_came_after_the_refused_one_expect_silence_not_blamed_on_it(scene: Scene) -> None:
+    scene.tick()
+    scene.observer.complain("front", "bad", "encoding 'mono8' is not accepted", scene.now_ns)
+    scene.tick()
+    scene.now_ns += 600 * MS
+    found = scene.observer.health(CAMERAS, **scene.times)
+    assert found is not None and found.kind == "stale" and "mono8" not in found.text
+
+
+def test_when_the_gripper_falls_silent_expect_it_named(scene: Scene) -> None:
+    scene.tick()
+    heard_ns = scene.now_ns
+    scene.now_ns += 510 * MS
+    scene.frame("front")
+    scene.frame("wrist")
+    reading = JointReading(np.zeros(8), scene.now_ns, heard_ns, "panda_gripper")
+    scene.observer.see_joints(reading, now_ns=scene.now_ns)
+    found = scene.observer.health(CAMERAS, **scene.times)
+    assert found is not None and found.text == "joints (panda_gripper) has been silent for 0.510 s"
+
+
+def test_when_two_nodes_publish_a_camera_expect_the_second_refused_and_both_named(scene: Scene) -> None:
+    one, two = Source("a", "/one"), Source("b", "/two")
+    scene.observer.check_source("front", one, NOW)
+    with pytest.raises(StampError, match="camera front is published by /one and /two") as refused:
+        scene.observer.check_source("front", two, NOW + MS)
+    assert refused.value.kind == "second_source" and scene.observer.conflict(CAMERAS, NOW + MS) == ("", "")
+    scene.observer.check_source("front", one, NOW + 2 * MS)
+    assert scene.observer.conflict(CAMERAS, NOW + 3 * MS)[0] == "front"
+    assert scene.observer.conflict(["wrist"], NOW + 3 * MS) == ("", "")
 
 
 def test_when_a_frame_cannot_be_decoded_expect_it_taken_back(scene: Scene) -> None:

@@ -12,6 +12,7 @@ from robot_bringup.core.playback import Playback
 from robot_bringup.core.state_machine import Mode, Refused
 from robot_bringup.core.takeover import Heard, TakeoverSample
 from whetstone_common.core.contract import Contract
+from whetstone_common.core.joint_parts import JointMessage, shown
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.stamp import Stamp
 
@@ -156,12 +157,21 @@ class Arm(ArmMotion):
             self.stop(Reason.CONTRACT_MISMATCH, detail)
         self.disarm(detail)
 
-    def on_joints(self, sample: JointSample, now: Now) -> Outputs:
-        """Measured joints."""
+    def on_joint_state(self, message: JointMessage, now: Now) -> Outputs:
+        """Measured joints, or some of them."""
+        try:
+            sample = self._joints.update(message, now.steady_s)
+        except ReasonedError as error:
+            counter = "second_source" if error.reason is Reason.SECOND_SOURCE else "joint_state_refused"
+            self.refuse_message(counter, error)
+            return Outputs()
+        return Outputs() if sample is None else self._on_joints(sample, now)
+
+    def _on_joints(self, sample: JointSample, now: Now) -> Outputs:
         back_s = self._joint_jump.update(sample.stamp_ns)
         if back_s and self.state.moving and self._starting_ns is None:
             self.stop(Reason.CLOCK_JUMP, f"joint state stamps went back by {back_s:.3f} s")
-        self._joints_silent.feed(now.steady_s)
+        self._joints_silent.feed(sample.heard_s)
         self._sample = sample
         self._watch_frozen(sample, now)
         return self._lockstep(now) if self._set.lockstep else Outputs()
@@ -171,8 +181,11 @@ class Arm(ArmMotion):
         if motion is None or not self.state.moving or self._starting_ns is not None or self._set.dry_run:
             return
         clock_s = sample.stamp_ns / _NS if self._set.lockstep else now.steady_s
-        if self._frozen.update(clock_s, motion.position, sample.positions):
-            self.stop(Reason.FROZEN_SOURCE, f"{self._robot.joint_states_topic} does not change under motion")
+        frozen = self._frozen.update(clock_s, motion.position, sample.positions, sample.groups)
+        if frozen:
+            names = shown([self._robot.joints[index] for index in frozen])
+            detail = f"{names} on {self._robot.joint_states_topic}: positions do not change under motion"
+            self.stop(Reason.FROZEN_SOURCE, detail)
 
     def refuse_message(self, counter: str, error: ReasonedError) -> None:
         """Count and show a message that could not be used; the silence of good ones is what stops the arm."""

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 
 from robot_bringup.core.hold import reseed
-from robot_bringup.core.joints import JointSample
+from robot_bringup.core.joints import JointSample, RobotJoints
 from robot_bringup.core.laps import Laps
 from robot_bringup.core.notice import Notice
 from robot_bringup.core.outputs import Actor, Now, Outputs
@@ -22,7 +22,7 @@ from robot_bringup.core.safety import Verdict
 from robot_bringup.core.settings import Settings
 from robot_bringup.core.state_machine import ArmState, Mode
 from robot_bringup.core.takeover import Hand, Takeover, TakeoverSample
-from robot_bringup.core.watchdog import ClockJump, FrozenJoints, Timeout
+from robot_bringup.core.watchdog import ClockJump, FrozenParts, Timeout
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.kinematics import Kinematics
 from whetstone_common.core.reason import Reason
@@ -59,6 +59,8 @@ class ArmMotion:
         self._contract: Contract | None = None
         self._contract_hash = ""
         self._playback: Playback | None = None
+        # A world that waits for each command cannot send a second message to confirm that its clock went back.
+        self._joints = RobotJoints(robot, confirm_back=not settings.lockstep)
         self._sample: JointSample | None = None
         self._strikes = 0
         self._trusted = False  # whether the last command still means something
@@ -71,7 +73,7 @@ class ArmMotion:
         self._takeover = Takeover(self._set.takeover_timeout_s, self._set.takeover_stuck_s)
         self._joints_silent = Timeout(self._set.joint_timeout_s)
         self._waiting = Timeout(self._set.chunk_timeout_s)
-        self._frozen = FrozenJoints(self._set.frozen_joints_s)
+        self._frozen = FrozenParts(self._set.frozen_joints_s)
 
     def configure(self, settings: Settings) -> None:
         """Other settings: watchdogs change while disarmed only, the way of playing with the next episode."""
@@ -97,11 +99,9 @@ class ArmMotion:
         return self._no_joints(now)
 
     def _no_joints(self, now: Now) -> str:
-        if self._sample is None:
-            return f"no joint states on {self._robot.joint_states_topic}"
-        if self._joints_silent.expired(now.steady_s):
-            return f"joint states on {self._robot.joint_states_topic} have ceased"
-        return ""
+        if self._sample is None or self._joints_silent.expired(now.steady_s):
+            return self._joints.loss(now.steady_s)[1]
+        return self._joints.conflict(now.steady_s)
 
     # ---- time --------------------------------------------------------------------------------------------------------
 
@@ -121,8 +121,9 @@ class ArmMotion:
         if lost:
             self.stop(Reason.TAKEOVER_LOST, lost)
         if self._joints_silent.expired(now.steady_s):
-            age_s = self._joints_silent.age_s(now.steady_s)
-            self.stop(Reason.JOINT_STATE_LOST, f"{self._robot.joint_states_topic} silent for {age_s:.2f} s")
+            self.stop(*self._joints.loss(now.steady_s))
+        if conflict := self._joints.conflict(now.steady_s):
+            self.stop(Reason.SECOND_SOURCE, conflict)
         if self._waiting.expired(now.steady_s):
             age_s = self._waiting.age_s(now.steady_s)
             self._counters["policy_lost"] += 1

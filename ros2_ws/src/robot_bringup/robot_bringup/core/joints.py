@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joint states by name: never by position in the message."""
+"""Joint states by name: never by position in the message, and from as many messages as the drivers make of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from robot_bringup.core.robot import GripperOutput, Robot
+from whetstone_common.core.joint_parts import JointMessage, JointParts, JointStateError, shown
 from whetstone_common.core.reason import Reason, ReasonedError
 
 Array = npt.NDArray[np.float64]
+_NS_PER_S = 1_000_000_000
+_REASONS = {"not_finite": Reason.NOT_FINITE, "second_source": Reason.SECOND_SOURCE}
+# A refusal explains silence for this long after it; one of long ago does not.
+_REFUSAL_SHOWN_S = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,30 +27,92 @@ class JointSample:
     Attributes:
         positions: (n,) rad, in the robot file's order.
         opening: Gripper, 0..1; NaN when the robot does not measure one.
-        stamp_ns: ROS time of the measurement.
+        stamp_ns: ROS time of the measurement; of the oldest arm joint, if they came in several messages.
+        heard_s: When the message that is read longest was received, steady clock; infinite for the present moment.
+        groups: Indices into `positions`, grouped by the message that they came in.
     """
 
     positions: Array
     opening: float
     stamp_ns: int
+    heard_s: float = math.inf
+    groups: tuple[tuple[int, ...], ...] = ()
 
 
-def read_joints(robot: Robot, names: Sequence[str], positions: Sequence[float], stamp_ns: int) -> JointSample:
-    """Pick this robot's joints; other joints in the message do not matter, whatever their order.
+class RobotJoints:
+    """A robot's joints, merged from the messages of all its drivers.
 
-    Raises:
-        ReasonedError: Lengths differ, a name is doubled or missing, or one of our values is not finite.
+    Args:
+        robot: Whose joints count.
+        confirm_back: As in `JointParts`.
     """
-    if len(names) != len(positions) or len(set(names)) != len(names):
-        raise ReasonedError(Reason.BAD_MESSAGE, f"joint state: {len(names)} names, {len(positions)} positions")
-    by_name = dict(zip(names, positions, strict=True))
-    has_gripper = robot.gripper.output is not GripperOutput.NONE
-    wanted = robot.contract_joints if has_gripper else robot.joints
-    missing = [name for name in wanted if name not in by_name]
-    if missing:
-        raise ReasonedError(Reason.BAD_MESSAGE, f"joint state lacks {', '.join(missing)}")
-    bad = [name for name in wanted if not math.isfinite(by_name[name])]
-    if bad:
-        raise ReasonedError(Reason.NOT_FINITE, f"joint state: {bad[0]} is {by_name[bad[0]]}")
-    opening = robot.gripper.to_opening(by_name[robot.gripper.joint]) if has_gripper else float("nan")
-    return JointSample(np.array([by_name[name] for name in robot.joints], dtype=np.float64), opening, stamp_ns)
+
+    def __init__(self, robot: Robot, *, confirm_back: bool = True) -> None:
+        self._robot = robot
+        self._has_gripper = robot.gripper.output is not GripperOutput.NONE
+        self._wanted = robot.contract_joints if self._has_gripper else robot.joints
+        self._parts = JointParts(self._wanted, robot.joint_states_topic, confirm_back=confirm_back)
+        self._refusal: ReasonedError | None = None
+        self._refused_s = -math.inf
+
+    def update(self, message: JointMessage, now_s: float) -> JointSample | None:
+        """Take a message in.
+
+        Args:
+            message: The message.
+            now_s: Steady clock.
+
+        Returns:
+            All joints as they are known now; None while some are missing, or when the message held none of them.
+
+        Raises:
+            ReasonedError: The message is refused as a whole; the text says why.
+        """
+        try:
+            holds_ours = self._parts.take(message, round(now_s * _NS_PER_S))
+        except JointStateError as error:
+            self._refused_s = now_s
+            self._refusal = ReasonedError(_REASONS.get(error.kind, Reason.BAD_MESSAGE), f"joint state: {error}")
+            raise self._refusal from error
+        return self._sample() if holds_ours and not self._parts.missing else None
+
+    def _sample(self) -> JointSample:
+        robot, parts = self._robot, self._parts
+        gripper = parts.positions([robot.gripper.joint])[0] if self._has_gripper else math.nan
+        return JointSample(
+            positions=np.array(parts.positions(robot.joints), dtype=np.float64),
+            opening=robot.gripper.to_opening(gripper),
+            stamp_ns=parts.stamp_ns(robot.joints),
+            heard_s=min(parts.heard_ns(self._wanted)) / _NS_PER_S,
+            groups=parts.groups(robot.joints),
+        )
+
+    # ---- why there are none ------------------------------------------------------------------------------------------
+
+    def loss(self, now_s: float) -> tuple[Reason, str]:
+        """Why there is no joint state, or no longer one: what was refused meanwhile says more than the silence."""
+        if self._parts.missing:
+            text = self._parts.missing_text() or f"no joint states on {self._robot.joint_states_topic}"
+            return self._refused(now_s) or (Reason.MISSING_STREAM, text)
+        heard_s = min(self._parts.heard_ns(self._wanted)) / _NS_PER_S
+        is_newer = self._refused_s > heard_s
+        return (self._refused(now_s) if is_newer else None) or (Reason.JOINT_STATE_LOST, self._silence(now_s))
+
+    def _refused(self, now_s: float) -> tuple[Reason, str] | None:
+        if self._refusal is None or now_s - self._refused_s > _REFUSAL_SHOWN_S:
+            return None
+        return self._refusal.reason, self._refusal.detail
+
+    def _silence(self, now_s: float) -> str:
+        """Which joints are not heard any more, and for how long."""
+        topic = self._robot.joint_states_topic
+        ages_s = [now_s - heard_ns / _NS_PER_S for heard_ns in self._parts.heard_ns(self._wanted)]
+        longest_s = max(ages_s)
+        silent = [name for name, age_s in zip(self._wanted, ages_s, strict=True) if age_s > 0.5 * longest_s]
+        if len(silent) == len(self._wanted):
+            return f"{topic} silent for {longest_s:.2f} s"
+        return f"{shown(silent)} on {topic} silent for {longest_s:.2f} s, the other joints are heard"
+
+    def conflict(self, now_s: float) -> str:
+        """Two publishers of one joint in words while both speak, else empty."""
+        return self._parts.conflict(round(now_s * _NS_PER_S))

@@ -85,6 +85,40 @@ class FrozenJoints:
         return moved and now_s - self._since_s >= self._window_s
 
 
+class FrozenParts:
+    """A `FrozenJoints` for each message that the joints come in: one driver may freeze while another goes on.
+
+    Args:
+        window_s: As for `FrozenJoints`.
+    """
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._watchdogs: dict[tuple[int, ...], FrozenJoints] = {}
+
+    def update(
+        self, now_s: float, commanded: Array, measured: Array, groups: tuple[tuple[int, ...], ...]
+    ) -> tuple[int, ...]:
+        """Indices of the joints that are frozen, empty for none.
+
+        Args:
+            now_s: The moment.
+            commanded: (n,) rad.
+            measured: (n,) rad.
+            groups: Indices of the joints that came in one message, for each message.
+        """
+        self._watchdogs = {each: self._watchdogs.get(each) or FrozenJoints(self._window_s) for each in groups}
+        frozen: tuple[int, ...] = ()
+        for each, watchdog in self._watchdogs.items():
+            if watchdog.update(now_s, commanded[list(each)], measured[list(each)]):
+                frozen += each
+        return frozen
+
+
 class ClockJump:
     """Notices time that runs backwards.
 

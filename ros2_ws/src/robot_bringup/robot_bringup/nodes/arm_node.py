@@ -34,9 +34,10 @@ from robot_bringup.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import to_contract, to_ns, to_stamp
+from whetstone_common.nodes.convert import to_contract, to_joint_message, to_ns, to_stamp
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.sources import Publishers, with_source
 
 _HOUSEKEEPING_S = 0.05
 _SURROUNDINGS_S = 1.0
@@ -145,7 +146,8 @@ class ArmNode(WhetstoneNode):
 
     def _make_subscriptions(self, robot: Robot) -> None:
         sensor = qos.SENSOR_IN_RELIABLE if self.param("pace") == "lockstep" else qos.SENSOR_IN
-        self.create_subscription(JointState, robot.joint_states_topic, self._on_joint_state, sensor)
+        self._joint_drivers = Publishers(self, robot.joint_states_topic)
+        self.create_subscription(JointState, robot.joint_states_topic, with_source(self._on_joint_state), sensor)
         self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, qos.RING)
         self.create_subscription(Takeover, "takeover", self._on_takeover, qos.RING)
         self.watch_input("takeover", Takeover, qos.RING)
@@ -273,14 +275,9 @@ class ArmNode(WhetstoneNode):
         if self._autoarm:
             self._do(lambda core, now: core.autoarm(now))
 
-    def _on_joint_state(self, msg: JointState) -> None:
-        try:
-            sample = convert.to_joints(self._robot, msg) if self._robot is not None else None
-        except ReasonedError as error:
-            self._refuse("joint_state_refused", error)
-            return
-        if sample is not None:
-            self._do(lambda core, now: core.on_joints(sample, now))
+    def _on_joint_state(self, msg: JointState, gid: bytes) -> None:
+        message = to_joint_message(msg, self._joint_drivers.source(gid))
+        self._do(lambda core, now: core.on_joint_state(message, now))
 
     def _on_chunk(self, msg: ActionChunk) -> None:
         chunk = convert.to_chunk(msg)

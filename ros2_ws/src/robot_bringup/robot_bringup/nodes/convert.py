@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 from builtin_interfaces.msg import Duration
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from vla_interfaces.msg import ActionChunk, Executed, Request
 from vla_interfaces.msg import Takeover as TakeoverMsg
 
 from robot_bringup.core.chunk import CARTESIAN, JOINT, Chunk
-from robot_bringup.core.joints import JointSample, read_joints
 from robot_bringup.core.outputs import Command, ExecutedOut, RequestOut
 from robot_bringup.core.robot import GripperOutput, Robot
 from robot_bringup.core.safety import Motion
@@ -22,15 +20,6 @@ from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to
 
 _SPACES = {ActionChunk.CARTESIAN: CARTESIAN, ActionChunk.JOINT: JOINT}
 _NS_PER_S = 1_000_000_000
-
-
-def to_joints(robot: Robot, msg: JointState) -> JointSample:
-    """This robot's joints of a message.
-
-    Raises:
-        ReasonedError: It does not hold them all, once each and finite.
-    """
-    return read_joints(robot, msg.name, msg.position, to_ns(msg.header.stamp))
 
 
 def to_chunk(msg: ActionChunk) -> Chunk:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -10,13 +11,13 @@ import numpy as np
 from sensor_msgs.msg import JointState
 from vla_interfaces.msg import Executed, TaskTruth
 
+from robot_bringup.core.joints import JointSample, RobotJoints
 from robot_bringup.core.robot import RobotError
 from robot_bringup.core.supervisor import Habits, Sight, Supervisor
-from robot_bringup.nodes import convert
 from robot_bringup.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.core.reason import Reason, ReasonedError
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import to_ns
+from whetstone_common.nodes.convert import to_joint_message, to_ns
 from whetstone_common.nodes.node import WhetstoneNode
 
 _MOST_WAITING = 64  # truths that the joints may be behind
@@ -38,7 +39,8 @@ class Supervision:
         except RobotError as error:
             raise ReasonedError(Reason.BAD_PARAMETER, str(error)) from error
         self.supervisor = Supervisor(Habits(most_share=node.param("supervise_share")))
-        self._joints: JointState | None = None
+        self._merger = RobotJoints(self._robot)
+        self._joints: JointSample | None = None
         self._waiting: deque[TaskTruth] = deque(maxlen=_MOST_WAITING)
         self._commanded = 1.0
         self._scene = -1
@@ -56,8 +58,14 @@ class Supervision:
             self._commanded = float(msg.joint_command[-1])
 
     def _on_joints(self, msg: JointState) -> None:
-        self._joints = msg
-        self._join()
+        try:
+            sample = self._merger.update(to_joint_message(msg), time.monotonic())
+        except ReasonedError:
+            self._node.counters["bad_message"] += 1
+            return
+        if sample is not None:
+            self._joints = sample
+            self._join()
 
     def _on_truth(self, msg: TaskTruth) -> None:
         if self._waiting and to_ns(msg.stamp) < to_ns(self._waiting[-1].stamp):
@@ -67,17 +75,12 @@ class Supervision:
 
     def _join(self) -> None:
         """See each tick with joints that are as new: those of the last scene's end look like a failing grasp."""
-        while self._joints and self._waiting and to_ns(self._waiting[0].stamp) <= to_ns(self._joints.header.stamp):
+        while self._joints and self._waiting and to_ns(self._waiting[0].stamp) <= self._joints.stamp_ns:
             self._see(self._waiting.popleft(), self._joints)
 
-    def _see(self, truth: TaskTruth, joints: JointState) -> None:
+    def _see(self, truth: TaskTruth, sample: JointSample) -> None:
         if truth.reset_id != self._scene:
             self._scene, self._commanded, self._ended = truth.reset_id, 1.0, self._heard
-        try:
-            sample = convert.to_joints(self._robot, joints)
-        except ReasonedError:
-            self._node.counters["bad_message"] += 1
-            return
         sight = Sight(
             task=truth.task,
             scene=int(truth.reset_id),

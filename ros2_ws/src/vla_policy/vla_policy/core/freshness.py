@@ -19,6 +19,18 @@ class StampError(ValueError):
         self.kind = kind
 
 
+def check_stamp(stamp_ns: int, now_ns: int, future_tolerance_ns: int) -> None:
+    """Refuse a stamp that no measurement can have.
+
+    Raises:
+        StampError: Zero, or from the future.
+    """
+    if stamp_ns <= 0:
+        raise StampError("zero", "stamp is zero")
+    if stamp_ns > now_ns + future_tolerance_ns:
+        raise StampError("future", f"stamp is {(stamp_ns - now_ns) * 1e-9:.3f} s in the future")
+
+
 @dataclass
 class StampGuard:
     """Judges the stamps of one stream as they arrive.
@@ -37,10 +49,7 @@ class StampGuard:
         Raises:
             StampError: Zero, from the future, or older than what came before.
         """
-        if stamp_ns <= 0:
-            raise StampError("zero", "stamp is zero")
-        if stamp_ns > now_ns + self.future_tolerance_ns:
-            raise StampError("future", f"stamp is {(stamp_ns - now_ns) * 1e-9:.3f} s in the future")
+        check_stamp(stamp_ns, now_ns, self.future_tolerance_ns)
         if stamp_ns < self.newest_ns:
             raise StampError("order", f"stamp is {(self.newest_ns - stamp_ns) * 1e-9:.3f} s before the last one")
         is_news = stamp_ns > self.newest_ns

@@ -12,20 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_policy.core.freshness import check_stamp
+from whetstone_common.core.joint_parts import JointMessage, JointParts, JointStateError
 from whetstone_common.core.kinematics import Pose
 
 Array = NDArray[np.float64]
-# No arm has this many joints; a longer list is a mistake or an attack, and is not looked through.
-MAX_NAMES = 256
-
-
-class JointError(ValueError):
-    """A joint state that cannot be used; `kind` is a word for the counter."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        """Keep both."""
-        super().__init__(text)
-        self.kind = kind
+# A joint that was received this much earlier than the newest one is named when the stream is silent.
+_LAGS_NS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -60,33 +53,80 @@ class JointLayout:
         """Arm joints, then the gripper."""
         return (*self.arm, self.gripper)
 
-    def read(self, names: Sequence[str], positions: Sequence[float]) -> Array:
-        """Positions in our order, whatever the order of the message; extra joints are ignored.
+    def vector(self, positions: Sequence[float]) -> Array:
+        """[J + 1] arm (rad), then the gripper's opening, 0 closed to 1 open.
 
         Args:
-            names: Of the message.
-            positions: Of the message, in the order of `names`.
-
-        Returns:
-            [J + 1] arm (rad), then the gripper's opening, 0 closed to 1 open.
-
-        Raises:
-            JointError: Lengths differ, a name is missing or repeated, or a number is not finite.
+            positions: Of `names`, as the drivers report them.
         """
-        if len(names) > MAX_NAMES or len(names) != len(positions):
-            raise JointError("length", f"{len(names)} names and {len(positions)} positions")
-        by_name = dict(zip(names, positions, strict=True))
-        if len(by_name) != len(names):
-            raise JointError("repeated", "a joint is named twice")
-        missing = [name for name in self.names if name not in by_name]
-        if missing:
-            raise JointError("missing", f"joint {missing[0]} is missing")
-        found = np.array([by_name[name] for name in self.names], dtype=np.float64)
-        if not np.isfinite(found).all():
-            raise JointError("not_finite", f"joint {self.names[int(np.argmin(np.isfinite(found)))]} is not finite")
+        found = np.array(positions, dtype=np.float64)
         opening = (found[-1] - self.gripper_closed) / (self.gripper_open - self.gripper_closed)
         found[-1] = min(max(opening, 0.0), 1.0)
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class JointReading:
+    """All joints, as they are known at one moment.
+
+    Attributes:
+        positions: [J + 1] arm (rad), then the gripper's opening.
+        stamp_ns: ROS time of the oldest arm joint (ns).
+        heard_ns: When the joint that is read longest was received, steady clock (ns).
+        laggards: Joints that were received long before the others, in words; empty for none.
+    """
+
+    positions: Array
+    stamp_ns: int
+    heard_ns: int
+    laggards: str = ""
+
+
+class JointStream:
+    """The joint states of a robot, from as many messages as its drivers make of them.
+
+    Args:
+        layout: The robot's joints.
+        topic: Where they are published, for the texts.
+        future_tolerance_ns: How far ahead of our clock a stamp may be.
+    """
+
+    def __init__(self, layout: JointLayout, topic: str, future_tolerance_ns: int) -> None:
+        self._layout = layout
+        self._future_tolerance_ns = future_tolerance_ns
+        self._parts = JointParts(layout.names, topic)
+
+    def clear(self) -> None:
+        """Forget all positions."""
+        self._parts.clear()
+
+    def update(self, message: JointMessage, *, now_ns: int, steady_ns: int) -> JointReading | None:
+        """Take a message; None if it held no joint of ours.
+
+        Raises:
+            StampError: Its stamp cannot be.
+            JointStateError: It is refused, or joints are still missing.
+        """
+        check_stamp(message.stamp_ns, now_ns, self._future_tolerance_ns)
+        holds_ours = self._parts.take(message, steady_ns)
+        if self._parts.missing:
+            raise JointStateError("missing", self._parts.missing_text())
+        return self._reading() if holds_ours else None
+
+    def _reading(self) -> JointReading:
+        names = self._layout.names
+        heard_ns = self._parts.heard_ns(names)
+        late_ns = max(heard_ns) - _LAGS_NS
+        return JointReading(
+            positions=self._layout.vector(self._parts.positions(names)),
+            stamp_ns=self._parts.stamp_ns(self._layout.arm),
+            heard_ns=min(heard_ns),
+            laggards=", ".join(name for name, ns in zip(names, heard_ns, strict=True) if ns < late_ns),
+        )
+
+    def conflict(self, steady_ns: int) -> str:
+        """Two publishers of one joint in words while both speak, else empty."""
+        return self._parts.conflict(steady_ns)
 
 
 def proprioception(action_space: str, joints: Array, tcp: Pose) -> NDArray[np.float32]:

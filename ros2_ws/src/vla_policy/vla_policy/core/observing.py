@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_policy.core.freshness import FreezeDetector, StampGuard
+from vla_policy.core.freshness import FreezeDetector, StampError, StampGuard
+from vla_policy.core.joints import JointReading
 from vla_policy.core.synchroniser import Limits, Part, Refusal, Snapshot, Synchroniser
+from whetstone_common.core.sources import Ownership, Source
 from whetstone_common.core.stamp import Stamp
 
 JOINTS = "joints"
@@ -87,7 +89,8 @@ class Observer:
             name: FreezeDetector(frames=settings.frozen_frames, min_motion_rad=settings.frozen_min_motion_rad)
             for name in cameras
         }
-        self._complaints: dict[str, str] = {}
+        self._complaints: dict[str, tuple[int, str]] = {}
+        self._owners = {name: Ownership(f"camera {name}") for name in cameras}
         self._last_asked: Stamp | None = None
         self.pending: Ask | None = None
 
@@ -103,24 +106,39 @@ class Observer:
         self._freeze[camera].see(frame.data, None if joints is None else joints.payload)
         self._take(camera, Part(stamp_ns, steady_ns, frame))
 
-    def see_joints(self, stamp_ns: int, joints: NDArray[np.float64], *, now_ns: int, steady_ns: int) -> None:
-        """Take joint positions [J + 1] in our order.
+    def see_joints(self, reading: JointReading, *, now_ns: int) -> None:
+        """Take all joints.
 
         Raises:
             StampError: Their stamp cannot be.
         """
-        if self._stamps[JOINTS].accept(stamp_ns, now_ns):
-            self._take(JOINTS, Part(stamp_ns, steady_ns, joints))
+        if self._stamps[JOINTS].accept(reading.stamp_ns, now_ns):
+            self._take(JOINTS, Part(reading.stamp_ns, reading.heard_ns, reading.positions, reading.laggards))
 
-    def complain(self, stream: str, kind: str, text: str) -> None:
-        """Note that a message of a stream was refused; named as the cause when the stream is missed."""
+    def check_source(self, camera: str, source: Source, steady_ns: int) -> None:
+        """Refuse a second publisher of a camera.
+
+        Raises:
+            StampError: Another one speaks; kind `second_source`.
+        """
+        problem = self._owners[camera].problem(source, steady_ns)
+        if problem:
+            raise StampError("second_source", problem)
+
+    def conflict(self, cameras: Sequence[str], steady_ns: int) -> tuple[str, str]:
+        """One of these cameras that has two publishers, and both in words; empty while there is none."""
+        found = ((name, self._owners[name].conflict(steady_ns)) for name in cameras)
+        return next((each for each in found if each[1]), ("", ""))
+
+    def complain(self, stream: str, kind: str, text: str, steady_ns: int) -> None:
+        """Note that a message of a stream was refused; named as the cause when the stream is missed since."""
         self._counters[f"{stream}_{kind}"] += 1
-        self._complaints[stream] = text
+        self._complaints[stream] = (steady_ns, text)
 
     def discard(self, camera: str, part: Part, text: str) -> None:
         """Take back a frame that could not be decoded."""
         self._synchroniser.drop(camera, part)
-        self.complain(camera, "bad", text)
+        self.complain(camera, "bad", text, part.arrival_ns)
 
     def ask(self, ask: Ask) -> bool:
         """Take a request; False when it is a repeat, or older than one that was taken before."""
@@ -172,11 +190,11 @@ class Observer:
     def reset(self) -> None:
         """Forget every stream, for instance after the clock has jumped; the pending request stays."""
         self._synchroniser.clear()
+        self._complaints.clear()
         for guard in self._stamps.values():
             guard.reset()
 
     def _take(self, stream: str, part: Part) -> None:
-        self._complaints.pop(stream, None)
         self._synchroniser.add(stream, part)
 
     def _frozen(self, cameras: Sequence[str]) -> Refusal | None:
@@ -187,7 +205,8 @@ class Observer:
         return None
 
     def _explained(self, refusal: Refusal) -> Refusal:
-        cause = self._complaints.get(refusal.stream)
-        if cause is None:
+        newest = self._synchroniser.newest(refusal.stream)
+        refused_ns, cause = self._complaints.get(refusal.stream, (0, ""))
+        if not cause or (newest is not None and refused_ns < newest.arrival_ns):
             return refusal
         return Refusal("bad", refusal.stream, f"{refusal.text}; last message refused: {cause}")

@@ -17,11 +17,13 @@ class Part:
         stamp_ns: Its stamp, ROS time (ns).
         arrival_ns: When it arrived, steady clock (ns).
         payload: Whatever the stream carries.
+        laggards: What of it is older than the rest, in words; empty for nothing.
     """
 
     stamp_ns: int
     arrival_ns: int
     payload: Any
+    laggards: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ class Synchroniser:
                 "stale", name, f"{name} is {age_ns * 1e-9:.3f} s old, limit {limits.max_age_ns * 1e-9:.3f} s"
             )
         if limits.max_silence_ns and silence_ns > limits.max_silence_ns:
-            return Refusal("stale", name, f"{name} has been silent for {silence_ns * 1e-9:.3f} s")
+            which = f"{name} ({part.laggards})" if part.laggards else name
+            return Refusal("stale", name, f"{which} has been silent for {silence_ns * 1e-9:.3f} s")
         return None
 
     @staticmethod

@@ -15,19 +15,29 @@ from vla_interfaces.msg import Observation, PolicyContract, Request
 
 from vla_policy.core.freshness import StampError
 from vla_policy.core.images import ImageError, ImageRules, fit
-from vla_policy.core.joints import JointError, proprioception
+from vla_policy.core.joints import JointStream, proprioception
 from vla_policy.core.observing import JOINTS, Ask, Observer, ObserverSettings
 from vla_policy.core.robot_view import RobotView
 from vla_policy.core.synchroniser import Limits, Refusal, Snapshot
 from vla_policy.nodes.convert import MAX_INSTRUCTION, from_image, from_pose, to_frame, to_request_times
 from vla_policy.nodes.resources import find_robot
 from whetstone_common.core.contract import Contract
+from whetstone_common.core.joint_parts import JointStateError
 from whetstone_common.core.kinematics import Kinematics
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to_contract, to_ns, to_stamp
+from whetstone_common.nodes.convert import (
+    float32_field,
+    floats,
+    from_stamp,
+    to_contract,
+    to_joint_message,
+    to_ns,
+    to_stamp,
+)
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.sources import Publishers, with_source
 
 _NS_PER_S = 1_000_000_000
 _CHECK_PERIOD_S = 0.05
@@ -39,6 +49,7 @@ _REASONS = {
     "skew": Reason.STALE_OBSERVATION,
     "frozen": Reason.FROZEN_SOURCE,
     "bad": Reason.BAD_MESSAGE,
+    "second": Reason.SECOND_SOURCE,
 }
 
 
@@ -67,6 +78,9 @@ class ObservationNode(WhetstoneNode):
             accept_bgr=self.param("accept_bgr"),
         )
         self._observer = Observer(tuple(self._robot.camera_topics), self._settings(), self.counters)
+        self._joints = JointStream(
+            self._robot.joints, self._robot.joint_states_topic, self._observer.settings.future_tolerance_ns
+        )
         self._observations = self.create_publisher(Observation, "observation", qos.RING)
         # Words before requests: a request that follows a new instruction must find it.
         self.create_subscription(String, "instruction", self.on_instruction, qos.LATCHED)
@@ -125,10 +139,12 @@ class ObservationNode(WhetstoneNode):
         profile = qos.SENSOR_IN_RELIABLE if is_reliable else qos.SENSOR_IN
         kind, suffix = (CompressedImage, "/compressed") if self.param("compressed") else (Image, "")
         for name, topic in self._robot.camera_topics.items():
-            callback: Any = functools.partial(self.on_image, name)
+            callback: Any = functools.partial(self.on_image, name, Publishers(self, topic + suffix))
             callback.__name__ = self.on_image.__name__
-            self.create_subscription(kind, topic + suffix, callback, profile)
-        self.create_subscription(JointState, self._robot.joint_states_topic, self.on_joints, profile)
+            self.create_subscription(kind, topic + suffix, with_source(callback), profile)
+        topic = self._robot.joint_states_topic
+        self._joint_drivers = Publishers(self, topic)
+        self.create_subscription(JointState, topic, with_source(self.on_joints), profile)
 
     # ---- callbacks -------------------------------------------------------------------------------------------------
 
@@ -161,26 +177,28 @@ class ObservationNode(WhetstoneNode):
             return f"joint_names: {self._robot.joints.names} here, {contract.joint_names} there"
         return ""
 
-    def on_image(self, camera: str, msg: Image | CompressedImage) -> None:
+    def on_image(self, camera: str, publishers: Publishers, msg: Image | CompressedImage, gid: bytes) -> None:
         """Take a frame of a camera."""
         times = self._times()
         try:
+            self._observer.check_source(camera, publishers.source(gid), times["steady_ns"])
             frame = to_frame(msg, self._rules)
             self._observer.see_frame(camera, to_ns(msg.header.stamp), frame, **times)
         except ImageError as error:
-            self._observer.complain(camera, "bad", str(error))
+            self._observer.complain(camera, "bad", str(error), times["steady_ns"])
         except StampError as error:
-            self._observer.complain(camera, error.kind, str(error))
+            self._observer.complain(camera, error.kind, str(error), times["steady_ns"])
         self._answer(times)
 
-    def on_joints(self, msg: JointState) -> None:
-        """Take a joint state."""
+    def on_joints(self, msg: JointState, gid: bytes) -> None:
+        """Take a joint state, or a part of one."""
         times = self._times()
         try:
-            joints = self._robot.joints.read(msg.name, msg.position)
-            self._observer.see_joints(to_ns(msg.header.stamp), joints, **times)
-        except (JointError, StampError) as error:
-            self._observer.complain(JOINTS, error.kind, str(error))
+            reading = self._joints.update(to_joint_message(msg, self._joint_drivers.source(gid)), **times)
+            if reading is not None:
+                self._observer.see_joints(reading, now_ns=times["now_ns"])
+        except (JointStateError, StampError) as error:
+            self._observer.complain(JOINTS, error.kind, str(error), times["steady_ns"])
         self._answer(times)
 
     def on_request(self, msg: Request) -> None:
@@ -197,6 +215,7 @@ class ObservationNode(WhetstoneNode):
     def on_clock_jump(self, _jump: TimeJump) -> None:
         """The clock went back: nothing that was seen before can be compared with what comes."""
         self.counters["clock_jump"] += 1
+        self._joints.clear()
         self._observer.reset()
         self._observer.done()
         self.set_state(State.HOLDING, Reason.CLOCK_JUMP, "the clock went back")
@@ -216,7 +235,7 @@ class ObservationNode(WhetstoneNode):
     def _answer(self, times: dict[str, int], *, is_last_try: bool = False) -> None:
         if self._observer.pending is None:
             return
-        found = self._ready() or self._observer.answer(self._contract.cameras, **times)
+        found = self._ready() or self._conflict(times) or self._observer.answer(self._contract.cameras, **times)
         if isinstance(found, Snapshot):
             self._publish(found, times["now_ns"])
         elif is_last_try:
@@ -282,7 +301,14 @@ class ObservationNode(WhetstoneNode):
     def _health(self, times: dict[str, int]) -> Refusal | None:
         if self._contract is None:
             return self._ready()
-        return self._observer.health(self._contract.cameras, **times)
+        return self._conflict(times) or self._observer.health(self._contract.cameras, **times)
+
+    def _conflict(self, times: dict[str, int]) -> Refusal | None:
+        """Two publishers of one stream: nobody knows which of them is right."""
+        stream, text = self._observer.conflict(self._contract.cameras, times["steady_ns"])
+        if not text:
+            stream, text = JOINTS, self._joints.conflict(times["steady_ns"])
+        return Refusal("second", stream, text) if text else None
 
     def _report(self, refusal: Refusal | None) -> None:
         if refusal is None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 import queue
 import threading
 from collections import deque
@@ -22,6 +21,7 @@ from vla_policy.nodes.weights_wire import from_verdict, read_key, to_manifest
 from whetstone_common.core.reason import Reason
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.sources import same_gid, with_source
 
 _TOPIC = "policy_weights"
 _RETRY_PERIOD_S = 1.0
@@ -123,7 +123,7 @@ class WeightsIntake:
         if self._is_signed or not self._source or source == self._source:
             return False
         known = self._node.get_publishers_info_by_topic(_TOPIC)
-        return any(_same(bytes(info.endpoint_gid), self._source) for info in known)
+        return any(same_gid(bytes(info.endpoint_gid), self._source) for info in known)
 
     # ---- in the thread ---------------------------------------------------------------------------------------------
 
@@ -165,24 +165,3 @@ class WeightsIntake:
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
-
-
-def with_source(callback: Callable[[Any, bytes], None]) -> Callable[..., None]:
-    """A subscription's callback that is told which publisher a message came from; empty where ROS does not say.
-
-    rclpy decides by the signature whether to give both; its executor driven by events gives them as one pair.
-    """
-
-    def heard(*given: Any) -> None:
-        msg, info = given[0] if len(given) == 1 else given
-        callback(msg, bytes((info.get("publisher_gid") or {}).get("data", b"")))
-
-    heard.__name__ = getattr(callback, "__name__", "heard")
-    heard.__signature__ = inspect.signature(lambda msg, info: None)  # type: ignore[attr-defined]
-    return heard
-
-
-def _same(one: bytes, other: bytes) -> bool:
-    """Whether two identifiers of a publisher agree; the graph pads them."""
-    length = min(len(one), len(other))
-    return length > 0 and one[:length] == other[:length]

@@ -8,10 +8,13 @@ from array import array
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from sensor_msgs.msg import JointState
 from vla_interfaces.msg import PolicyContract
 from vla_interfaces.msg import Stamp as StampMsg
 
 from whetstone_common.core.contract import Contract
+from whetstone_common.core.joint_parts import JointMessage
+from whetstone_common.core.sources import UNKNOWN, Source
 from whetstone_common.core.stamp import Stamp
 
 _NS_PER_S = 1_000_000_000
@@ -70,6 +73,11 @@ def shaped(values: object, *shape: int) -> np.ndarray:
     if given.size != math.prod(shape):
         raise ValueError(f"{given.size} values where {'x'.join(map(str, shape))} were announced")
     return given.reshape(shape)
+
+
+def to_joint_message(msg: JointState, source: Source = UNKNOWN) -> JointMessage:
+    """Joint state of a message and its publisher; nothing is checked yet."""
+    return JointMessage(msg.name, msg.position, to_ns(msg.header.stamp), source)
 
 
 def to_contract(msg: PolicyContract) -> Contract:
