@@ -299,4 +299,44 @@ ROWS = (
             "tests/unit/whetstone_common/test_sources.py",
         ),
     ),
+    Row(
+        "50",
+        "e-stop published volatile, best effort, or with another type",
+        "every std_msgs/Bool publisher stops the arm within 50 ms; one of another type refuses arming, with its name",
+        (_PROCESS, "tests/node/robot_bringup/test_arm_node.py"),
+    ),
+    Row(
+        "51",
+        "two e-stop sources: one presses, the other says false, or the pressing one vanishes",
+        "only the source that presses releases; a vanished one stays pressed until a reset",
+        (_PROCESS, "tests/unit/robot_bringup/test_estop.py", "tests/node/robot_bringup/test_arm_node.py"),
+    ),
+    Row(
+        "52",
+        "another node publishes on the controller's command topic",
+        "arming refused, a running episode stopped within a second, SECOND_COMMANDER with the other's name",
+        (_PROCESS, "tests/node/robot_bringup/test_arm_node.py"),
+    ),
+    Row(
+        "53",
+        "a second stack is started in the same ROS domain",
+        "its nodes refuse to start and name host, process and start; the first moves on",
+        (_PROCESS, "tests/process/test_main.py"),
+    ),
+    Row(
+        "54",
+        "the operator's device that was asked for is missing, or is lost in an episode",
+        "no episode begins, or the arm is held; OPERATOR_LOST says which device",
+        (
+            _PROCESS,
+            "tests/node/robot_bringup/test_operator_node.py",
+            "tests/node/robot_bringup/test_episode_node.py",
+        ),
+    ),
+    Row(
+        "55",
+        "the client of a goal is killed",
+        "once the graph knows, the arm is held, the rest is cancelled and the next goal is taken",
+        (_PROCESS, "tests/node/robot_bringup/test_episode_node.py"),
+    ),
 )

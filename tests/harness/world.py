@@ -97,12 +97,13 @@ class World:
         parameters: Mapping[str, Any] | None = None,
         name: str = "",
         remap: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Proc:
-        """Start a fake of tests/fakes, or the fault relay; `name` renames the node."""
+        """Start a fake of tests/fakes, or the fault relay; `name` renames the node, `env` is extra environment."""
         package = "harness" if module == "fault_relay" else "fakes"
         command = [sys.executable, "-m", f"{package}.{module}"]
         remaps = dict(remap or {}) | ({"__node": name} if name else {})
-        return self._start(name or module, command, name or module, parameters or {}, remaps, {})
+        return self._start(name or module, command, name or module, parameters or {}, remaps, env or {})
 
     def launch(self, file: Path, **arguments: str) -> Proc:
         """Start a launch file by our runner."""

@@ -90,6 +90,49 @@ def estop_is_not_latched() -> None:
     replace(f"{_ARM}.state_machine:ArmState.release_estop", release)
 
 
+def only_latched_estops_are_heard() -> None:
+    """A button whose QoS is volatile does nothing."""
+    from robot_bringup.nodes.estop_listener import EstopListener
+    from whetstone_common.nodes import qos
+
+    replace("robot_bringup.nodes.estop_listener:EstopListener.PROFILES", (qos.ESTOP_LATCHED,))  # type: ignore[arg-type]
+    assert EstopListener.PROFILES == (qos.ESTOP_LATCHED,)  # noqa: S101 - else nothing was removed
+
+
+def last_button_wins() -> None:
+    """Whatever any button says is what counts."""
+
+    def update(self: Any, source: str, order: int, *, pressed: bool) -> None:  # noqa: ARG001
+        for each in self._sources.values():
+            each.pressed = False
+        original(self, source, order, pressed=pressed)
+
+    original = replace(f"{_ARM}.estop:EstopSources.update", update)
+
+
+def surroundings_are_ignored() -> None:
+    """Nobody looks who else commands the arm."""
+    from whetstone_common.core.reason import Reason
+
+    replace("robot_bringup.nodes.arm_surroundings:ArmSurroundings.obstacle", lambda _self: (Reason.NONE, ""))
+
+
+def namesakes_are_ignored() -> None:
+    """A second process of one name starts, and neither says a word."""
+    replace("whetstone_common.nodes.namesake:Namesake.text", lambda _self: "")
+
+
+def operator_is_not_needed() -> None:
+    """An episode runs whether the operator's device is there or not."""
+    nodes = "robot_bringup.nodes.episode_node:EpisodeNode._needed_nodes"
+    replace(nodes, lambda self: list(self.param("watched_nodes")))
+
+
+def clients_are_ignored() -> None:
+    """A goal runs to its end for nobody."""
+    replace("robot_bringup.nodes.goal_client:GoalClient.is_gone", lambda _self: False)
+
+
 def lost_person_is_not_noticed() -> None:
     """Silence and a stuck axis of an engaged person mean nothing."""
     replace(f"{_ARM}.takeover:Takeover.lost", lambda _self, _now_s: "")
@@ -384,6 +427,7 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         bytes_are_believed,
         chunk_is_not_checked,
         chunk_never_ends,
+        clients_are_ignored,
         clock_may_go_back,
         estop_is_ignored,
         estop_is_not_latched,
@@ -393,12 +437,16 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         hold_is_a_wall,
         images_are_believed,
         joints_by_position,
+        last_button_wins,
         last_command_is_trusted,
         lost_person_is_not_noticed,
         lost_policy_may_return,
+        namesakes_are_ignored,
         no_limits,
         nothing_is_guarded,
         old_parts_are_used,
+        only_latched_estops_are_heard,
+        operator_is_not_needed,
         own_pause_is_not_noticed,
         parts_are_not_merged,
         policy_goes_on_under_the_person,
@@ -410,6 +458,7 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         signals_are_not_caught,
         stamps_are_believed,
         stop_steps_back,
+        surroundings_are_ignored,
         watchdogs_follow_the_clock,
         weights_are_not_tried,
         weights_are_unpickled,

@@ -25,6 +25,8 @@ class EstopListener:
     from delaying a stop; the executor that is driven by events cannot tell who published either (rclpy 9.1).
     """
 
+    PROFILES = (qos.ESTOP_LATCHED, qos.ESTOP_ANY)
+
     def __init__(self, node: Node, topic: str, on_message: Callable[[str, int, bool], None]) -> None:
         """Start to listen.
 
@@ -45,7 +47,7 @@ class EstopListener:
             enable_rosout=False,
         )
         self._topic = node.resolve_topic_name(topic)
-        for profile in (qos.ESTOP_LATCHED, qos.ESTOP_ANY):
+        for profile in self.PROFILES:
             self._node.create_subscription(Bool, self._topic, self._on_bool, profile)
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(self._node)
