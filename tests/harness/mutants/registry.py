@@ -299,6 +299,7 @@ def images_are_believed() -> None:
         flat = np.frombuffer(data, dtype=np.uint8) if len(data) else np.zeros(1, dtype=np.uint8)
         return np.resize(flat, (height, width, 3))
 
+    replace(f"{_VLA}.images:check_raw", believe)
     replace(f"{_VLA}.images:raw_to_rgb", believe)
 
 

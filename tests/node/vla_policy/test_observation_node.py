@@ -238,8 +238,9 @@ def wrong(**fields: Any) -> Image:
     "fields",
     [
         {"encoding": "mono8"},
-        {"encoding": "bgr8"},
+        {"encoding": "bgra8"},
         {"encoding": "16UC1"},
+        {"encoding": "8UC3"},
         {"encoding": ""},
         {"step": 287},
         {"step": 0},
@@ -408,18 +409,20 @@ def test_when_images_are_compressed_expect_them_decoded_and_a_broken_one_named(r
     assert observed.node.counters["front_bad"] == 2
 
 
-def test_when_bgr8_is_allowed_expect_colours_in_the_policys_order(rig: Rig) -> None:
-    observed = Observed(rig, accept_bgr=True)
+@pytest.mark.parametrize(("encoding", "blue_at"), [("bgr8", 0), ("bgra8", 0), ("rgba8", 2)])
+def test_when_a_camera_sends_another_order_of_colours_expect_the_policys(rig: Rig, encoding: str, blue_at: int) -> None:
+    observed = Observed(rig)
     stamp_ns = time.time_ns()
-    blue = np.zeros((96, 96, 3), np.uint8)
-    blue[:, :, 0] = 90
+    blue = np.zeros((96, 96, 3 + ("a" in encoding)), np.uint8)
+    blue[:, :, blue_at] = 90
     for publish in observed.around.cameras.values():
         msg = image(stamp_ns)
-        msg.encoding, msg.data = "bgr8", array("B", blue.tobytes())
+        msg.encoding, msg.step, msg.data = encoding, blue[0].size, array("B", blue.tobytes())
         publish(msg)
     observed.around.joints(joint_state(stamp_ns))
-    pixels = np.array(observed.answer(1).images[0].data).reshape(96, 96, 3)
-    assert pixels[..., 2].min() == 90 and pixels[..., 0].max() == 0
+    answer = observed.answer(1).images[0]
+    pixels = np.array(answer.data).reshape(96, 96, 3)
+    assert answer.encoding == "rgb8" and pixels[..., 2].min() == 90 and pixels[..., 0].max() == 0
 
 
 @pytest.mark.row(18)

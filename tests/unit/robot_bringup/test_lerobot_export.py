@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from mcap_ros2.writer import Writer
 
 from robot_bringup.core.lerobot_export.dataset import DatasetError, DatasetWriter
-from robot_bringup.core.lerobot_export.frames import Episode, Frame, Topics, episode_of
+from robot_bringup.core.lerobot_export.frames import Episode, Frame, Topics, episode_of, image_of
 from robot_bringup.core.lerobot_export.layout import FILES_PER_CHUNK, FileIndex, Schema
 from robot_bringup.core.recording.reader import RecordingError
 
@@ -172,6 +173,20 @@ def test_when_read_from_a_recording_expect_the_newest_picture_before_each_step_a
     assert [int(f.images["front"][0, 0, 0]) for f in read.frames] == [7, 7, 7]
     assert read.success
     assert read.frames[0].action.tolist() == pytest.approx([0.1, 0.2, 1.0])
+
+
+@pytest.mark.parametrize("encoding", ["bgra8", "rgba8"])
+def test_when_a_camera_recorded_with_alpha_expect_its_colours(encoding: str) -> None:
+    red = [0, 0, 200, 255] if encoding == "bgra8" else [200, 0, 0, 255]
+    msg = SimpleNamespace(height=2, width=2, encoding=encoding, step=8, data=bytes(red * 4))
+    assert image_of(msg).reshape(-1, 3).tolist() == [[200, 0, 0]] * 4
+
+
+@pytest.mark.parametrize(("encoding", "step"), [("mono8", 2), ("16UC1", 4), ("rgb8", 5)])
+def test_when_a_recorded_picture_cannot_be_read_expect_why(encoding: str, step: int) -> None:
+    msg = SimpleNamespace(height=2, width=2, encoding=encoding, step=step, data=bytes(2 * step))
+    with pytest.raises(RecordingError, match="image: (encoding '.*' is not accepted|step 5)"):
+        image_of(msg)
 
 
 def test_when_the_robot_has_other_joints_expect_refusal(tmp_path: Path) -> None:

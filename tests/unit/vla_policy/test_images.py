@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_policy.core.images import ImageError, ImageRules, check_compressed, compressed_to_rgb, fit, raw_to_rgb
+from vla_policy.core.images import ImageRules, check_compressed, check_raw, compressed_to_rgb, fit, raw_to_rgb
+from whetstone_common.core.pixels import ImageError
 
 RULES = ImageRules()
 PIXELS = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
@@ -37,8 +38,11 @@ def jpeg_of_size(width: int, height: int, depth: int = 8, components: int = 3) -
 
 BAD_RAW = {
     "mono8": (48, 64, "mono8", 64, DATA),
-    "bgr8": (48, 64, "bgr8", 192, DATA),
-    "rgba8": (48, 64, "rgba8", 256, DATA),
+    "rgba8 without its alpha": (48, 64, "rgba8", 256, DATA),
+    "bgra8 with the step of bgr8": (48, 64, "bgra8", 192, DATA),
+    "yuyv": (48, 64, "yuv422_yuy2", 128, DATA),
+    "8UC3": (48, 64, "8UC3", 192, DATA),
+    "rgb16": (48, 64, "rgb16", 384, DATA),
     "16UC1": (48, 64, "16UC1", 128, DATA),
     "bayer": (48, 64, "bayer_rggb8", 64, DATA),
     "no encoding": (48, 64, "", 192, DATA),
@@ -103,10 +107,27 @@ def test_when_there_are_more_bytes_than_allowed_expect_refusal_before_a_copy() -
         check_compressed(JPEG, ImageRules(max_bytes=len(JPEG) - 1))
 
 
-def test_when_bgr8_is_allowed_expect_colours_swapped() -> None:
-    rgb = raw_to_rgb(48, 64, "bgr8", 192, DATA, ImageRules(accept_bgr=True))
-    assert (rgb == PIXELS[:, :, ::-1]).all()
-    assert (fit(rgb, 48, 64) == PIXELS[:, :, ::-1]).all() and fit(rgb, 48, 64).flags.c_contiguous
+@pytest.mark.parametrize(
+    ("encoding", "order"), [("rgb8", [0, 1, 2]), ("bgr8", [2, 1, 0]), ("rgba8", [0, 1, 2, 3]), ("bgra8", [2, 1, 0, 3])]
+)
+def test_when_the_order_of_colours_is_known_expect_rgb_and_no_alpha(encoding: str, order: list[int]) -> None:
+    with_alpha = np.dstack([PIXELS, np.full((48, 64), 77, np.uint8)])
+    sent = np.zeros((48, 300), np.uint8)  # rows are padded
+    sent[:, : 64 * len(order)] = with_alpha[:, :, order].reshape(48, -1)
+    rgb = raw_to_rgb(48, 64, encoding, 300, array("B", sent.tobytes()), RULES)
+    assert (rgb == PIXELS).all()
+    assert (fit(rgb, 48, 64) == PIXELS).all() and fit(rgb, 48, 64).flags.c_contiguous
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "16UC1", "yuv422_yuy2", "8UC3"])
+def test_when_the_encoding_is_not_accepted_expect_those_that_are(encoding: str) -> None:
+    with pytest.raises(ImageError, match=f"'{encoding}' is not accepted.* rgb8, bgr8, rgba8, bgra8"):
+        check_raw(48, 64, encoding, 192, DATA, RULES)
+
+
+def test_when_a_png_has_alpha_expect_its_colours() -> None:
+    bgra = np.dstack([PIXELS[:, :, ::-1], np.full((48, 64), 77, np.uint8)])
+    assert (compressed_to_rgb(cv2.imencode(".png", bgra)[1].tobytes(), RULES) == PIXELS).all()
 
 
 def test_when_rows_are_padded_expect_the_padding_gone() -> None:
@@ -156,7 +177,7 @@ def test_when_bytes_of_a_jpeg_or_png_are_mutated_expect_pixels_of_the_right_shap
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(0, 2**32 - 1),
-    st.sampled_from(["rgb8", "bgr8", "mono8"]),
+    st.sampled_from(["rgb8", "bgr8", "rgba8", "bgra8", "mono8"]),
     st.integers(0, 2**32 - 1),
     st.binary(max_size=300),
 )

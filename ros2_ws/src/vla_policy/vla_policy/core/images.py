@@ -13,12 +13,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from whetstone_common.core.pixels import CHANNELS, Image, ImageError, raw_view, view_to_rgb
 
 CROPS = ("center", "none")
-_CHANNELS = 3
+_RGB_CHANNELS = 3
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 # Frame headers of the JPEG processes that OpenCV decodes: baseline, extended, progressive.
@@ -26,12 +25,8 @@ _JPEG_FRAMES = {0xC0, 0xC1, 0xC2}
 _JPEG_OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _JPEG_SCAN = 0xDA
 _JPEG_BARE = {0x01, *range(0xD0, 0xD8)}
-_PNG_RGB = 2
+_PNG_COLOURS = {2, 6}  # RGB, and RGB with alpha, which is left out
 _EIGHT_BITS = 8
-
-
-class ImageError(ValueError):
-    """An image that is refused; the text says what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +37,17 @@ class ImageRules:
         max_side_px: Longest side accepted.
         min_side_px: Shortest side accepted.
         max_bytes: Most bytes accepted in one message.
-        accept_bgr: Whether bgr8 is converted; refused otherwise, as swapped colours look like a working camera.
+        encodings: Encodings of raw images that are accepted; all others than rgb8 are converted.
     """
 
     max_side_px: int = 4096
     min_side_px: int = 8
-    max_bytes: int = 3 * 4096 * 4096
-    accept_bgr: bool = False
+    max_bytes: int = 4 * 4096 * 4096
+    encodings: tuple[str, ...] = tuple(CHANNELS)
 
 
-def raw_to_rgb(height: int, width: int, encoding: str, step: int, data: Any, rules: ImageRules) -> Image:
-    """View of a raw image's pixels, without the padding of its rows.
+def check_raw(height: int, width: int, encoding: str, step: int, data: Any, rules: ImageRules) -> Image:
+    """View [H, W, 3 or 4] of a raw image's pixels, without the padding of its rows.
 
     Args:
         height: Rows (px), as the message says.
@@ -65,16 +60,19 @@ def raw_to_rgb(height: int, width: int, encoding: str, step: int, data: Any, rul
     Raises:
         ImageError: Header and data do not describe an image that the rules accept.
     """
-    if encoding != "rgb8" and not (encoding == "bgr8" and rules.accept_bgr):
-        raise ImageError(f"encoding {encoding[:20]!r} is not accepted")
-    _check_size(height, width, rules)
-    if step < width * _CHANNELS or step * height > rules.max_bytes:
-        raise ImageError(f"step {step} does not fit a width of {width} px and {_CHANNELS} bytes per pixel")
-    flat = np.frombuffer(data, dtype=np.uint8)
-    if flat.size != step * height:
-        raise ImageError(f"{flat.size} bytes of data, the header says {step} x {height}")
-    image = flat.reshape(height, step)[:, : width * _CHANNELS].reshape(height, width, _CHANNELS)
-    return image if encoding == "rgb8" else image[:, :, ::-1]
+    if encoding in rules.encodings:
+        _check_size(height, width, rules)
+        if step * height > rules.max_bytes:
+            raise ImageError(f"{step} x {height} bytes, at most {rules.max_bytes} are accepted")
+    return raw_view(height, width, encoding, step, data, rules.encodings)
+
+
+def raw_to_rgb(height: int, width: int, encoding: str, step: int, data: Any, rules: ImageRules) -> Image:
+    """RGB of a raw image; a view of its data if that is RGB.
+
+    Args and errors: as `check_raw`.
+    """
+    return view_to_rgb(check_raw(height, width, encoding, step, data, rules), encoding)
 
 
 def check_compressed(data: Any, rules: ImageRules) -> tuple[int, int]:
@@ -100,7 +98,7 @@ def compressed_to_rgb(data: Any, rules: ImageRules) -> Image:
     height, width = check_compressed(data, rules)
     content = bytes(memoryview(data))
     decoded = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if decoded is None or decoded.shape != (height, width, _CHANNELS):
+    if decoded is None or decoded.shape != (height, width, _RGB_CHANNELS):
         raise ImageError("cannot be decoded")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
@@ -156,7 +154,7 @@ def _png_size(content: bytes) -> tuple[int, int]:
     if not content.endswith(_PNG_END):
         raise ImageError("PNG is truncated")
     width, height, depth, colour = struct.unpack(">IIBB", content[16:26])
-    if (depth, colour) != (_EIGHT_BITS, _PNG_RGB):
+    if depth != _EIGHT_BITS or colour not in _PNG_COLOURS:
         raise ImageError(f"PNG of depth {depth} and colour type {colour}, not 8-bit RGB")
     return height, width
 
@@ -186,6 +184,6 @@ def _jpeg_frame(frame: bytes) -> tuple[int, int]:
     if len(frame) < 6:
         raise ImageError("JPEG is truncated")
     depth, height, width, components = struct.unpack(">BHHB", frame)
-    if (depth, components) != (_EIGHT_BITS, _CHANNELS):
+    if (depth, components) != (_EIGHT_BITS, _RGB_CHANNELS):
         raise ImageError(f"JPEG of {depth} bits and {components} components, not an 8-bit colour image")
     return height, width

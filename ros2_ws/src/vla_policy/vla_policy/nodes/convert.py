@@ -13,16 +13,16 @@ from sensor_msgs.msg import CompressedImage, Image
 from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, Proposal, Request
 from vla_interfaces.msg import Observation as ObservationMsg
 
-from vla_policy.core.images import ImageRules, check_compressed, compressed_to_rgb, raw_to_rgb
+from vla_policy.core.images import ImageRules, check_compressed, check_raw, compressed_to_rgb, raw_to_rgb
 from vla_policy.core.observing import Frame
 from vla_policy.core.protocol import Observation
 from vla_policy.core.serving import version_of
 from vla_policy.core.steering import Choice, Situation
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.kinematics import Pose
+from whetstone_common.core.pixels import RGB
 from whetstone_common.nodes.convert import bytes_field, float32_field, shaped, to_ns
 
-_RGB = "rgb8"
 MAX_INSTRUCTION = 1000
 
 
@@ -35,8 +35,9 @@ def to_frame(msg: Image | CompressedImage, rules: ImageRules) -> Frame:
     if isinstance(msg, CompressedImage):
         check_compressed(msg.data, rules)
         return Frame(msg.data, functools.partial(compressed_to_rgb, msg.data, rules))
-    view = raw_to_rgb(msg.height, msg.width, msg.encoding, msg.step, msg.data, rules)
-    return Frame(msg.data, lambda: view)
+    header = (msg.height, msg.width, msg.encoding, msg.step, msg.data)
+    check_raw(*header, rules)
+    return Frame(msg.data, functools.partial(raw_to_rgb, *header, rules))
 
 
 def from_image(image: NDArray[np.uint8], stamp_ns: int, camera: str, received: Any = None) -> Image:
@@ -49,7 +50,7 @@ def from_image(image: NDArray[np.uint8], stamp_ns: int, camera: str, received: A
         received: Field that the pixels are a view of, if nothing was done to them: it is passed on without a copy.
     """
     height, width, channels = image.shape
-    msg = Image(height=height, width=width, encoding=_RGB, step=width * channels)
+    msg = Image(height=height, width=width, encoding=RGB, step=width * channels)
     is_untouched = received is not None and np.may_share_memory(image, np.frombuffer(received, np.uint8))
     msg.data = received if is_untouched and len(received) == image.nbytes else bytes_field(image)
     msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
@@ -65,7 +66,7 @@ def to_observation(msg: ObservationMsg) -> Observation:
     """
     if len(msg.cameras) != len(msg.images) or len(set(msg.cameras)) != len(msg.cameras):
         raise ValueError(f"{len(msg.images)} images for cameras {list(msg.cameras)[:8]}")
-    rules = ImageRules(min_side_px=1)
+    rules = ImageRules(min_side_px=1, encodings=(RGB,))
     images = {
         name: raw_to_rgb(image.height, image.width, image.encoding, image.step, image.data, rules)
         for name, image in zip(msg.cameras, msg.images, strict=True)

@@ -14,7 +14,7 @@ from std_msgs.msg import String
 from vla_interfaces.msg import Observation, PolicyContract, Request
 
 from vla_policy.core.freshness import StampError
-from vla_policy.core.images import ImageError, ImageRules, fit
+from vla_policy.core.images import ImageRules, fit
 from vla_policy.core.joints import JointStream, proprioception
 from vla_policy.core.observing import JOINTS, Ask, Observer, ObserverSettings
 from vla_policy.core.robot_view import RobotView
@@ -24,6 +24,7 @@ from vla_policy.nodes.resources import find_robot
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.joint_parts import JointStateError
 from whetstone_common.core.kinematics import Kinematics
+from whetstone_common.core.pixels import ImageError
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import (
@@ -74,8 +75,7 @@ class ObservationNode(WhetstoneNode):
             raise ReasonedError(Reason.BAD_PARAMETER, f"robot_file: {error}") from error
         self._rules = ImageRules(
             max_side_px=self.param("max_image_side_px"),
-            max_bytes=3 * self.param("max_image_side_px") ** 2,
-            accept_bgr=self.param("accept_bgr"),
+            max_bytes=4 * self.param("max_image_side_px") ** 2,
         )
         self._observer = Observer(tuple(self._robot.camera_topics), self._settings(), self.counters)
         self._joints = JointStream(

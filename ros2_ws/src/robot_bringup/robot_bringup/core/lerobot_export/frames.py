@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from robot_bringup.core.recording.reader import Decoded, RecordingError, messages, metadata
+from whetstone_common.core.pixels import ImageError, raw_view, view_to_rgb
 
 _NS_PER_S = 1_000_000_000
 T = TypeVar("T")
@@ -72,15 +73,13 @@ def image_of(msg: Any) -> np.ndarray:
     """RGB array of an image message.
 
     Raises:
-        RecordingError: An encoding other than rgb8 and bgr8, or bytes that do not fit.
+        RecordingError: An encoding that does not say the order of its colours, or bytes that do not fit.
     """
-    if msg.encoding not in ("rgb8", "bgr8"):
-        raise RecordingError(f"image encoding {msg.encoding!r}: only rgb8 and bgr8 are known")
-    data = np.frombuffer(bytes(msg.data), dtype=np.uint8)
-    if data.size != msg.height * msg.step or msg.step < 3 * msg.width:
-        raise RecordingError(f"image of {data.size} bytes where {msg.height} x {msg.step} were announced")
-    pixels = data.reshape(msg.height, msg.step)[:, : 3 * msg.width].reshape(msg.height, msg.width, 3)
-    return np.ascontiguousarray(pixels if msg.encoding == "rgb8" else pixels[:, :, ::-1])
+    try:
+        view = raw_view(msg.height, msg.width, msg.encoding, msg.step, bytes(msg.data))
+    except ImageError as error:
+        raise RecordingError(f"image: {error}") from error
+    return np.ascontiguousarray(view_to_rgb(view, msg.encoding))
 
 
 @dataclass(frozen=True)

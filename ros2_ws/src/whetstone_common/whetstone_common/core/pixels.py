@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Raw images of drivers and recordings as RGB: the header is checked before a pixel is touched.
+
+Legend: H rows, W columns; images are uint8 RGB [H, W, 3].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+RGB = "rgb8"
+# Bytes per pixel of the encodings that say in which order the colours are.
+CHANNELS = {RGB: 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
+_TO_RGB = {"bgr8": cv2.COLOR_BGR2RGB, "rgba8": cv2.COLOR_RGBA2RGB, "bgra8": cv2.COLOR_BGRA2RGB}
+_SHOWN = 20
+
+
+class ImageError(ValueError):
+    """An image that is refused; the text says what is wrong with it."""
+
+
+def raw_view(
+    height: int, width: int, encoding: str, step: int, data: Any, accepted: tuple[str, ...] = tuple(CHANNELS)
+) -> Image:
+    """View [H, W, 3 or 4] of a raw image's pixels, without the padding of its rows.
+
+    Args:
+        height: Rows (px), as the message says.
+        width: Columns (px).
+        encoding: Name of the pixel format.
+        step: Bytes per row.
+        data: Buffer of the message.
+        accepted: Encodings that are accepted.
+
+    Raises:
+        ImageError: Header and data contradict each other, or the encoding is not accepted.
+    """
+    if encoding not in accepted:
+        wanted = ", ".join(accepted)
+        raise ImageError(f"encoding {encoding[:_SHOWN]!r} is not accepted; set the camera's driver to one of {wanted}")
+    channels = CHANNELS[encoding]
+    if height < 1 or width < 1:
+        raise ImageError(f"{width} x {height} px, sides must be at least 1 px")
+    if step < width * channels:
+        raise ImageError(f"step {step} does not fit a width of {width} px and {channels} bytes per pixel")
+    flat = np.frombuffer(data, dtype=np.uint8)
+    if flat.size != step * height:
+        raise ImageError(f"{flat.size} bytes of data, the header says {step} x {height}")
+    return flat.reshape(height, step)[:, : width * channels].reshape(height, width, channels)
+
+
+def view_to_rgb(view: Image, encoding: str) -> Image:
+    """RGB of a `raw_view`; the view itself if it is that already.
+
+    Args:
+        view: [H, W, 3 or 4].
+        encoding: Of its message.
+    """
+    if encoding == RGB:
+        return view
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(view), _TO_RGB[encoding]), dtype=np.uint8)
