@@ -276,6 +276,42 @@ ROWS = (
         ),
     ),
     Row(
+        "80",
+        "a dataset with joints in degrees, or the gripper from 0 to 100",
+        "every value is compared with the robot file; refused with episode, frame, joint, value and limits; a mapping "
+        "file converts",
+        (
+            _PROCESS,
+            "tests/unit/rl_learner/test_lerobot_joints.py",
+            "tests/unit/whetstone_common/test_joint_range.py",
+        ),
+    ),
+    Row(
+        "81",
+        "a dataset with joints in another order, or under other names",
+        "refused with both lists of names; a mapping file gives the order",
+        (_PROCESS, "tests/unit/rl_learner/test_lerobot_joints.py"),
+    ),
+    Row(
+        "82",
+        "a video of another rate, with a picture lost, late, or of another size",
+        "pictures are found by their time stamps, within a tenth of a frame; refused with camera, episode, frame, time",
+        (_PROCESS, "tests/unit/rl_learner/test_lerobot_files.py"),
+    ),
+    Row(
+        "83",
+        "an empty dataset, a dataset that nobody drove, two cameras on one topic, statistics of another length",
+        "refused by who writes and by who reads",
+        (
+            _PROCESS,
+            "tests/unit/rl_learner/test_lerobot_files.py",
+            "tests/unit/rl_learner/test_prior.py",
+            "tests/unit/robot_bringup/test_lerobot_export.py",
+            "tests/unit/robot_bringup/test_robot.py",
+            "tests/unit/vla_policy/test_normalise.py",
+        ),
+    ),
+    Row(
         "85",
         "joint states in parts: a gripper with a driver of its own, which dies",
         "merged by name, each joint with its own age; the arm stops and the silent joints are named",

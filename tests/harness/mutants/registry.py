@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.mutants import replace
+from harness.mutants.datasets import DATASETS
 from harness.mutants.learning import LEARNING
 
 _ARM = "robot_bringup.core"
@@ -465,3 +466,4 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         weights_are_unpickled,
     )
 }
+MUTATIONS |= DATASETS

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from harness.rows import chunks, drivers, inputs, learning, ownership, people, processes, timing, weights
+from harness.rows import chunks, datasets, drivers, inputs, learning, ownership, people, processes, timing, weights
 from harness.rows.case import Case
 
 # What must not be missing comes first: a run that has used up its time leaves out the end.
@@ -11,7 +11,7 @@ _ORDER = (
     "50", "51", "52", "53", "54", "55",
     "1", "8", "44", "46", "19", "22", "43", "45", "18", "13", "23", "6", "14", "25", "10", "5", "20", "9", "21", "17",
     "15", "16", "85", "86", "31", "29", "27", "28", "30", "38", "41", "2",
-    "36", "35", "32", "37",
+    "36", "35", "32", "37", "80", "81", "82", "83",
 )  # fmt: skip
 _ALL = (
     *processes.CASES,
@@ -23,5 +23,6 @@ _ALL = (
     *ownership.CASES,
     *weights.CASES,
     *learning.CASES,
+    *datasets.CASES,
 )
 CASES: tuple[Case, ...] = tuple(sorted(_ALL, key=lambda case: _ORDER.index(case.row)))

@@ -52,3 +52,13 @@ def test_when_the_work_stops_halfway_expect_no_folder_and_a_second_try_to_work(t
     assert {t.episode for t in transitions_in(tmp_path / "p")} == {2}
     with pytest.raises(FileExistsError):
         write_prior(tmp_path / "p", [episode(3)], "abc", 1)
+
+
+def test_when_there_is_not_one_transition_expect_no_folder_and_a_reader_to_refuse(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="would be empty"):
+        write_prior(tmp_path / "p", [[], []], "abc", 1)
+    assert not list(tmp_path.iterdir())
+    store(tmp_path, [])
+    (tmp_path / "transitions").mkdir(exist_ok=True)
+    with pytest.raises(ValueError, match="holds no transition"):
+        list(transitions_in(tmp_path))

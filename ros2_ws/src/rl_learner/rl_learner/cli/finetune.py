@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from rl_learner.cli.robots import watcher_of
-from rl_learner.core.dataset import Dataset
+from rl_learner.cli.robots import dataset_of, episodes_of, shown_to_policy, watcher_of
 from rl_learner.core.imitating import worth_imitating
 from vla_policy.core.backends.pocket import PocketBackend
 from vla_policy.core.flow import Prefix
@@ -39,6 +38,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="model directory to make")
     parser.add_argument("--model-dir", default="package://vla_policy/models/pocket", help="of a pocket VLA")
     parser.add_argument("--robot", default="sim_panda", help="robot file")
+    parser.add_argument("--mapping", type=Path, help="file that says how the datasets record the robot's joints")
     parser.add_argument("--steps", type=int, default=defaults.steps, help="of the optimiser")
     parser.add_argument("--average", type=int, default=1, help="fine-tunings whose weights are averaged")
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
@@ -56,16 +56,15 @@ def windows_of(args: argparse.Namespace, backend: PocketBackend) -> Iterator[tup
         DatasetError: A dataset does not fit.
     """
     watcher = watcher_of(args.robot, backend.spec)
-    datasets = [Dataset(path) for path in args.datasets]
+    datasets = [dataset_of(path, args.robot, args.mapping) for path in args.datasets]
     with Progress(console=_console) as bars:
         bar = bars.add_task("episodes through the policy", total=sum(len(dataset) for dataset in datasets))
         for dataset in datasets:
-            watcher.check(dataset.fps, dataset.cameras)
-            for number, recorded in enumerate(dataset, 1):
-                watcher.check_numbers(recorded, number)
+            for recorded in episodes_of(dataset, watcher):
                 targets = watcher.targets(recorded)
                 for frame in worth_imitating(recorded, args.executed, args.stride):
-                    context = backend.prefix(watcher.observation(recorded, frame))
+                    with shown_to_policy(dataset, recorded):
+                        context = backend.prefix(watcher.observation(recorded, frame))
                     yield context.prefix, context.state, torch.from_numpy(watcher.chunk(recorded, targets, frame))
                 bars.advance(bar)
 

@@ -15,14 +15,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from rl_learner.cli.robots import watcher_of
+from rl_learner.cli.robots import dataset_of, episodes_of, shown_to_policy, watcher_of
 from rl_learner.core.dataset import Dataset
 from rl_learner.core.demonstrations import Looks, Onlooker
 from rl_learner.core.episode import Rules
 from rl_learner.core.prior import write_prior
 from rl_learner.core.recipe import read_recipe
 from rl_learner.core.transition import Transition
+from rl_learner.core.watching import Watcher
 from vla_policy.core.backends import BACKENDS, load_backend
+from vla_policy.core.protocol import Backend
 from vla_policy.core.serving import weights_sha256
 from vla_policy.nodes.resources import find
 
@@ -39,19 +41,25 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--backend", default="onnx", choices=sorted(BACKENDS))
     parser.add_argument("--model-dir", default="package://vla_policy/models/pocket")
     parser.add_argument("--robot", default="sim_panda", help="robot file")
+    parser.add_argument("--mapping", type=Path, help="file that says how the dataset records the robot's joints")
     parser.add_argument("--candidates", type=int, default=8, help="chunks per look")
     parser.add_argument("--stride", type=int, default=2, help="frames between two looks")
     return parser.parse_args(argv)
 
 
-def onlooker_of(args: argparse.Namespace, dataset: Dataset) -> Onlooker:
-    """The policy, and the arm that it watches in the dataset."""
+def onlooker_of(args: argparse.Namespace, watcher: Watcher, backend: Backend) -> Onlooker:
+    """The policy, and how it watches the arm in the dataset."""
     recipe = read_recipe(find(args.method_file))
     rules = Rules(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True)
-    backend = load_backend(args.backend, str(find(args.model_dir)))
-    watcher = watcher_of(args.robot, backend.spec)
-    watcher.check(dataset.fps, dataset.cameras)
     return Onlooker(backend, watcher, rules, Looks(args.candidates, args.stride))
+
+
+def made(onlooker: Onlooker, dataset: Dataset, watcher: Watcher) -> Iterator[list[Transition]]:
+    """Transitions of each episode; raises DatasetError where one cannot be used."""
+    for number, recorded in enumerate(episodes_of(dataset, watcher), 1):
+        with shown_to_policy(dataset, recorded):
+            transitions = onlooker.transitions(recorded, number)
+        yield transitions
 
 
 def shown(episodes: Iterable[list[Transition]], total: int, counts: list[int]) -> Iterator[list[Transition]]:
@@ -70,9 +78,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.out.exists():
             raise FileExistsError(f"{args.out} is there already: choose another folder, or remove it")
-        dataset = Dataset(args.dataset)
-        onlooker = onlooker_of(args, dataset)
-        episodes = (onlooker.transitions(each, number) for number, each in enumerate(dataset, 1))
+        dataset = dataset_of(args.dataset, args.robot, args.mapping)
+        backend = load_backend(args.backend, str(find(args.model_dir)))
+        watcher = watcher_of(args.robot, backend.spec)
+        episodes = made(onlooker_of(args, watcher, backend), dataset, watcher)
         weights = weights_sha256(find(args.model_dir))
         write_prior(args.out, shown(episodes, len(dataset), counts), weights, time.time_ns())
     except (ValueError, RuntimeError, FileExistsError) as error:

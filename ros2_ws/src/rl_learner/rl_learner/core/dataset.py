@@ -6,29 +6,34 @@ Legend: T frames of an episode, J joints of the arm, H rows, W columns.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rl_learner.core.lerobot.columns import Columns, frame_times
+from rl_learner.core.lerobot.info import (
+    ACTION,
+    ACTOR,
+    STATE,
+    SUCCESS,
+    TARGET,
+    TARGET_NAMES,
+    VIDEO_PREFIX,
+    DatasetError,
+    Entry,
+    cameras_of,
+    read_entries,
+    read_info,
+)
+from rl_learner.core.lerobot.mapping import JointMapping, MappingError
+from rl_learner.core.lerobot.videos import TOLERANCE_FRAMES, Wanted, pictures
 from rl_learner.core.records import Actor
+from whetstone_common.core.foreign import reading
 
-VERSION = "v3.0"
-VIDEO_PREFIX = "observation.images."
-_STATE, _ACTION, _TARGET, _ACTOR, _SUCCESS = (
-    "observation.state", "action", "action.tcp_target", "actor", "next.success",
-)  # fmt: skip
-
-
-class DatasetError(ValueError):
-    """A dataset that cannot be used; the text names the file."""
+__all__ = ["Dataset", "DatasetError", "Recorded"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,7 @@ class Recorded:
         targets: float64 [T, 7] commanded pose x y z (m) qx qy qz qw, where the dataset has it.
         actors: uint8 [T] `Actor`; a person where the dataset does not say.
         images: uint8 RGB [T, H, W, 3] by camera.
+        index: Number of the episode in its dataset.
     """
 
     instruction: str
@@ -52,6 +58,7 @@ class Recorded:
     targets: NDArray[np.float64] | None
     actors: NDArray[np.uint8]
     images: Mapping[str, NDArray[np.uint8]]
+    index: int = 0
 
     def __len__(self) -> int:
         """T."""
@@ -62,98 +69,101 @@ class Dataset:
     """A dataset's folder.
 
     Attributes:
+        root: The folder.
         fps: Frames per second.
         cameras: Names of the cameras that it has videos of.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, mapping: JointMapping | None = None) -> None:
         """Read what the dataset says of itself.
 
+        Args:
+            root: The folder.
+            mapping: Turns its joints into the robot's; None where they are so already.
+
         Raises:
-            DatasetError: It is not a dataset, or one of another format.
+            DatasetError: It is not a dataset, one of another format, or one without an episode.
         """
-        try:
-            self._info: dict[str, Any] = json.loads((root / "meta" / "info.json").read_text(encoding="utf-8"))
-            version, self.fps = self._info["codebase_version"], float(self._info["fps"])
-            features: dict[str, Any] = self._info["features"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{root} is not a LeRobotDataset: {type(error).__name__}: {error}") from error
-        if version != VERSION:
-            raise DatasetError(f"{root} has format {version}, only {VERSION} is known: convert it with lerobot")
-        if missing := [name for name in (_STATE, _ACTION) if name not in features]:
-            raise DatasetError(f"{root} has no {' and no '.join(missing)}")
-        self._root = root
-        self.cameras = tuple(name.removeprefix(VIDEO_PREFIX) for name in features if name.startswith(VIDEO_PREFIX))
-        files = sorted((root / "meta" / "episodes").glob("*/*.parquet"))
-        self._episodes = [row for file in files for row in _table(file).to_pylist()]
+        self.root, self._mapping, self._info = root, mapping, read_info(root)
+        self.fps, self.cameras = self._info.fps, cameras_of(self._info)
+        self._entries = read_entries(root, self._info)
 
     def __len__(self) -> int:
         """Number of episodes."""
-        return len(self._episodes)
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[Recorded]:
-        """Episodes in order.
+        """Episodes in order, each read when it is asked for.
 
         Raises:
-            DatasetError: A file is missing, broken or too short.
+            DatasetError: A file is missing, broken, or does not hold what is announced.
         """
-        for entry in self._episodes:
-            yield self._episode(entry)
+        for file, entry in self._entries:
+            yield self._episode(file, entry)
 
-    def _episode(self, entry: Mapping[str, Any]) -> Recorded:
-        path = self._path("data_path", entry, "data")
-        rows = _table(path, filters=[("episode_index", "=", entry["episode_index"])])
-        count, names = int(entry["length"]), set(rows.column_names)
-        if len(rows) != count:
-            raise DatasetError(f"{path}: {len(rows)} rows of episode {entry['episode_index']}, announced: {count}")
-        targets = _matrix(rows, _TARGET)[:, :7] if _TARGET in names else None
-        actors = rows[_ACTOR].to_numpy() if _ACTOR in names else np.full(count, Actor.HUMAN)
+    def joint_names(self, name: str) -> tuple[str, ...]:
+        """Names of the joints in a column, after the mapping; empty where the dataset does not say."""
+        return self._mapping.layout.names if self._mapping else self._info.features[name].flat_names
+
+    def _episode(self, file: Path, entry: Entry) -> Recorded:
+        path = self._path(file, self._info.data_path, entry.chunk_index, entry.file_index)
+        columns, where = Columns(path, entry.episode_index, entry.length), f"episode {entry.episode_index}"
+        times_s = frame_times(columns, self.fps, TOLERANCE_FRAMES / self.fps, f"{path}: {where}")
         return Recorded(
-            instruction=str(entry["tasks"][0]),
-            success=bool(rows[_SUCCESS].to_numpy().any()) if _SUCCESS in names else True,
-            states=_matrix(rows, _STATE),
-            actions=_matrix(rows, _ACTION),
-            targets=targets,
-            actors=np.asarray(actors).astype(np.uint8),
-            images={name: self._images(entry, name, count) for name in self.cameras},
+            instruction=entry.tasks[0],
+            success=bool(columns.scalars(SUCCESS).any()) if SUCCESS in columns else True,
+            states=self._joints(columns, STATE, f"{path}: {where}: {STATE}"),
+            actions=self._joints(columns, ACTION, f"{path}: {where}: {ACTION}"),
+            targets=self._targets(columns, f"{path}: {where}"),
+            actors=_actors(columns, f"{path}: {where}"),
+            images={name: self._images(file, entry, name, times_s) for name in self.cameras},
+            index=entry.episode_index,
         )
 
-    def _images(self, entry: Mapping[str, Any], camera: str, count: int) -> NDArray[np.uint8]:
-        key = VIDEO_PREFIX + camera
-        path = self._path("video_path", entry, f"videos/{key}", video_key=key)
+    def _joints(self, columns: Columns, name: str, where: str) -> NDArray[np.float64]:
+        feature = self._info.features[name]
+        values = columns.vectors(name, feature.shape[0])
+        if self._mapping is None:
+            return values
         try:
-            frames = _frames(path, float(entry[f"videos/{key}/from_timestamp"]), 0.5 / self.fps, count)
-        except (OSError, av.FFmpegError) as error:
-            raise DatasetError(f"{path}: {error}") from error
-        if len(frames) < count:
-            raise DatasetError(f"{path}: {len(frames)} frames of episode {entry['episode_index']}, expected {count}")
-        return np.stack(frames)
+            return self._mapping.convert(values, feature.flat_names, where)
+        except MappingError as error:
+            raise DatasetError(str(error)) from error
 
-    def _path(self, template: str, entry: Mapping[str, Any], prefix: str, **names: str) -> Path:
-        index = {"chunk_index": entry[f"{prefix}/chunk_index"], "file_index": entry[f"{prefix}/file_index"]}
-        return self._root / str(self._info[template]).format(**index, **names)
+    def _targets(self, columns: Columns, where: str) -> NDArray[np.float64] | None:
+        if TARGET not in columns:
+            return None
+        feature, count = self._info.features.get(TARGET), len(TARGET_NAMES)
+        if feature is None:
+            raise DatasetError(f"{where}: {TARGET} is a column, but not among the features of info.json")
+        if feature.flat_names[:count] != TARGET_NAMES or feature.shape[0] < count:
+            raise DatasetError(f"{where}: {TARGET} is {list(feature.flat_names)}, expected {list(TARGET_NAMES)} first")
+        return columns.vectors(TARGET, feature.shape[0])[:, :count]
+
+    def _images(self, file: Path, entry: Entry, camera: str, times_s: NDArray[np.float64]) -> NDArray[np.uint8]:
+        key, place = VIDEO_PREFIX + camera, entry.videos[camera]
+        if self._info.video_path is None:
+            raise DatasetError(f"{self.root / 'meta' / 'info.json'}: the key video_path is missing")
+        path = self._path(file, self._info.video_path, place.chunk_index, place.file_index, video_key=key)
+        where, tolerance_s = f"camera {camera}, episode {entry.episode_index}", TOLERANCE_FRAMES / self.fps
+        length_s = times_s[-1] + 1.0 / self.fps
+        if place.to_timestamp is not None and place.to_timestamp < place.from_timestamp + length_s - tolerance_s:
+            raise DatasetError(
+                f"{file}: {where} has pictures from {place.from_timestamp:.4f} to {place.to_timestamp:.4f} s, "
+                f"its {entry.length} frames need {length_s:.4f} s"
+            )
+        size = self._info.features[key].picture_size
+        return pictures(Wanted(path, where, place.from_timestamp + times_s, size, tolerance_s))
+
+    def _path(self, file: Path, template: str, chunk_index: int, file_index: int, **names: str) -> Path:
+        with reading(file, DatasetError):
+            return self.root / template.format(chunk_index=chunk_index, file_index=file_index, **names)
 
 
-def _table(path: Path, filters: Any = None) -> Any:
-    try:
-        return pq.read_table(path, filters=filters)
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path}: {error}") from error
-
-
-def _matrix(rows: Any, name: str) -> NDArray[np.float64]:
-    return np.array(rows[name].to_pylist(), dtype=np.float64)
-
-
-def _frames(path: Path, start_s: float, tolerance_s: float, count: int) -> list[NDArray[np.uint8]]:
-    """At most so many RGB frames of a video from a moment on."""
-    found: list[NDArray[np.uint8]] = []
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        container.seek(int(start_s / stream.time_base), stream=stream)  # to the key frame before it
-        for frame in container.decode(stream):
-            if frame.time >= start_s - tolerance_s:
-                found.append(frame.to_ndarray(format="rgb24"))
-            if len(found) == count:
-                break
-    return found
+def _actors(columns: Columns, where: str) -> NDArray[np.uint8]:
+    if ACTOR not in columns:
+        return np.full(columns.length, Actor.HUMAN, np.uint8)
+    actors, known = columns.scalars(ACTOR), [int(actor) for actor in Actor]
+    if (wrong := np.flatnonzero(~np.isin(actors, known))).size:
+        raise DatasetError(f"{where}, frame {wrong[0]}: {ACTOR} is {actors[wrong[0]]:g}, allowed: {known}")
+    return actors.astype(np.uint8)

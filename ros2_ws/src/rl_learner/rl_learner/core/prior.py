@@ -13,21 +13,24 @@ from rl_learner.core.spool import Entry, Kind, Limits, Spool, read_all
 from rl_learner.core.transition import Transition
 
 _FOLDER, _ORIGIN = "transitions", "prior.json"
-_SEGMENT_BYTES, _MOST_BYTES = 64_000_000, 64_000_000_000
+_LIMITS = Limits(max_bytes=64_000_000_000, segment_bytes=64_000_000)
 
 
 def transitions_in(folder: Path) -> Iterator[Transition]:
     """All transitions of a run's folder in the order in which they were stored.
 
     Raises:
-        ValueError: There is no such folder, or a record cannot be read.
+        ValueError: There is no such folder, it holds none, or a record cannot be read.
     """
-    stored = folder.expanduser() / _FOLDER
+    stored, is_empty = folder.expanduser() / _FOLDER, True
     if not stored.is_dir():
         raise ValueError(f"{folder}: no transitions there")
     for record in read_all(stored):
         if record.kind is Kind.DATA:
+            is_empty = False
             yield decode(record.payload)
+    if is_empty:
+        raise ValueError(f"{folder} holds no transition: there is nothing to learn from")
 
 
 def weights_behind(folder: Path) -> str:
@@ -64,17 +67,26 @@ def write_prior(folder: Path, episodes: Iterable[Sequence[Transition]], weights_
 
     Raises:
         FileExistsError: The folder is there already.
+        ValueError: There is not one transition.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} is there already")
     unfinished, count = folder.with_name(f"{folder.name}.part"), 0
     shutil.rmtree(unfinished, ignore_errors=True)
-    limits = Limits(max_bytes=_MOST_BYTES, segment_bytes=_SEGMENT_BYTES)
-    spool = Spool(unfinished / _FOLDER, limits, identity=identity)
-    for transitions in episodes:
-        spool.append([Entry(Kind.DATA, TRANSITION_SCHEMA, encode(made)) for made in transitions])
-        count += len(transitions)
-    spool.close()
-    (unfinished / _ORIGIN).write_text(json.dumps({"weights_sha256": weights_sha256}) + "\n", encoding="utf-8")
-    unfinished.rename(folder)
+    try:
+        spool = Spool(unfinished / _FOLDER, _LIMITS, identity=identity)
+        for transitions in episodes:
+            spool.append([Entry(Kind.DATA, TRANSITION_SCHEMA, encode(made)) for made in transitions])
+            count += len(transitions)
+        spool.close()
+        _check_not_empty(folder, count)
+        (unfinished / _ORIGIN).write_text(json.dumps({"weights_sha256": weights_sha256}) + "\n", encoding="utf-8")
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return count
+
+
+def _check_not_empty(folder: Path, count: int) -> None:
+    if not count:
+        raise ValueError(f"{folder} would be empty: a person drove none of the episodes from end to end")

@@ -18,9 +18,13 @@ from vla_policy.core.images import fit
 from vla_policy.core.joints import proprioception
 from vla_policy.core.protocol import Observation, PolicySpec
 from vla_policy.core.serving import contract_of
+from whetstone_common.core.joint_range import JointRange, names_problem
 from whetstone_common.core.kinematics import Kinematics, Pose
 
 _FPS_TOLERANCE = 0.01
+_UNIT_TOLERANCE = 0.01  # of the length of a quaternion
+_FARTHEST_M = 10.0  # no arm on a table is sent further; millimetres are
+_CONVERT = "; give other units, names or orders in a mapping file (--mapping, docs/how-to/use-a-dataset.md)"
 
 
 class Watcher:
@@ -31,12 +35,18 @@ class Watcher:
         kinematics: Of the arm.
         joint_names: Of the arm, then of the gripper.
         crop: How an image of another shape is made to fit, as observation_node's parameter.
+        joint_range: Which values the joints can have; None checks none.
     """
 
     def __init__(
-        self, spec: PolicySpec, kinematics: Kinematics, joint_names: Sequence[str], crop: str = "center"
+        self,
+        spec: PolicySpec,
+        kinematics: Kinematics,
+        joint_names: Sequence[str],
+        crop: str = "center",
+        joint_range: JointRange | None = None,
     ) -> None:
-        self.spec, self._kinematics, self._crop = spec, kinematics, crop
+        self.spec, self._kinematics, self._crop, self._range = spec, kinematics, crop, joint_range
         self.contract = contract_of(spec, tuple(joint_names), "")
 
     def check(self, fps: float, cameras: Sequence[str]) -> None:
@@ -50,20 +60,39 @@ class Watcher:
         if abs(fps * self.spec.dt_s - 1.0) > _FPS_TOLERANCE:
             raise DatasetError(f"the dataset has {fps:g} frames per second, the policy {1.0 / self.spec.dt_s:g}")
 
-    def check_numbers(self, recorded: Recorded, number: int) -> None:
-        """Refuse an episode of another arm, or one that was not recorded well.
+    def check_names(self, column: str, names: Sequence[str]) -> None:
+        """Refuse joints that are not the robot's, in its order.
+
+        Args:
+            column: Of the dataset.
+            names: Of the numbers in that column.
 
         Raises:
-            DatasetError: Naming the episode of that number, and what is wrong with it.
+            DatasetError: Naming both.
         """
-        wanted = len(self.contract.joint_names)
+        if problem := names_problem(names, self.contract.joint_names):
+            raise DatasetError(f"{column} holds {problem}{_CONVERT}")
+
+    def check_numbers(self, recorded: Recorded, number: int) -> None:
+        """Refuse an episode of another arm or unit, or one that was not recorded well.
+
+        Raises:
+            DatasetError: Naming the episode of that number, frame, joint, value and limits.
+        """
         for name, values in (("observation.state", recorded.states), ("action", recorded.actions)):
-            if values.shape[1:] != (wanted,):
-                raise DatasetError(f"episode {number}: {name} has {values.shape[1:]} numbers, the robot {wanted}")
-            if not np.isfinite(values).all():
-                raise DatasetError(f"episode {number}: {name} is not finite")
-        if recorded.targets is not None and not np.isfinite(recorded.targets).all():
-            raise DatasetError(f"episode {number}: action.tcp_target is not finite")
+            self._check_joints(values, f"episode {number}", name)
+        if recorded.targets is not None:
+            _check_targets(recorded.targets, f"episode {number}")
+
+    def _check_joints(self, values: Doubles, episode: str, name: str) -> None:
+        names = self.contract.joint_names
+        if values.shape[1:] != (len(names),):
+            raise DatasetError(f"{episode}: {name} has {values.shape[1:]} numbers, the robot {len(names)}")
+        if not np.isfinite(values).all():
+            frame, joint = np.argwhere(~np.isfinite(values))[0]
+            raise DatasetError(f"{episode}: {name} is not finite: {names[joint]} at frame {frame}")
+        if self._range is not None and (found := self._range.first_outside(values)):
+            raise DatasetError(f"{episode}, frame {found.frame}: {name} of {found}{_CONVERT}")
 
     def observation(self, recorded: Recorded, frame: int) -> Observation:
         """What the policy would have been shown."""
@@ -88,6 +117,25 @@ class Watcher:
         """[H, A] normalised, what was done from a frame on; the last command is repeated past the end."""
         rows = window_rows(frame, self.spec.horizon, len(recorded))
         return policy_actions(self.contract, self.reference(recorded, frame), targets[rows], recorded.actions[rows])
+
+
+def _check_targets(targets: Doubles, episode: str) -> None:
+    if not np.isfinite(targets).all():
+        frame = int(np.argwhere(~np.isfinite(targets))[0, 0])
+        raise DatasetError(f"{episode}: action.tcp_target is not finite at frame {frame}")
+    length = np.linalg.norm(targets[:, 3:], axis=1)
+    if (wrong := np.flatnonzero(np.abs(length - 1.0) > _UNIT_TOLERANCE)).size:
+        frame = wrong[0]
+        raise DatasetError(
+            f"{episode}, frame {frame}: the quaternion of action.tcp_target has length {length[frame]:.4g}, expected 1"
+        )
+    far = np.linalg.norm(targets[:, :3], axis=1)
+    if (wrong := np.flatnonzero(far > _FARTHEST_M)).size:
+        frame = wrong[0]
+        raise DatasetError(
+            f"{episode}, frame {frame}: action.tcp_target is {far[frame]:.4g} m from the base, expected metres, "
+            f"at most {_FARTHEST_M:g}"
+        )
 
 
 def _numbers(pose: Pose) -> Doubles:

@@ -27,6 +27,7 @@ class PriorOptions:
         robot: Robot file.
         candidates: Chunks per look.
         stride: Frames between two looks.
+        mapping: File that says how the dataset records the robot's joints, None where it does as the robot.
     """
 
     dataset: Path
@@ -37,6 +38,7 @@ class PriorOptions:
     robot: str = "sim_panda"
     candidates: int = 8
     stride: int = 2
+    mapping: Path | None = None
 
     @property
     def arguments(self) -> list[str]:
@@ -45,6 +47,7 @@ class PriorOptions:
             "method-file": read_method_file(self.method).path, "backend": self.backend, "robot": self.robot,
             "candidates": self.candidates, "stride": self.stride,
         } | ({"model-dir": self.model_dir} if self.model_dir else {})  # fmt: skip
+        named |= {} if self.mapping is None else {"mapping": self.mapping}
         return [str(self.dataset), str(self.out), *(f"--{name}={value}" for name, value in named.items())]
 
 
@@ -69,10 +72,17 @@ def run_job(name: str, arguments: list[str]) -> None:
 
 
 def finetune(
-    datasets: list[Path], out: Path, model_dir: str, robot: str, steps: int | None = None, average: int = 1
+    datasets: list[Path],
+    out: Path,
+    model_dir: str,
+    robot: str,
+    steps: int | None = None,
+    average: int = 1,
+    mapping: Path | None = None,
 ) -> None:
     """Makes a model directory whose action expert has learnt from datasets; raises as `run_job`."""
     named: dict[str, object] = {"out": out, "robot": robot, "average": average}
     named |= {"model-dir": model_dir} if model_dir else {}
     named |= {} if steps is None else {"steps": steps}
+    named |= {} if mapping is None else {"mapping": mapping}
     run_job("finetune", [*map(str, datasets), *(f"--{name}={value}" for name, value in named.items())])

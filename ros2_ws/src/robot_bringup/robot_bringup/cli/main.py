@@ -51,6 +51,9 @@ FinetuneAt = Annotated[
     float,
     typer.Option(min=0.0, max=1.0, help="Share of the run after which the VLA is fine-tuned on it, 0 for never."),
 ]
+Mapping = Annotated[
+    Path | None, typer.Option(help="File that says in which names, order and units the robot's joints are recorded.")
+]
 Distil = Annotated[bool, typer.Option("--distil/--no-distil", help="At the end, fine-tune the VLA on the whole run.")]
 Runs = Annotated[Path, typer.Option(help="Folder that holds one folder per training run.")]
 Log = Annotated[Path, typer.Option(help="Output of all nodes.")]
@@ -243,9 +246,10 @@ def prior(
     robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per look.")] = train_command.CANDIDATES,
     stride: Annotated[int, typer.Option(min=1, max=100, help="Frames between two looks of the policy.")] = 2,
+    mapping: Mapping = None,
 ) -> None:
     """Make of recorded demonstrations what `train --prior` knows from the start."""
-    options = jobs.PriorOptions(dataset, out, method, backend.value, model_dir, robot, n_candidates, stride)
+    options = jobs.PriorOptions(dataset, out, method, backend.value, model_dir, robot, n_candidates, stride, mapping)
     jobs.make_prior(options)
 
 
@@ -257,9 +261,10 @@ def finetune(
     robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
     steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = 600,
     average: Annotated[int, typer.Option(min=1, max=20, help="Fine-tunings whose weights are averaged.")] = 1,
+    mapping: Mapping = None,
 ) -> None:
     """Fine-tune the policy's action expert on successes and corrections; eyes and words stay as they are."""
-    jobs.finetune(datasets, out, model_dir, robot, steps, average)
+    jobs.finetune(datasets, out, model_dir, robot, steps, average, mapping)
 
 
 @app.command()

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from whetstone_common.core.foreign import shortened
+
 SPECIAL = ("<pad>", "<bos>", "<unk>", "<object>", "<goal>", "<image>")
 PAD, BOS, UNKNOWN, OBJECT, GOAL, IMAGE = range(len(SPECIAL))
 READOUTS = (OBJECT, GOAL)
@@ -48,7 +50,7 @@ class WordTokenizer:
         """
         found = _WORD.findall(text.lower())
         if len(found) > self.max_words:
-            raise ValueError(f"instruction has {len(found)} words, at most {self.max_words}: {text!r}")
+            raise ValueError(f"instruction has {len(found)} words, at most {self.max_words}: {shortened(text)!r}")
         index = {word: i + len(SPECIAL) for i, word in enumerate(self.words)}
         ids = [index.get(word, UNKNOWN) for word in found]
         return [BOS, *ids, *[PAD] * (self.max_words - len(ids)), *READOUTS]

@@ -143,8 +143,8 @@ def _complaint(path: Path, error: Exception) -> str:
         return "it is a pointer of Git LFS and not the file itself; fetch that with git lfs pull"
     if isinstance(error, SchemaError):
         return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return f"it cannot be read: {error.strerror}"
+    if said := getattr(error, "strerror", None):  # of the system, and of FFmpeg
+        return f"it cannot be read: {said}"
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 text, byte {error.start} is 0x{error.object[error.start]:02x}"
     kinds = {json.JSONDecodeError: "it is not JSON: ", yaml.YAMLError: "it is not YAML: "}

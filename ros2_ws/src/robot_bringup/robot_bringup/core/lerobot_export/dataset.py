@@ -170,7 +170,7 @@ class DatasetWriter:
     def _flush_rows(self) -> None:
         path = self._partial / self._data_index.path(layout.DATA_PATH)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(path, self._rows[0].schema) as writer:
+        with pq.ParquetWriter(path, self._rows[0].schema, write_page_checksum=True) as writer:
             # One row group per episode: a reader fetches an episode without the rest.
             for table in self._rows:
                 writer.write_table(table)
