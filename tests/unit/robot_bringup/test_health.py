@@ -57,12 +57,27 @@ def test_when_a_stranger_speaks_expect_it_is_ignored() -> None:
     assert watched.problem(0.0) == ""
 
 
-def test_when_a_replaced_process_speaks_again_expect_two_of_them_and_not_restarted() -> None:
+def twins(*, second: State = State.READY) -> Health:
     watched = health()
     watched.begin_episode()
-    watched.update("/arm_node", report(State.READY, epoch_ns=2))
-    watched.update("/arm_node", report(State.READY, epoch_ns=1))
-    assert watched.problem(0.0) == watched.missing(0.0) == "two nodes say that they are arm_node: stop one of them"
+    watched.update("/arm_node", report(second, epoch_ns=2, seen_s=1.0))
+    watched.update("/arm_node", report(State.READY, epoch_ns=1, seen_s=1.5))
+    return watched
+
+
+def test_when_two_processes_say_that_they_are_one_node_expect_two_of_them_and_not_restarted() -> None:
+    assert twins().problem(1.5) == twins().missing(1.5) == "two nodes say that they are arm_node: stop one of them"
+
+
+def test_when_one_of_two_processes_has_gone_expect_the_other_taken_again() -> None:
+    watched = twins()
+    watched.update("/arm_node", report(State.READY, epoch_ns=1, seen_s=4.0))
+    watched.update("/vla_node", report(State.READY, seen_s=4.0))
+    assert watched.problem(4.0) == ""
+
+
+def test_when_a_second_process_only_ends_expect_it_is_no_second_node() -> None:
+    assert twins(second=State.FINALIZED).missing(1.5) == ""
 
 
 def test_when_a_node_fails_expect_it_told_apart_from_one_that_is_not_there_yet() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,14 @@ class Report:
         return " ".join(filter(None, (self.state.name, self.reason.name, self.detail)))
 
 
+@dataclass
+class _Process:
+    """When a process was heard first and last."""
+
+    first_s: float
+    last_s: float = float("-inf")
+
+
 class Health:
     """Newest status of each watched node.
 
@@ -45,20 +54,16 @@ class Health:
         self._reports: dict[str, Report | None] = dict.fromkeys(nodes)
         self._silent_after_s = silent_after_s
         self._epochs: dict[str, int] = {}
-        self._replaced: dict[str, set[int]] = {name: set() for name in nodes}  # epochs that gave way to another
-        self._doubled_s: dict[str, float] = {}  # when a replaced epoch was last heard again
+        self._processes: dict[str, dict[int, _Process]] = {name: {} for name in nodes}
 
     def update(self, node: str, report: Report) -> None:
         """Take a status message of a fully qualified node name."""
         name = node.rsplit("/", 1)[-1]
         if name not in self._reports:
             return
-        old = self._reports[name]
-        if report.epoch_ns in self._replaced[name]:
-            self._doubled_s[name] = report.seen_s
-        if old is not None and old.epoch_ns != report.epoch_ns:
-            self._replaced[name].add(old.epoch_ns)
         self._reports[name] = report
+        process = self._processes[name].setdefault(report.epoch_ns, _Process(report.seen_s))
+        process.last_s = float("-inf") if report.state is State.FINALIZED else report.seen_s
 
     def report(self, name: str) -> Report | None:
         """Newest report of a node."""
@@ -101,6 +106,14 @@ class Health:
     def _unheard(self, name: str, report: Report | None, now_s: float) -> str:
         if report is None:
             return f"{name} has not been heard of"
-        if now_s - self._doubled_s.get(name, float("-inf")) <= self._silent_after_s:
+        if self._is_doubled(name, now_s):
             return f"two nodes say that they are {name}: stop one of them"
         return f"{name} is silent" if now_s - report.seen_s > self._silent_after_s else ""
+
+    def _is_doubled(self, name: str, now_s: float) -> bool:
+        """Whether two living processes say that they are this node; one that took the place of another is no second."""
+        known = self._processes[name]
+        for epoch in [epoch for epoch, each in known.items() if now_s - each.last_s > self._silent_after_s]:
+            del known[epoch]
+        ordered = sorted(known.values(), key=lambda each: each.first_s)
+        return any(older.last_s > newer.first_s for older, newer in itertools.pairwise(ordered))

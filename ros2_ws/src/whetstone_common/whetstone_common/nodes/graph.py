@@ -7,9 +7,14 @@ from typing import Any
 
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
+# What the middleware says before it has heard the name, or of a participant that is no ROS node.
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
+
 
 def full_name(info: Any) -> str:
-    """Fully qualified name of the node of an endpoint."""
+    """Fully qualified name of the node of an endpoint, where the middleware knows it."""
+    if info.node_name == _UNKNOWN:
+        return f"a node without a known name (publisher {identity(info)})"
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
 
 

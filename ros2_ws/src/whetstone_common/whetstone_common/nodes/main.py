@@ -56,12 +56,14 @@ def run(factory: Callable[[], WhetstoneNode]) -> None:
     executor = EventsExecutor()
     executor.add_node(node)
     try:
+        node.muted = True
         if other := _wait_for_namesake(node, executor, stop):
             name = node.get_fully_qualified_name()
             sys.stderr.write(
                 f"refused to start: {name} runs already, as {other}; stop it, or use another ROS_DOMAIN_ID\n"
             )
             sys.exit(_SECOND_NODE)
+        node.muted = False
         node.namesake.announce()
         node.autostart()
         while not stop.is_set:

@@ -67,6 +67,7 @@ class WhetstoneNode(LifecycleNode):
         self._set_up: list[tuple[Callable[[Any], bool], Any]] | None = None
         self.status = (State.UNCONFIGURED, Reason.NONE, "")
         self.active = False
+        self.muted = False  # while it is not sure that this process may run the node, it says nothing
         self._is_ours = False
         super().__init__(name, **kwargs)
         self._is_ours = True
@@ -300,6 +301,8 @@ class WhetstoneNode(LifecycleNode):
 
     def publish_status(self) -> None:
         """Publish state, reason and counters."""
+        if self.muted:
+            return
         state, reason, detail = self.status
         counters = dict(self.counters)
         self._status_publisher.publish(
