@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,11 @@ from robot_bringup.cli import screen
 from robot_bringup.cli.client import Client
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
-from robot_bringup.cli.options import StackOptions, robot_of
-from robot_bringup.core.lerobot_export.dataset import DatasetError, DatasetWriter
-from robot_bringup.core.lerobot_export.frames import Episode, Topics, episode_of
-from robot_bringup.core.lerobot_export.layout import Schema
-from robot_bringup.core.recording.reader import RecordingError, metadata
+from robot_bringup.cli.exporting import export
+from robot_bringup.cli.options import StackOptions
+from robot_bringup.core.recording.reader import metadata
 from robot_bringup.core.report import Evaluation
 
-_FPS = 20
 # The expert fails now and then; so many more episodes are tried before giving up.
 _ATTEMPTS_FACTOR = 2
 _LAST_FILE_TIMEOUT_S = 5.0
@@ -119,30 +115,3 @@ def keep_successes(folder: Path, count: int) -> list[Path]:
         else:
             path.unlink()
     return kept[:count]
-
-
-def export(recordings: Sequence[Path], root: Path, robot: str) -> int:
-    """Write recordings as a LeRobotDataset; returns the number of frames.
-
-    Raises:
-        UserError: A recording cannot be read, or they do not fit together.
-    """
-    spec = robot_of(robot)
-    joints = spec.contract_joints
-    topics = Topics(cameras=tuple(spec.cameras.items()))
-    try:
-        episodes = (episode_of(path, joints, topics) for path in recordings)
-        first = next(episodes)
-        writer = DatasetWriter(root, Schema(_FPS, spec.name, joints, _cameras(first)))
-        frames = 0
-        for episode in (first, *episodes):
-            writer.add(episode)
-            frames += len(episode.frames)
-        writer.finish()
-    except (RecordingError, DatasetError) as error:
-        raise UserError(str(error)) from error
-    return frames
-
-
-def _cameras(episode: Episode) -> tuple[tuple[str, int, int], ...]:
-    return tuple((name, *image.shape[:2]) for name, image in episode.frames[0].images.items())

@@ -23,6 +23,7 @@ from robot_bringup.cli import train as train_command
 from robot_bringup.cli import trained as trained_command
 from robot_bringup.cli.doctor import CHECKS
 from robot_bringup.cli.errors import UserError
+from robot_bringup.cli.exporting import export_dataset
 from robot_bringup.cli.options import Backend, Operator, Pace, StackOptions, task_names
 from robot_bringup.cli.screen import console
 from robot_bringup.cli.sharpen import Sharpening
@@ -227,13 +228,18 @@ def export(
     recordings: Annotated[Path, typer.Argument(help="Folder of MCAP recordings.")],
     out: Annotated[Path, typer.Argument(help="Folder of the new dataset.")],
     robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out recordings that cannot be used, and say which.")
+    ] = False,
 ) -> None:
     """Export recordings as a LeRobotDataset of format v3.0."""
     files = sorted(recordings.glob("*.mcap"))
     if not files:
         raise UserError(f"no .mcap file in {recordings}")
-    frames = demos_command.export(files, out, robot)
-    console.print(f"{len(files)} episodes, {frames} frames: {out}")
+    done = export_dataset(files, out, robot, skip_damaged=skip_damaged)
+    for text in done.skipped:
+        console.print(f"[yellow]left out:[/] {escape(text)}", highlight=False)
+    console.print(f"{done.episodes} of {len(files)} episodes, {done.frames} frames: {out}")
 
 
 @app.command()

@@ -11,8 +11,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from robot_bringup.cli import demos, jobs, screen
+from rich.markup import escape
+
+from robot_bringup.cli import jobs, screen
 from robot_bringup.cli.errors import UserError
+from robot_bringup.cli.exporting import export_dataset
 
 _MODEL, _DISTILLED, _RECORDINGS = "model", "distilled", "mcap"
 _AVERAGED = 3  # fine-tunings that a run is distilled by, while nobody waits for it
@@ -74,5 +77,7 @@ def _imitate(folder: Path, out: Path, begun_with: str, robot: str, average: int 
     with tempfile.TemporaryDirectory(prefix="dataset_", dir=folder) as made:
         dataset = Path(made) / "lerobot"
         with screen.console.status(f"{len(recordings)} episodes become a dataset"):
-            demos.export(recordings, dataset, robot)
+            done = export_dataset(recordings, dataset, robot, skip_damaged=True)
+        for text in done.skipped:
+            screen.console.print(f"[yellow]left out:[/] {escape(text)}", highlight=False)
         jobs.finetune([dataset], out, begun_with, robot, average=average)

@@ -20,7 +20,17 @@ import yaml
 from pydantic import Field, model_validator
 
 from whetstone_common.core.contract import CARTESIAN_ACTIONS, Contract
-from whetstone_common.core.foreign import CameraTopics, Name, Positive, Schema, SchemaError, Topic, parsed, reading
+from whetstone_common.core.foreign import (
+    CameraTopics,
+    Name,
+    Positive,
+    Schema,
+    SchemaError,
+    Topic,
+    parsed,
+    reading,
+    text_of,
+)
 from whetstone_common.core.joint_range import JointRange
 
 Array = npt.NDArray[np.float64]
@@ -305,7 +315,7 @@ def load_robot(path: Path) -> Robot:
         RobotError: A key is missing, unknown, or its value makes no sense; the text names file and key.
     """
     with reading(path, RobotError, "robot file"):
-        robot = parsed(_RobotFile, yaml.safe_load(path.read_text(encoding="utf-8"))).built()
+        robot = parsed(_RobotFile, yaml.safe_load(text_of(path))).built()
     beside = path.parent.absolute() / robot.urdf
     return replace(robot, urdf=str(beside)) if beside.is_file() else robot
 

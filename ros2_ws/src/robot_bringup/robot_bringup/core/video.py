@@ -60,6 +60,10 @@ class VideoFile:
         self._mux(None)
         self._container.close()
 
+    def discard(self) -> None:
+        """Close without writing what is left; the file is of no use."""
+        self._container.close()
+
     def _mux(self, frame: av.VideoFrame | None) -> None:
         packets = self._stream.encode(frame)
         self.bytes += sum(packet.size for packet in packets)

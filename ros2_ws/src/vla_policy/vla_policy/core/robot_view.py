@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from vla_policy.core.joints import JointLayout
-from whetstone_common.core.foreign import CameraTopics, Name, OpenSchema, SchemaError, Topic, parsed, reading
+from whetstone_common.core.foreign import CameraTopics, Name, OpenSchema, SchemaError, Topic, parsed, reading, text_of
 from whetstone_common.core.joint_range import JointRange
 
 
@@ -97,7 +97,7 @@ def load_robot_view(path: Path, descriptions: Path | None = None) -> RobotView:
         RobotFileError: A file or a key is missing, or has the wrong shape.
     """
     with reading(path, RobotFileError):
-        content = parsed(_File, yaml.safe_load(path.read_text(encoding="utf-8")))
+        content = parsed(_File, yaml.safe_load(text_of(path)))
         return content.view(path, descriptions or path.resolve().parents[2] / "description")
 
 

@@ -92,16 +92,30 @@ def reading(path: Path, error: type[ValueError], what: str = "") -> Iterator[Non
         raise error(f"{what} {path}: {_complaint(path, found)}".lstrip()) from found
 
 
+def text_of(path: Path) -> str:
+    """Text of a file.
+
+    Raises:
+        SchemaError: It is not UTF-8.
+        OSError: It cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise SchemaError(f"it is not UTF-8 text, byte {error.start} is 0x{byte:02x}") from error
+
+
 def read_json(path: Path, schema: type[S], error: type[ValueError]) -> S:
     """A JSON file that follows a schema; raises `error` with the file and the key otherwise."""
     with reading(path, error):
-        return parsed(schema, json.loads(path.read_text(encoding="utf-8")))
+        return parsed(schema, json.loads(text_of(path)))
 
 
 def read_yaml(path: Path, schema: type[S], error: type[ValueError]) -> S:
     """A YAML file that follows a schema; raises `error` with the file and the key otherwise."""
     with reading(path, error):
-        return parsed(schema, yaml.safe_load(path.read_text(encoding="utf-8")))
+        return parsed(schema, yaml.safe_load(text_of(path)))
 
 
 def place(location: tuple[int | str, ...]) -> str:
@@ -145,8 +159,6 @@ def _complaint(path: Path, error: Exception) -> str:
         return str(error)
     if said := getattr(error, "strerror", None):  # of the system, and of FFmpeg
         return f"it cannot be read: {said}"
-    if isinstance(error, UnicodeDecodeError):
-        return f"it is not UTF-8 text, byte {error.start} is 0x{error.object[error.start]:02x}"
     kinds = {json.JSONDecodeError: "it is not JSON: ", yaml.YAMLError: "it is not YAML: "}
     prefix = next((words for kind, words in kinds.items() if isinstance(error, kind)), "it cannot be read: ")
     return prefix + (shortened(error) or type(error).__name__)

@@ -18,6 +18,7 @@ from robot_bringup.core.lerobot_export import layout, statistics
 from robot_bringup.core.lerobot_export.frames import Episode
 from robot_bringup.core.lerobot_export.layout import FileIndex, Schema
 from robot_bringup.core.video import VideoFile, codec
+from whetstone_common.core.joint_range import JointRange
 
 _BYTES_PER_MB = 1024 * 1024
 _ARROW = {"float32": pa.float32(), "int64": pa.int64(), "bool": pa.bool_()}
@@ -30,14 +31,22 @@ class DatasetError(ValueError):
 class DatasetWriter:
     """Grows a dataset in `<root>.part` and renames it at the end."""
 
-    def __init__(self, root: Path, schema: Schema) -> None:
+    def __init__(self, root: Path, schema: Schema, joint_range: JointRange | None = None) -> None:
         """Begin a dataset.
 
+        Args:
+            root: Folder to make.
+            schema: What it holds.
+            joint_range: Which values the joints can have; None checks that they are finite.
+
         Raises:
-            DatasetError: The folder exists.
+            DatasetError: The folder exists, or two cameras have one name.
         """
         if root.exists():
             raise DatasetError(f"{root} exists: choose another folder, or remove it")
+        if len(set(schema.video_keys)) != len(schema.cameras):
+            raise DatasetError(f"cameras {[name for name, *_ in schema.cameras]} must have distinct names")
+        self._range = joint_range
         self._root = root
         self._partial = root.with_name(root.name + ".part")
         shutil.rmtree(self._partial, ignore_errors=True)
@@ -56,7 +65,8 @@ class DatasetWriter:
         """Append an episode.
 
         Raises:
-            DatasetError: Its joints or cameras are not those of the dataset.
+            DatasetError: It is empty, its joints or cameras are not those of the dataset, or a joint has a value that
+                the robot cannot have. The dataset is as it was before.
         """
         self._check(episode)
         columns = self._numbers(episode)
@@ -89,16 +99,35 @@ class DatasetWriter:
         os.replace(self._partial, self._root)
         return self._root
 
+    def discard(self) -> None:
+        """Forget all of it."""
+        for video in self._videos.values():
+            video.discard()
+        shutil.rmtree(self._partial, ignore_errors=True)
+
     # ---- parts of an episode ---------------------------------------------------------------------------------------
 
     def _check(self, episode: Episode) -> None:
         if episode.joints != self._schema.joints:
             raise DatasetError(f"joints {episode.joints} in a dataset of {self._schema.joints}")
+        if not episode.frames:
+            raise DatasetError("an episode without a frame")
+        if not episode.instruction.strip():
+            raise DatasetError("an episode without an instruction")
+        for name in ("state", "action", "tcp_target"):
+            self._check_values(name, np.stack([getattr(frame, name) for frame in episode.frames]))
         sizes = {name: (height, width, 3) for name, height, width in self._schema.cameras}
         for frame in episode.frames:
             found = {name: image.shape for name, image in frame.images.items()}
             if found != sizes:
                 raise DatasetError(f"images {found} in a dataset of {sizes}")
+
+    def _check_values(self, name: str, values: np.ndarray) -> None:
+        if not np.isfinite(values).all():
+            raise DatasetError(f"frame {int(np.argwhere(~np.isfinite(values))[0, 0])}: {name} is not finite")
+        found = None if self._range is None or name == "tcp_target" else self._range.first_outside(values)
+        if found is not None:
+            raise DatasetError(f"frame {found.frame}: {name} of {found}")
 
     def _numbers(self, episode: Episode) -> dict[str, np.ndarray]:
         count = len(episode.frames)

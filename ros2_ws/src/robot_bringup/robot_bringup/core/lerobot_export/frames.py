@@ -3,19 +3,29 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
-from robot_bringup.core.recording.reader import Decoded, RecordingError, messages, metadata
+from robot_bringup.core.recording.reader import RecordingError, messages
+from robot_bringup.core.recording.schema import (
+    ExecutedStep,
+    ImageHeader,
+    KnownEpisode,
+    RecordedContract,
+    checked,
+    known_episode,
+)
+from whetstone_common.core.joint_range import names_problem
 from whetstone_common.core.pixels import ImageError, raw_view, view_to_rgb
 
 _NS_PER_S = 1_000_000_000
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,34 +49,41 @@ class Frame:
 
 @dataclass(frozen=True)
 class Episode:
-    """Frames of one episode and what was said."""
+    """Frames of one episode and what was said.
+
+    Attributes:
+        instruction: Words.
+        success: How it ended.
+        joints: Names of the arm joints, then of the gripper.
+        frames: In order.
+        dt_s: Seconds between two frames, where the recording says it.
+    """
 
     instruction: str
     success: bool
     joints: tuple[str, ...]
     frames: tuple[Frame, ...]
+    dt_s: float | None = None
 
 
-@dataclass
-class _Series(Generic[T]):
-    """Values by time; a time that comes again replaces nothing, the first is as good."""
+@dataclass(frozen=True)
+class Topics:
+    """Where in a recording things are.
 
-    times_ns: list[int] = field(default_factory=list)
-    values: list[T] = field(default_factory=list)
+    Attributes:
+        executed: What was commanded.
+        contract: What the policy expected; an older recording may lack it.
+        cameras: Name and topic of each camera.
+        max_age_s: Oldest picture that a step may have.
+    """
 
-    def add(self, time_ns: int, value: T) -> None:
-        if not self.times_ns or time_ns > self.times_ns[-1]:
-            self.times_ns.append(time_ns)
-            self.values.append(value)
-
-    def at(self, time_ns: int) -> T | None:
-        """Newest value that is not later."""
-        index = bisect_right(self.times_ns, time_ns)
-        return self.values[index - 1] if index else None
-
-
-def _time_ns(time: Any) -> int:
-    return int(time.sec) * _NS_PER_S + int(time.nanosec)
+    executed: str = "/executed"
+    contract: str = "/policy_contract"
+    cameras: tuple[tuple[str, str], ...] = (
+        ("front", "/camera/front/image_raw"),
+        ("wrist", "/camera/wrist/image_raw"),
+    )
+    max_age_s: float = math.inf
 
 
 def image_of(msg: Any) -> np.ndarray:
@@ -82,43 +99,37 @@ def image_of(msg: Any) -> np.ndarray:
     return np.ascontiguousarray(view_to_rgb(view, msg.encoding))
 
 
-@dataclass(frozen=True)
-class Topics:
-    """Where in a recording things are."""
+@dataclass
+class _Pictures:
+    """The newest picture before each step; of all others nothing is kept.
 
-    executed: str = "/executed"
-    cameras: tuple[tuple[str, str], ...] = (
-        ("front", "/camera/front/image_raw"),
-        ("wrist", "/camera/wrist/image_raw"),
-    )
+    Attributes:
+        times_ns: Of the steps, rising.
+        found: Picture and its age (s) by step.
+    """
 
+    times_ns: list[int]
+    found: list[tuple[np.ndarray, float] | None]
+    _last: tuple[int, np.ndarray] | None = None
+    _next: int = 0
 
-def _collect(decoded: Iterable[Decoded], topics: Topics, start_ns: int) -> tuple[list[Any], dict[str, _Series[Any]]]:
-    cameras = {topic: name for name, topic in topics.cameras}
-    images: dict[str, _Series[Any]] = {name: _Series() for name, _ in topics.cameras}
-    executed: list[Any] = []
-    for message in decoded:
-        if message.topic == topics.executed:
-            executed.append(message.data)
-        elif (stamp_ns := _time_ns(message.data.header.stamp)) >= start_ns:
-            # Older ones show the scene before it was reset.
-            images[cameras[message.topic]].add(stamp_ns, message.data)
-    return executed, images
+    def add(self, stamp_ns: int, msg: Any) -> None:
+        """Take a picture; one that is not newer than the last is ignored."""
+        if self._last is not None and stamp_ns <= self._last[0]:
+            return
+        self._give(bisect_left(self.times_ns, stamp_ns))
+        self._last = (stamp_ns, image_of(msg))
 
+    def close(self) -> None:
+        """The last picture is that of all steps behind it."""
+        self._give(len(self.times_ns))
 
-def _frame(step: Any, images: dict[str, _Series[Any]]) -> Frame | None:
-    time_ns = _time_ns(step.time)
-    seen = {name: series.at(time_ns) for name, series in images.items()}
-    if any(image is None for image in seen.values()):
-        return None
-    action = np.asarray(step.joint_command, dtype=np.float32)
-    return Frame(
-        state=np.asarray(step.joint_positions, dtype=np.float32),
-        action=action,
-        tcp_target=np.asarray([*step.tcp_target, action[-1]], dtype=np.float32),
-        actor=int(step.actor),
-        images={name: image_of(image) for name, image in seen.items()},
-    )
+    def _give(self, end: int) -> None:
+        for step in range(self._next, end):
+            if self._last is not None:
+                age_s = (self.times_ns[step] - self._last[0]) / _NS_PER_S
+                self.found[step] = (self._last[1], age_s)
+        self._next = max(self._next, end)
 
 
 def episode_of(path: Path, joints: Sequence[str], topics: Topics | None = None) -> Episode:
@@ -130,17 +141,95 @@ def episode_of(path: Path, joints: Sequence[str], topics: Topics | None = None) 
         topics: Where things are.
 
     Raises:
-        RecordingError: Unreadable, or without a single complete step.
+        RecordingError: Unreadable, of another robot, with a step or picture missing in between, or without one step
+            that is complete. The text begins with the file.
     """
     topics = topics or Topics()
-    known = metadata(path)
-    wanted = [topics.executed, *(topic for _, topic in topics.cameras)]
-    executed, images = _collect(messages(path, wanted), topics, int(known["start_ns"]))
-    number = int(known["episode"])
-    steps = [s for s in executed if s.stamp.episode == number and s.episode_step < int(known["steps"])]
-    frames = tuple(frame for step in steps if (frame := _frame(step, images)) is not None)
-    if not frames:
+    known = known_episode(path)
+    steps, dt_s = _steps(path, known, joints, topics)
+    pictures = _pictures(path, known, steps, topics)
+    first = next((i for i in range(len(steps)) if all(each.found[i] for each in pictures.values())), None)
+    if first is None:
         raise RecordingError(f"{path} has no step with images")
-    if len(frames[0].action) != len(joints):
-        raise RecordingError(f"{path}: {len(frames[0].action)} joints recorded, {len(joints)} named")
-    return Episode(known["instruction"], known["outcome"] == "succeeded", tuple(joints), frames)
+    kept = range(first, len(steps))
+    frames = tuple(
+        _frame(path, steps[i], {name: each.found[i] for name, each in pictures.items()}, topics) for i in kept
+    )
+    return Episode(known.instruction, known.outcome == "succeeded", tuple(joints), frames, dt_s)
+
+
+def _steps(
+    path: Path, known: KnownEpisode, joints: Sequence[str], topics: Topics
+) -> tuple[list[ExecutedStep], float | None]:
+    """Steps of the episode in order, each once, and the seconds between two, where the recording says it."""
+    found: dict[int, ExecutedStep] = {}
+    dt_s: float | None = None
+    for message in messages(path, [topics.executed, topics.contract]):
+        if message.topic == topics.contract:
+            contract = checked(RecordedContract, path, topics.contract, message.data)
+            if problem := names_problem(contract.joint_names, joints):
+                raise RecordingError(f"{path}: joints are {problem}")
+            dt_s = contract.dt_s
+            continue
+        step = checked(ExecutedStep, path, topics.executed, message.data)
+        if step.stamp.episode == known.episode and step.episode_step < known.steps:
+            found.setdefault(step.episode_step, step)
+    if not found:
+        raise RecordingError(f"{path}: no step of episode {known.episode} on {topics.executed}")
+    numbers = range(min(found), max(found) + 1)
+    if missing := [number for number in numbers if number not in found]:
+        raise RecordingError(f"{path}: step {missing[0]} of the episode is missing, and {len(missing)} in all")
+    steps = [found[number] for number in numbers]
+    _check_steps(path, steps, joints)
+    return steps, dt_s
+
+
+def _check_steps(path: Path, steps: Sequence[ExecutedStep], joints: Sequence[str]) -> None:
+    for before, step in pairwise(steps):
+        if step.time.ns < before.time.ns:
+            raise RecordingError(f"{path}: step {step.episode_step} is earlier than the one before it")
+    for step in steps:
+        for name, values in (("commands", step.joint_command), ("measures", step.joint_positions)):
+            if len(values) != len(joints):
+                raise RecordingError(
+                    f"{path}: {len(values)} joints recorded, {len(joints)} named: step {step.episode_step} {name} them"
+                )
+
+
+def _pictures(path: Path, known: KnownEpisode, steps: Sequence[ExecutedStep], topics: Topics) -> dict[str, _Pictures]:
+    times = [step.time.ns for step in steps]
+    cameras = {topic: name for name, topic in topics.cameras}
+    pictures = {name: _Pictures(times, [None] * len(times)) for name, _ in topics.cameras}
+    for message in messages(path, list(cameras)):
+        stamp_ns = checked(ImageHeader, path, message.topic, message.data).header.stamp.ns
+        if stamp_ns < known.start_ns:  # it shows the scene before it was reset
+            continue
+        try:
+            pictures[cameras[message.topic]].add(stamp_ns, message.data)
+        except RecordingError as error:
+            raise RecordingError(f"{path}: camera {cameras[message.topic]}: {error}") from error
+    for each in pictures.values():
+        each.close()
+    return pictures
+
+
+def _frame(
+    path: Path, step: ExecutedStep, found: Mapping[str, tuple[np.ndarray, float] | None], topics: Topics
+) -> Frame:
+    images: dict[str, np.ndarray] = {}
+    for name, picture in found.items():
+        if picture is None or picture[1] > topics.max_age_s:
+            age = "none" if picture is None else f"{picture[1]:.3f} s old"
+            raise RecordingError(
+                f"{path}: camera {name}, step {step.episode_step}: the newest picture is {age}, "
+                f"allowed: {topics.max_age_s:g} s"
+            )
+        images[name] = picture[0]
+    action = np.asarray(step.joint_command, dtype=np.float32)
+    return Frame(
+        state=np.asarray(step.joint_positions, dtype=np.float32),
+        action=action,
+        tcp_target=np.asarray([*step.tcp_target, action[-1]], dtype=np.float32),
+        actor=step.actor,
+        images=images,
+    )

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
+
+from whetstone_common.core.foreign import reading
 
 
 class RecordingError(ValueError):
@@ -32,26 +33,20 @@ def metadata(path: Path) -> dict[str, str]:
     Raises:
         RecordingError: No recording, or not one of ours.
     """
-    try:
-        with path.open("rb") as stream:
-            for record in make_reader(stream).iter_metadata():
-                if record.name == "episode":
-                    return dict(record.metadata)
-    except (McapError, OSError, EOFError) as error:
-        raise RecordingError(f"{path}: {error}") from error
-    raise RecordingError(f"{path} tells nothing of an episode")
+    with reading(path, RecordingError), path.open("rb") as stream:
+        for record in make_reader(stream, validate_crcs=True).iter_metadata():
+            if record.name == "episode":
+                return dict(record.metadata)
+    raise RecordingError(f"{path}: it holds no metadata of an episode, as recorder_node writes them")
 
 
 def messages(path: Path, topics: Sequence[str] | None = None) -> Iterator[Decoded]:
     """Decoded messages in order of time.
 
     Raises:
-        RecordingError: The file cannot be read.
+        RecordingError: The file cannot be read, or a byte of it has changed.
     """
-    try:
-        with path.open("rb") as stream:
-            reader = make_reader(stream, decoder_factories=[DecoderFactory()])
-            for _, channel, message, data in reader.iter_decoded_messages(topics=topics):
-                yield Decoded(channel.topic, int(message.log_time), data)
-    except (McapError, OSError, EOFError) as error:
-        raise RecordingError(f"{path}: {error}") from error
+    with reading(path, RecordingError), path.open("rb") as stream:
+        reader = make_reader(stream, validate_crcs=True, decoder_factories=[DecoderFactory()])
+        for _, channel, message, data in reader.iter_decoded_messages(topics=topics):
+            yield Decoded(channel.topic, int(message.log_time), data)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings become a LeRobotDataset, one episode in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from robot_bringup.cli.errors import UserError
+from robot_bringup.cli.options import robot_of
+from robot_bringup.core.lerobot_export.dataset import DatasetError, DatasetWriter
+from robot_bringup.core.lerobot_export.frames import Episode, Topics, episode_of
+from robot_bringup.core.lerobot_export.layout import Schema
+from robot_bringup.core.recording.reader import RecordingError
+from robot_bringup.core.robot import Robot
+
+_FPS = 20  # of a recording that does not say its rate
+_RATE_TOLERANCE = 0.01
+# As observation_node's obs_max_age_s: what the policy was not shown is no picture of its step.
+_MAX_AGE_S = 0.5
+
+
+@dataclass
+class Exported:
+    """What was made.
+
+    Attributes:
+        episodes: Episodes of the dataset.
+        frames: Their frames.
+        skipped: Why a recording was left out, for each.
+    """
+
+    episodes: int = 0
+    frames: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+
+def export(recordings: Sequence[Path], root: Path, robot: str) -> int:
+    """Number of frames of a dataset that holds every recording; raises as `export_dataset`."""
+    return export_dataset(recordings, root, robot).frames
+
+
+def export_dataset(recordings: Sequence[Path], root: Path, robot: str, *, skip_damaged: bool = False) -> Exported:
+    """Write recordings as a LeRobotDataset, which appears when it is whole.
+
+    Args:
+        recordings: MCAP files of recorder_node.
+        root: Folder to make.
+        robot: Robot file.
+        skip_damaged: Leave out what cannot be used, and say so, instead of giving up.
+
+    Raises:
+        UserError: A recording cannot be used, none can, they do not fit together, or nothing can be written.
+    """
+    export_ = _Export(robot_of(robot), root)
+    try:
+        for path in recordings:
+            export_.add(path, skip_damaged=skip_damaged)
+        return export_.finish()
+    except (DatasetError, OSError) as error:
+        raise UserError(str(error)) from error
+    finally:
+        export_.discard()
+
+
+class _Export:
+    """A dataset that grows by recordings; what it holds is decided by the first that can be used."""
+
+    def __init__(self, robot: Robot, root: Path) -> None:
+        self._robot, self._root = robot, root
+        self._topics = Topics(cameras=tuple(robot.cameras.items()), max_age_s=_MAX_AGE_S)
+        self._writer: DatasetWriter | None = None
+        self._schema: Schema | None = None
+        self._done = Exported()
+
+    def add(self, path: Path, *, skip_damaged: bool) -> None:
+        """Append a recording; it is forgotten when this returns."""
+        try:
+            self._append(path)
+        except (RecordingError, DatasetError) as error:
+            text = str(error) if str(path) in str(error) else f"{path}: {error}"
+            if not skip_damaged:
+                raise UserError(f"{text}\n\nLeave out what cannot be used with --skip-damaged.") from error
+            self._done.skipped.append(text)
+
+    def finish(self) -> Exported:
+        if self._writer is None:
+            raise DatasetError("\n\n".join(["no recording can be used", *self._done.skipped[:1]]))
+        self._writer.finish()
+        self._writer = None
+        return self._done
+
+    def discard(self) -> None:
+        if self._writer is not None:
+            self._writer.discard()
+
+    def _append(self, path: Path) -> None:
+        episode = episode_of(path, self._robot.contract_joints, self._topics)
+        rate = _rate(episode)
+        if self._writer is None or self._schema is None:
+            self._schema = Schema(rate, self._robot.name, self._robot.contract_joints, _cameras(episode))
+            self._writer = DatasetWriter(self._root, self._schema, self._robot.joint_range)
+        if rate != self._schema.fps:
+            raise DatasetError(f"{rate} steps per second in a dataset of {self._schema.fps}")
+        self._writer.add(episode)
+        self._done.episodes += 1
+        self._done.frames += len(episode.frames)
+
+
+def _rate(episode: Episode) -> int:
+    if episode.dt_s is None:
+        return _FPS
+    rate = round(1.0 / episode.dt_s)
+    if rate < 1 or abs(rate * episode.dt_s - 1.0) > _RATE_TOLERANCE:
+        raise DatasetError(f"{1.0 / episode.dt_s:.4g} steps per second, a dataset has a whole number of them")
+    return rate
+
+
+def _cameras(episode: Episode) -> tuple[tuple[str, int, int], ...]:
+    return tuple((name, *image.shape[:2]) for name, image in episode.frames[0].images.items())
