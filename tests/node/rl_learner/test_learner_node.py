@@ -18,6 +18,7 @@ from fakes.rl_runs import CONTRACT, HASH, SPOOL, episode, store, write_method
 from harness.rig import Rig
 from rl_learner.core.checkpoint import digest, latest, load
 from rl_learner.core.prior import write_prior
+from rl_learner.core.spool.record import MAGIC
 from rl_learner.nodes.convert import from_transition
 from rl_learner.nodes.learner_node import LearnerNode
 from rl_learner.nodes.transition_node import TransitionNode
@@ -128,6 +129,32 @@ def test_when_a_transition_is_missing_expect_it_fetched_and_nothing_twice(desk: 
     desk.rig.turn(1.0)
     assert (node.counters["through"], node.counters["windows"]) == (9, 9)
     assert node.counters["transitions_ahead"] > 0 and node.counters["transitions_repeated"] > 0
+
+
+def damage_middle(folder: Path, count: int) -> None:
+    """Invert bytes of so many neighbouring transitions in the middle of a spool."""
+    (file,) = (folder / "transitions").glob("*.wsp")
+    data = bytearray(file.read_bytes())
+    starts = [i for i in range(len(data)) if data[i : i + 4] == MAGIC]
+    for start in starts[5 : 5 + count]:
+        data[start + 50 : start + 150] = bytes(255 - b for b in data[start + 50 : start + 150])
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_when_stored_transitions_are_damaged_expect_all_others_learnt_from_and_the_loss_said(
+    desk: Desk, count: int
+) -> None:
+    store(desk.run, [t for n in range(1, 5) for t in episode(n)])
+    damage_middle(desk.run, count)
+    recorder = desk.rig.add(TransitionNode, directory=str(desk.folder), run="r", window_steps=4, min_free_mb=0.0)
+    assert recorder.status == (State.READY, Reason.NONE, f"{count} stored records are damaged")
+    assert recorder.counters["records_damaged"] == count
+    node = desk.start()
+    left = 12 - count
+    desk.rig.until(lambda: node.counters["windows"] == left, what="all others")
+    if count < 7:  # the newest are whole, so it is known what is missing before them
+        desk.rig.until(lambda: (node.counters["transitions_lost"], node.counters["through"]) == (count, 12))
 
 
 def test_when_all_steps_are_used_expect_finished(desk: Desk) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from rl_learner.core import checkpoint, codec
 from rl_learner.core.recipe import read_recipe
-from rl_learner.core.spool import record
+from rl_learner.core.spool.scan import scan
 from vla_policy.core.files import CheckpointError, write_manifest
 
 pytestmark = pytest.mark.row(30)
@@ -87,7 +87,7 @@ def test_when_a_transition_holds_code_expect_refusal(marker: Path, poison: Poiso
 
 @pytest.mark.parametrize("poison", POISONS)
 def test_when_a_spool_holds_code_expect_nothing_of_it(marker: Path, poison: Poison) -> None:
-    found = record.scan(poison(marker))
+    found = scan(poison(marker))
     assert not found.records
 
 

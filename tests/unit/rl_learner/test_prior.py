@@ -62,3 +62,15 @@ def test_when_there_is_not_one_transition_expect_no_folder_and_a_reader_to_refus
     (tmp_path / "transitions").mkdir(exist_ok=True)
     with pytest.raises(ValueError, match="holds no transition"):
         list(transitions_in(tmp_path))
+
+
+def test_when_a_record_is_damaged_expect_the_others_and_the_file_named(tmp_path: Path) -> None:
+    made = [*episode(1), *episode(2)]
+    store(tmp_path, made)
+    (file,) = (tmp_path / "transitions").glob("*.wsp")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 255
+    file.write_bytes(data)
+    lost: list[str] = []
+    assert len(list(transitions_in(tmp_path, lost))) == len(made) - 1
+    assert len(lost) == 1 and file.name in lost[0]

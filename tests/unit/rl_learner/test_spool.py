@@ -24,7 +24,8 @@ from rl_learner.core.spool import (
     WhenFull,
     read_all,
 )
-from rl_learner.core.spool.record import HEADER_BYTES, MAX_PAYLOAD, decode, encode, scan
+from rl_learner.core.spool.record import HEADER_BYTES, MAX_PAYLOAD, decode, encode
+from rl_learner.core.spool.scan import scan
 
 WIDE = Limits(max_bytes=10**9, segment_bytes=10**8)
 
@@ -84,7 +85,8 @@ def test_when_old_records_follow_new_ones_expect_the_scan_to_stop_between_them()
     new = encode(Kind.DATA, 8, 1, b"new", more=False)
     old = encode(Kind.DATA, 3, 1, b"old", more=False)
     found = scan(new + old)
-    assert (len(found.records), found.good_bytes, found.damage) == (1, len(new), "record 3 after 8")
+    (damage,) = found.damages
+    assert (len(found.records), damage.start, damage.text) == (1, len(new), "record 3 after 8")
 
 
 # ---- append and read -------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ def test_when_it_is_opened_again_expect_versions_to_grow_on(tmp_path):
 
 
 def test_when_the_process_dies_at_any_operation_expect_no_version_twice(tmp_path):
-    for at in range(1, 6):
+    for at in range(1, 11):
         path = tmp_path / f"{at}.json"
         given = VersionBook(path).next()
         with pytest.raises(Killed):
@@ -25,3 +25,13 @@ def test_when_the_file_was_tampered_with_expect_a_refusal(tmp_path):
     (tmp_path / "v.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="version"):
         VersionBook(tmp_path / "v.json")
+
+
+def test_when_one_of_its_two_files_is_damaged_expect_the_version_from_the_other(tmp_path):
+    for name in ("v.json", "v.second.json"):
+        folder = tmp_path / name
+        last = VersionBook(folder / "v.json").next()
+        data = bytearray((folder / name).read_bytes())
+        data[data.index(b"1")] ^= 1
+        (folder / name).write_bytes(data)
+        assert VersionBook(folder / "v.json").next() == last + 1

@@ -16,8 +16,12 @@ _FOLDER, _ORIGIN = "transitions", "prior.json"
 _LIMITS = Limits(max_bytes=64_000_000_000, segment_bytes=64_000_000)
 
 
-def transitions_in(folder: Path) -> Iterator[Transition]:
+def transitions_in(folder: Path, lost: list[str] | None = None) -> Iterator[Transition]:
     """All transitions of a run's folder in the order in which they were stored.
+
+    Args:
+        folder: Of the run.
+        lost: Takes a sentence for each damaged place, which is passed over.
 
     Raises:
         ValueError: There is no such folder, it holds none, or a record cannot be read.
@@ -25,7 +29,7 @@ def transitions_in(folder: Path) -> Iterator[Transition]:
     stored, is_empty = folder.expanduser() / _FOLDER, True
     if not stored.is_dir():
         raise ValueError(f"{folder}: no transitions there")
-    for record in read_all(stored):
+    for record in read_all(stored, lost):
         if record.kind is Kind.DATA:
             is_empty = False
             yield decode(record.payload)

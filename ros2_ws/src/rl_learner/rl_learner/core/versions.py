@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from rl_learner.core.spool.fileops import DiskFiles, FileOps, write_whole
+from rl_learner.core.spool.fileops import DiskFiles, FileOps
+from rl_learner.core.spool.kept import read_kept, write_kept
 
 
 class VersionBook:
@@ -25,15 +25,19 @@ class VersionBook:
     def next(self, least: int = 1) -> int:
         """A version larger than any before, and at least `least`."""
         version = max(self.last + 1, least)
-        write_whole(self._files, self._path, json.dumps({"version": version}).encode())
+        write_kept(self._files, self._path, {"version": version})
         self.last = version
         return version
 
 
 def _read(path: Path) -> int:
-    try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["version"])
-    except FileNotFoundError:
+    body, damaged = read_kept(path)
+    if body is None and not damaged:
         return 0
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} does not hold a version: {error}") from error
+    try:
+        return int((body or {})["version"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} does not hold a version ({'; '.join(damaged.values()) or error}): "
+            'write {"version": N} into it, N not below the newest version that was played'
+        ) from error

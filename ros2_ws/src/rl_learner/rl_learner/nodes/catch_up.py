@@ -36,6 +36,7 @@ class CatchUp:
         self._client = node.create_client(FetchTransitions, _SERVICE)
         self._asked: Any = None
         self._asked_s = 0.0
+        self._after = 0
         self._wanted = True
         self.problem = ""
 
@@ -51,26 +52,29 @@ class CatchUp:
             worker.gap, self._wanted = False, True
         if not self._wanted or not self._client.service_is_ready():
             return
-        after = worker.session.receipts.through
-        self._asked, self._asked_s = (
-            self._client.call_async(FetchTransitions.Request(run=self._run, after=after)),
-            now_s,
-        )
+        self._after, self._asked_s = worker.session.receipts.through, now_s
+        self._asked = self._client.call_async(FetchTransitions.Request(run=self._run, after=self._after))
         self._asked.add_done_callback(self._node.guarded(self.on_page, listed=False))
 
     def on_page(self, future: Any) -> None:
         """Hand over what is on it."""
         worker, page = self._worker(), future.result()
-        if future is self._asked:
-            self._asked = None
+        if future is not self._asked:
+            return  # it took too long, and was asked for again
+        self._asked = None
         if worker is None or page is None:
             return
         self.problem = "" if page.success else page.message
         self._wanted = page.success and bool(page.transitions)
-        if page.success and page.first > 1:
-            worker.put(_skip(page.first, page.spool))
+        if page.success and (start := _start_of(page)) > self._after + 1:
+            worker.put(_skip(start, page.spool))
         for msg in page.transitions:
             worker.put(_letter(msg))
+
+
+def _start_of(page: FetchTransitions.Response) -> int:
+    """Oldest sequence number behind what was asked for; what is missing before it was dropped, or is damaged."""
+    return int(page.transitions[0].seq if page.transitions else page.last + 1)
 
 
 def _letter(msg: Transition) -> Letter:

@@ -195,12 +195,16 @@ class LearnerNode(WhetstoneNode):
         return session
 
     def _know(self, session: Session, folder: Path, served: str) -> None:
+        lost: list[str] = []
         try:
             check_weights(folder, served)
-            for made in transitions_in(folder):
+            for made in transitions_in(folder, lost):
                 session.add_prior(made)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise ReasonedError(Reason.BAD_PARAMETER, f"prior: {error}") from error
+        self.counters["prior_places_damaged"] = len(lost)
+        for loss in lost:
+            self.get_logger().warning(f"prior: {loss}")
 
     # ---- callbacks -------------------------------------------------------------------------------------------------
 

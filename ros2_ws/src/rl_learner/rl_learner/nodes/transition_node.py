@@ -63,8 +63,8 @@ class TransitionNode(WhetstoneNode):
         """Open the spool and connect."""
         folder = folder_of(self.param("directory"), self.param("run")) / "transitions"
         self._spool = Spool(folder, _limits(self._values), identity=self.epoch_ns)
-        for loss in self._spool.lost:
-            self.get_logger().warning(f"recovered: {loss}")
+        self._warned = 0
+        self._warn_of_losses(self._spool)
         self._writer = Writer(self._spool, lambda error: self.fail("spool", error))
         self._joiner = self._make_joiner(self._spool)
         self._delivery = Delivery(
@@ -212,9 +212,10 @@ class TransitionNode(WhetstoneNode):
             return response
         most = self.param("page_count")
         count = min(request.max_count, most) if request.max_count else most
+        last = spool.last  # before the page is read: what is stored meanwhile is not lost
         records = spool.read(request.after, count, _PAGE_BYTES)
         response.run, response.spool = self.param("run"), spool.identity
-        response.first, response.last = spool.first, spool.last
+        response.first, response.last = spool.first, last
         response.transitions = [self._message(spool, record) for record in records]
         response.success = True
         return response
@@ -228,13 +229,21 @@ class TransitionNode(WhetstoneNode):
         for source in (self._joiner.counters, writer.counters, spool.counters):
             for name, value in source.items():
                 self.counters[name] = value
+        self._warn_of_losses(spool)
         self.counters["transitions"] = spool.last
         self.counters["acknowledged"] = self._delivery.acknowledged
         self.counters["resends"] = self._delivery.resends
         if writer.full is not None:
             self.set_state(State.HOLDING, _FULL_REASONS[writer.full.why], str(writer.full))
         else:
-            self.set_state(State.READY)
+            damaged = spool.damaged_records
+            self.set_state(State.READY, detail=f"{damaged} stored records are damaged" if damaged else "")
+
+    def _warn_of_losses(self, spool: Spool) -> None:
+        """Name what was found damaged, once; its bytes stay where they are."""
+        losses, self._warned = spool.lost[self._warned :], len(spool.lost)
+        for loss in losses:
+            self.get_logger().warning(f"{spool.folder}: {loss}")
 
 
 def _limits(values: dict[str, Any]) -> Limits:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rl_learner.core.spool.fileops import FileOps, write_whole
+from rl_learner.core.spool.fileops import FileOps
+from rl_learner.core.spool.kept import put_aside, read_kept, write_kept
 
 _NAME = "spool.json"
 _VERSION = 1
@@ -34,21 +34,31 @@ class Books:
     counters: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def open(cls, files: FileOps, folder: Path, identity: int) -> Books:
-        """The books of a folder; new ones, written at once, when it has none.
+    def open(cls, files: FileOps, folder: Path, identity: int, lost: list[str]) -> Books:
+        """The books of a folder; new ones, written at once, when it has none that are whole.
+
+        Args:
+            files: How files are touched.
+            folder: Of the spool.
+            identity: Of the spool, when its books do not say it.
+            lost: Takes a sentence for each damaged file.
 
         Raises:
             ValueError: They are of another version.
             OSError: The disk refuses.
         """
-        path = folder / _NAME
-        if not path.exists():
-            books = cls(identity)
+        body, damaged = read_kept(folder / _NAME)
+        books = cls(identity) if body is None else cls._of(folder, body)
+        for path, problem in damaged.items():
+            lost.append(f"{path.name} is damaged ({problem}), put aside as {put_aside(files, path).name}")
+        if body is None or damaged:
             books.write(files, folder)
-            return books
-        body: Any = json.loads(path.read_text(encoding="utf-8"))
-        if body["version"] != _VERSION:
-            raise ValueError(f"{path} is of version {body['version']}, this is {_VERSION}")
+        return books
+
+    @classmethod
+    def _of(cls, folder: Path, body: dict[str, Any]) -> Books:
+        if body.get("version") != _VERSION:
+            raise ValueError(f"{folder / _NAME} is of version {body.get('version')}, this is {_VERSION}")
         return cls(
             identity=int(body["identity"]),
             dropped_through=int(body["dropped_through"]),
@@ -71,4 +81,4 @@ class Books:
             "acknowledged": self.acknowledged,
             "counters": {n: self.counters[n] for n in sorted(self.counters) if self.counters[n]},
         }
-        write_whole(files, folder / _NAME, json.dumps(body, indent=1).encode())
+        write_kept(files, folder / _NAME, body)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -21,6 +20,7 @@ MORE = 1
 _FIELDS = struct.Struct("<4sHBBIQI")
 _CRC = struct.Struct("<I")
 HEADER_BYTES = _FIELDS.size + _CRC.size
+LENGTH_OFFSET = _FIELDS.size - 4
 
 
 class RecordError(ValueError):
@@ -106,58 +106,3 @@ def decode(data: bytes | memoryview) -> StoredRecord:
     if zlib.crc32(payload, zlib.crc32(view[: _FIELDS.size])) != checksum:
         raise RecordError(f"checksum of record {head.seq}")
     return StoredRecord(head.kind, head.seq, head.schema, bytes(payload), head.more, head.length)
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What is left of a segment.
-
-    Attributes:
-        records: (offset, record) of all whole batches, with payloads.
-        good_bytes: Where the last whole batch ends.
-        damage: What was found there, empty when it is the end of the file.
-    """
-
-    records: tuple[tuple[int, StoredRecord], ...]
-    good_bytes: int
-    damage: str
-
-
-def scan(data: bytes) -> Scan:
-    """All whole batches from the start of a segment up to the first byte that is wrong."""
-    found: list[tuple[int, StoredRecord]] = []
-    whole, good, damage = 0, 0, ""
-    walk = _walk(memoryview(data))
-    while True:
-        try:
-            offset, record = next(walk)
-        except StopIteration:
-            break
-        except RecordError as error:
-            damage = str(error)
-            break
-        damage = _misfit(found[-1][1] if found else None, record)
-        if damage:
-            break
-        found.append((offset, record))
-        if not record.more:
-            whole, good = len(found), offset + record.size
-    if not damage and good < len(data):
-        damage = "a batch without its end"
-    return Scan(tuple(found[:whole]), good, damage)
-
-
-def _walk(view: memoryview) -> Iterator[tuple[int, StoredRecord]]:
-    offset = 0
-    while offset < len(view):
-        record = decode(view[offset:])
-        yield offset, record
-        offset += record.size
-
-
-def _misfit(before: StoredRecord | None, record: StoredRecord) -> str:
-    """Old bytes may be whole records of another time: numbers must follow one another."""
-    if before is None:
-        return ""
-    expected = before.seq + (record.kind is Kind.DATA)
-    return "" if record.seq == expected else f"record {record.seq} after {before.seq}"

@@ -7,12 +7,13 @@ import bisect
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rl_learner.core.spool.fileops import FileOps, write_whole
-from rl_learner.core.spool.record import HEADER_BYTES, Kind, RecordError, StoredRecord, decode, decode_header, scan
+from rl_learner.core.spool.record import HEADER_BYTES, Kind, RecordError, StoredRecord, decode, decode_header
+from rl_learner.core.spool.scan import Damage, misfit, scan
 
 SUFFIX = ".wsp"
 _MANIFEST_VERSION = 1
@@ -26,12 +27,13 @@ class Segment:
     Attributes:
         path: The file.
         first: Lowest data sequence that it may hold.
-        size: Bytes of whole batches.
+        size: Bytes of the file that are accounted for.
         seqs: Sequence numbers of its data records, growing.
         offsets: Where they are.
         notes: (sequence, offset) of its notes.
         closed: Whether its manifest is written.
-        lost: What recovery cut off, empty for nothing.
+        damages: What of it is no record; it stays in the file.
+        unreported: Whether those were found just now, and not told by the manifest.
     """
 
     path: Path
@@ -41,7 +43,13 @@ class Segment:
     offsets: list[int] = field(default_factory=list)
     notes: list[tuple[int, int]] = field(default_factory=list)
     closed: bool = False
-    lost: str = ""
+    damages: list[Damage] = field(default_factory=list)
+    unreported: bool = False
+
+    @property
+    def damaged_records(self) -> int:
+        """How many records were lost to damage."""
+        return sum(damage.records for damage in self.damages)
 
     @property
     def last(self) -> int:
@@ -62,8 +70,8 @@ class Segment:
             self.notes.append((record.seq, offset))
         self.size = offset + record.size
 
-    def close(self, files: FileOps) -> None:
-        """Write the manifest; nothing is appended afterwards."""
+    def close(self, files: FileOps, identity: int) -> None:
+        """Write the manifest, with the identity of the spool; nothing is appended afterwards."""
         body = {
             "version": _MANIFEST_VERSION,
             "file": self.path.name,
@@ -73,6 +81,8 @@ class Segment:
             "last": self.last,
             "data": len(self.seqs),
             "notes": len(self.notes),
+            "identity": identity,
+            "damages": [asdict(damage) for damage in self.damages],
         }
         write_whole(files, self.manifest, json.dumps(body, indent=1).encode())
         self.closed = True
@@ -83,7 +93,7 @@ class Segment:
         files.remove(self.path)
 
     def read(self, after: int, max_count: int, max_bytes: int) -> list[StoredRecord]:
-        """Data records that follow `after`; at least one, however large, when there is one.
+        """Data records that follow `after`, up to the first gap; at least one, however large, when there is one.
 
         Raises:
             RecordError: The bytes on the disk are not what was written.
@@ -93,7 +103,7 @@ class Segment:
         used = 0
         for record in self.read_at(self.offsets[start : start + max_count]):
             used += record.size
-            if found and used > max_bytes:
+            if found and (used > max_bytes or record.seq != found[-1].seq + 1):
                 break
             found.append(record)
         return found
@@ -142,55 +152,68 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def recover(files: FileOps, path: Path, *, writable: bool = True) -> Segment:
-    """Segment of a file after a crash: whole batches stay, what follows them is cut off.
+def recover(path: Path, data: bytes | None = None) -> Segment:
+    """Segment of a file as it is: records that are whole count, what lies between and behind them is named.
 
     A file whose manifest fits is taken by its headers alone; its payloads are checked when they are read.
 
     Args:
-        files: How files are touched.
         path: The segment's file.
-        writable: Whether the damaged tail may be cut off; a reader beside the writer must not.
+        data: Its content, to have every byte of it checked.
     """
+    if data is None:
+        segment = _announced(path)
+        if segment is not None and _take_headers(segment):
+            segment.closed = True
+            return segment
+        data = path.read_bytes()
     segment = Segment(path, number_and_first(path)[1])
-    if _manifest_fits(segment) and _take_headers(segment):
-        segment.closed = True
-        return segment
-    segment = Segment(path, segment.first)
-    data = path.read_bytes()
-    found = scan(data)
+    found = scan(data, segment.first)
     for offset, record in found.records:
         segment.note(offset, record)
-    if found.good_bytes < len(data):
-        segment.lost = f"{path.name}: {len(data) - found.good_bytes} bytes after {found.good_bytes}: {found.damage}"
-        if writable:
-            files.truncate(path, found.good_bytes)
-            files.sync(path)
+    segment.size, segment.damages = len(data), list(found.damages)
+    segment.unreported = bool(found.damages)
     return segment
 
 
-def _manifest_fits(segment: Segment) -> bool:
+def identity_in(path: Path) -> int:
+    """Identity of the spool that a segment's manifest names, 0 when it names none."""
     try:
-        body: Any = json.loads(segment.manifest.read_text(encoding="utf-8"))
-        return bool(
-            body["version"] == _MANIFEST_VERSION
-            and body["file"] == segment.path.name
-            and body["bytes"] == segment.path.stat().st_size
-        )
+        return int(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["identity"])
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return 0
+
+
+def _announced(path: Path) -> Segment | None:
+    """Segment with the damages that its manifest names, None when the manifest does not fit."""
+    try:
+        body: Any = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        fits = (body["version"], body["file"], body["bytes"]) == (_MANIFEST_VERSION, path.name, path.stat().st_size)
+        damages = [Damage(**each) for each in body.get("damages", [])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Segment(path, number_and_first(path)[1], damages=damages) if fits else None
 
 
 def _take_headers(segment: Segment) -> bool:
-    """Index a closed segment; False when its headers do not lead to its end."""
-    size = segment.path.stat().st_size
+    """Index a closed segment; False when its headers, and the damages that it names, do not lead to its end."""
+    size, before = segment.path.stat().st_size, segment.first - 1
+    jumps = {damage.start: damage.end for damage in segment.damages}
     with segment.path.open("rb") as file:
         while segment.size < size:
             offset = segment.size
+            if offset in jumps:
+                segment.size, before = jumps.pop(offset), -1
+                if not offset <= segment.size <= size:
+                    return False
+                continue
             file.seek(offset)
             try:
                 record = decode_header(file.read(HEADER_BYTES))[0]
             except RecordError:
                 return False
+            if (before >= 0 and misfit(before, record)) or record.seq < segment.last:
+                return False
             segment.note(offset, record)
+            before = record.seq
     return segment.size == size

@@ -20,7 +20,8 @@ from pathlib import Path
 from rl_learner.core.spool.books import Books
 from rl_learner.core.spool.fileops import DiskFiles, FileOps
 from rl_learner.core.spool.record import Kind, RecordError, StoredRecord, encode
-from rl_learner.core.spool.segment import SUFFIX, Segment, number_and_first, recover, segment_path
+from rl_learner.core.spool.scan import scan
+from rl_learner.core.spool.segment import SUFFIX, Segment, identity_in, number_and_first, recover, segment_path
 
 _LOCK = "lock"
 _MIN_SEGMENTS = 4
@@ -114,10 +115,14 @@ class Spool:
         self._guard = threading.RLock()
         self._handle = _lock(folder / _LOCK)
         self.lost: list[str] = []
+        self._segments: list[Segment] = []
         self._dirty = False
         try:
-            self._books = Books.open(self._files, folder, identity)
-            self._segments = self._recover()
+            self._paths, strange = _segment_files(folder)
+            self.lost += [f"{path.name}: its name is not that of a segment; it is left alone" for path in strange]
+            named = next(filter(None, map(identity_in, self._paths)), identity)
+            self._books = Books.open(self._files, folder, named, self.lost)
+            self._recover()
         except BaseException:
             os.close(self._handle)
             raise
@@ -149,7 +154,10 @@ class Spool:
     def last(self) -> int:
         """Newest sequence number ever stored, 0 for none."""
         with self._guard:
-            return max([self._books.dropped_through, self._books.floor, *(s.last for s in self._segments)])
+            books = self._books
+            # What a learner has was given out, though it may be damaged here.
+            known = (books.dropped_through, books.floor, books.acknowledged)
+            return max(*known, *(s.last for s in self._segments), 0)
 
     @property
     def size(self) -> int:
@@ -161,35 +169,44 @@ class Spool:
         """Data records that follow sequence number `after`, without gaps; empty when there are none.
 
         A record that is damaged on the disk is left out, counted and named in `lost`; the page ends before it, or
-        starts behind it.
+        starts behind it. So what is missing between `after` and the first of a page is gone for good.
         """
         with self._guard:
             segments = [s for s in self._segments if s.seqs and s.last > after]
         for segment in segments:
-            try:
-                if found := segment.read(after, max_count, max_bytes):
+            with suppress(FileNotFoundError):  # dropped since
+                try:
+                    found = segment.read(after, max_count, max_bytes)
+                except RecordError:
+                    self._look_again(segment)
+                    found = segment.read(after, max_count, max_bytes)
+                if found:
                     return found
-            except FileNotFoundError:
-                continue  # dropped since
-            except RecordError as error:
-                return self._read_singly(segment, after, error)
         return []
 
-    def _read_singly(self, segment: Segment, after: int, error: RecordError) -> list[StoredRecord]:
-        for seq in [s for s in segment.seqs if s > after]:
-            with suppress(RecordError):
-                return segment.read(seq - 1, 1, 0)
-            self.counters["records_damaged"] += 1
-            self.lost.append(f"{segment.path.name}: record {seq}: {error}")
-        return []
+    def _look_again(self, segment: Segment) -> None:
+        """Check every byte of a segment in which a record could not be read, and go on without what is damaged."""
+        with self._guard:
+            seen = recover(segment.path, segment.path.read_bytes()[: segment.size])
+            segment.seqs, segment.offsets, segment.notes = seen.seqs, seen.offsets, seen.notes
+            segment.damages, segment.unreported = seen.damages, True
+            self._report(segment)
+            if segment.closed:
+                with suppress(OSError):
+                    segment.close(self._files, self.identity)
 
     def notes(self) -> Iterator[StoredRecord]:
         """All notes, oldest first."""
         with self._guard:
             segments = list(self._segments)
         for segment in segments:
-            with suppress(FileNotFoundError, RecordError):
-                yield from segment.read_notes()
+            with suppress(FileNotFoundError):
+                try:
+                    notes = segment.read_notes()
+                except RecordError:
+                    self._look_again(segment)
+                    notes = segment.read_notes()
+                yield from notes
 
     # ---- appending ---------------------------------------------------------------------------------------------------
 
@@ -223,7 +240,7 @@ class Spool:
         if segment.size >= self.limits.segment_bytes:
             # The batch is stored; a manifest that cannot be written now is written when the spool is opened next.
             with suppress(OSError):
-                segment.close(self._files)
+                segment.close(self._files, self.identity)
             segment.closed = True
         return first, last
 
@@ -345,21 +362,36 @@ class Spool:
 
     # ---- recovery ----------------------------------------------------------------------------------------------------
 
-    def _recover(self) -> list[Segment]:
-        segments: list[Segment] = []
-        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-            segment = recover(self._files, path)
+    def _recover(self) -> None:
+        """All segments; one in which anything is damaged takes no more records, and keeps every byte that it has."""
+        segments = self._segments
+        for path in self._paths:
+            segment = recover(path)
             if segment.seqs and segment.last <= self._books.dropped_through:
                 segment.remove(self._files)  # its removal was cut short
                 continue
-            if segment.lost:
-                self.lost.append(segment.lost)
-                self.counters["segments_cut"] += 1
             segments.append(segment)
-        for segment in segments[:-1]:
-            if not segment.closed:
-                segment.close(self._files)
-        return segments
+        for number, segment in enumerate(segments, start=1):
+            self._report(segment)
+            if (number < len(segments) or segment.damages) and not segment.closed:
+                # A manifest that cannot be written now is written when the spool is opened next.
+                with suppress(OSError):
+                    segment.close(self._files, self.identity)
+                segment.closed = True
+
+    def _report(self, segment: Segment) -> None:
+        """Name what was found damaged just now."""
+        if segment.unreported:
+            self.lost += [f"{segment.path.name}: {damage}" for damage in segment.damages]
+            self.counters["segments_cut"] += any(not damage.records for damage in segment.damages)
+            segment.unreported = False
+        self.counters["records_damaged"] = self.damaged_records
+
+    @property
+    def damaged_records(self) -> int:
+        """How many of the stored records cannot be read."""
+        with self._guard:
+            return sum(segment.damaged_records for segment in self._segments)
 
     def close(self) -> None:
         """Save the state and let go of the lock; safe to call twice."""
@@ -382,9 +414,28 @@ def _lock(path: Path) -> int:
     return handle
 
 
-def read_all(folder: Path) -> Iterator[StoredRecord]:
-    """All records of a spool, oldest first, without a lock: for tools beside or after the writer."""
+def _segment_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files of segments in their order, and those that only end like one."""
+    paths, strange = [], []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
-        segment = recover(DiskFiles(), path, writable=False)
-        places = sorted([*segment.offsets, *(offset for _seq, offset in segment.notes)])
-        yield from segment.read_at(places)
+        try:
+            number_and_first(path)
+        except ValueError:
+            strange.append(path)
+        else:
+            paths.append(path)
+    return paths, strange
+
+
+def read_all(folder: Path, lost: list[str] | None = None) -> Iterator[StoredRecord]:
+    """All records of a spool, oldest first, without a lock: for tools beside or after the writer.
+
+    Args:
+        folder: Of the spool.
+        lost: Takes a sentence for each damaged place, which is passed over.
+    """
+    for path in _segment_files(folder)[0]:
+        found = scan(path.read_bytes(), number_and_first(path)[1])
+        if lost is not None:
+            lost += [f"{path}: {damage}" for damage in found.damages if damage.records]
+        yield from (record for _offset, record in found.records)
