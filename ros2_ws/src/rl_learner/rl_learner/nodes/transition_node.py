@@ -81,8 +81,7 @@ class TransitionNode(WhetstoneNode):
             (Executed, "executed", self.on_executed, qos.RECORD),
             (Reward, "reward", self.on_reward, qos.RECORD),
             (EpisodeEvent, "episode", self.on_episode, qos.RECORD),
-            (Bool, self.param("estop_topic"), self.on_estop, qos.ESTOP_LATCHED),
-            (Bool, self.param("estop_topic"), self.on_estop, qos.ESTOP_ANY),
+            *((Bool, self.param("estop_topic"), self.on_estop, profile) for profile in qos.ESTOP),
             (TransitionAck, "transition_ack", self.on_ack, qos.RECORD),
         ):
             self.create_subscription(kind, topic, callback, profile)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Bool, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import ActionChunk, Executed, PolicyContract, Request, Takeover
 from vla_interfaces.srv import Arm as ArmService
@@ -20,7 +20,7 @@ from vla_interfaces.srv import Disarm, Pause, Reset, Resume
 
 from robot_bringup.core.arm import Arm
 from robot_bringup.core.chunk_queue import Execution
-from robot_bringup.core.estop import EstopSources
+from robot_bringup.core.estop import UNIDENTIFIED, EstopSources
 from robot_bringup.core.outputs import Command, Now, Outputs
 from robot_bringup.core.robot import GripperOutput, Output, Robot, RobotError
 from robot_bringup.core.settings import Settings
@@ -29,7 +29,6 @@ from robot_bringup.nodes import convert
 from robot_bringup.nodes.arm_surroundings import ArmSurroundings
 from robot_bringup.nodes.command_log import CommandLog
 from robot_bringup.nodes.control_loop import ControlLoop, raise_priority
-from robot_bringup.nodes.estop_listener import EstopListener
 from robot_bringup.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
@@ -37,7 +36,7 @@ from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_contract, to_joint_message, to_ns, to_stamp
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
-from whetstone_common.nodes.sources import Publishers, with_source
+from whetstone_common.nodes.sources import Publishers, with_source, with_source_and_order
 
 _HOUSEKEEPING_S = 0.05
 _SURROUNDINGS_S = 1.0
@@ -55,7 +54,6 @@ class ArmNode(WhetstoneNode):
         self._robot: Robot | None = None
         self._loop: ControlLoop | None = None
         self._log: CommandLog | None = None
-        self._listener: EstopListener | None = None
         self._estop = EstopSources()  # outlives a clean-up: only a reset forgets a press
         self._lock = threading.RLock()
         self._autoarm = False
@@ -99,7 +97,8 @@ class ArmNode(WhetstoneNode):
         self._make_publishers(self._robot)
         self._make_subscriptions(self._robot)
         self._make_services()
-        self._listener = EstopListener(self, self.param("estop_topic"), self.guarded(self._on_estop))
+        for profile in qos.ESTOP:
+            self.create_subscription(Bool, self.param("estop_topic"), with_source_and_order(self._on_estop), profile)
         self._surroundings = ArmSurroundings(self, self._command_topics(self._robot))
         self.create_steady_timer(_SURROUNDINGS_S, self._on_surroundings)
         self.create_steady_timer(_HOUSEKEEPING_S, self._on_housekeeping)
@@ -192,9 +191,6 @@ class ArmNode(WhetstoneNode):
 
     def on_teardown(self) -> None:
         """Close the log and forget the arm."""
-        if self._listener is not None:
-            self._listener.close()
-        self._listener = None
         if self._log is not None:
             self._log.close()
         self._log = self._core = None
@@ -291,11 +287,13 @@ class ArmNode(WhetstoneNode):
             return
         self._do(lambda core, now: core.on_takeover(sample, now))
 
-    def _on_estop(self, source: str, order: int, pressed: bool) -> None:  # noqa: FBT001 - as the listener calls it
+    def _on_estop(self, msg: Bool, gid: bytes, order: int) -> None:
+        if not gid and not msg.data and len(self._surroundings.estop_sources()) > 1:
+            return  # nobody knows whose release this is, so it releases nothing
         with self._lock:
-            self._estop.update(source, order, pressed=pressed)
+            self._estop.update(gid.hex() or UNIDENTIFIED, order, pressed=msg.data)
         self._apply_estop()
-        if pressed:
+        if msg.data:
             self._on_surroundings()  # after the stop: who it was
 
     def _apply_estop(self) -> None:
@@ -304,7 +302,8 @@ class ArmNode(WhetstoneNode):
             if self._core is None:
                 return
             self._core.on_estop(pressed=self._estop.pressed, detail=self._estop.text)
-        self._show_status()
+        if self._sending:
+            self._show_status()
 
     def _on_surroundings(self) -> None:
         """Look who else is in the graph."""

@@ -39,5 +39,5 @@ class ArmSurroundings:
             others = sorted({full_name(info) for info in publishers(self._node, topic)} - {own})
             if others:
                 return Reason.SECOND_COMMANDER, f"{', '.join(others)} publishes on {topic} too: stop it first"
-        unheard = unheard_publishers(self._node, self._estop_topic, Bool, qos.ESTOP_LATCHED, qos.ESTOP_ANY)
+        unheard = unheard_publishers(self._node, self._estop_topic, Bool, *qos.ESTOP)
         return (Reason.INCOMPATIBLE_PUBLISHER, unheard[0]) if unheard else (Reason.NONE, "")

@@ -49,7 +49,7 @@ class OperatorNode(WhetstoneNode):
     def on_setup(self) -> None:
         """Open the device and the topics."""
         self._takeover_publisher = self.create_publisher(Takeover, "takeover", qos.RING)
-        self._estop_publisher = self.create_publisher(Bool, self.param("estop_topic"), qos.ESTOP_LATCHED)
+        self._estop_publisher = self.create_publisher(Bool, self.param("estop_topic"), qos.ESTOP[0])
         self._mark_publisher = self.create_publisher(String, "mark", qos.RING)
         open_device = {
             "keyboard": self._open_keyboard,

@@ -17,14 +17,30 @@ _MAX_KNOWN = 64
 
 
 def with_source(callback: Callable[[Any, bytes], None]) -> Callable[..., None]:
-    """A subscription's callback that is told which publisher a message came from; empty where ROS does not say.
+    """A subscription's callback that is told which publisher a message came from; empty where ROS does not say."""
+    return _with_info(callback, lambda info: (_gid(info),))
+
+
+def with_source_and_order(callback: Callable[[Any, bytes, int], None]) -> Callable[..., None]:
+    """As `with_source`, with a number that grows with each message of a publisher."""
+    return _with_info(
+        callback, lambda info: (_gid(info), info.get("publication_sequence_number") or info["source_timestamp"])
+    )
+
+
+def _gid(info: Any) -> bytes:
+    return bytes((info.get("publisher_gid") or {}).get("data", b""))
+
+
+def _with_info(callback: Callable[..., None], fields: Callable[[Any], tuple[Any, ...]]) -> Callable[..., None]:
+    """Hand on fields of the message's info.
 
     rclpy decides by the signature whether to give both; its executor driven by events gives them as one pair.
     """
 
     def heard(*given: Any) -> None:
         msg, info = given[0] if len(given) == 1 else given
-        callback(msg, bytes((info.get("publisher_gid") or {}).get("data", b"")))
+        callback(msg, *fields(info))
 
     heard.__name__ = getattr(callback, "__name__", "heard")
     heard.__signature__ = inspect.signature(lambda msg, info: None)  # type: ignore[attr-defined]
