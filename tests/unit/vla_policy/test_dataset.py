@@ -79,6 +79,24 @@ def test_when_a_file_holds_objects_expect_it_refused(tmp_path):
         Demo.load(tmp_path / "bad.npz")
 
 
+def test_when_an_array_is_missing_or_short_or_the_file_cut_expect_the_file_named(tmp_path):
+    path = tmp_path / "a.npz"
+    for change, words in (
+        (lambda a: a.pop("proprio"), "the array proprio is missing"),
+        (lambda a: a.update(usable=a["usable"][:-1]), "usable has"),
+    ):
+        toy_demo(3, WORDS[1]).save(path)
+        with np.load(path) as data:
+            arrays = dict(data)
+        change(arrays)
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=rf"a\.npz: {words}"):
+            Demo.load(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"a\.npz: it cannot be read"):
+        Demo.load(path)
+
+
 def test_when_there_are_no_demonstrations_expect_refusal():
     with pytest.raises(ValueError, match="no demonstrations"):
         ChunkDataset([])

@@ -50,5 +50,5 @@ def test_when_saved_and_loaded_expect_equal_statistics(tiny_stats, tmp_path):
 def test_when_the_file_has_an_unknown_key_expect_refusal(tiny_stats, tmp_path):
     tiny_stats.save(path := tmp_path / "stats.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"quantile": 1}))
-    with pytest.raises(ValueError, match="exactly the keys"):
+    with pytest.raises(ValueError, match=r"stats\.json: the key quantile is unknown"):
         PolicyStats.load(path)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import shutil
 
 import numpy as np
@@ -8,7 +9,7 @@ from vla_policy.core.backends import load_backend
 from vla_policy.core.backends.onnx import OnnxBackend, export_onnx
 from vla_policy.core.backends.onnx_cache import exported as kept_export
 from vla_policy.core.backends.pocket import load_pocket
-from vla_policy.core.files import CheckpointError
+from vla_policy.core.files import CheckpointError, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,28 @@ def test_when_an_export_was_cut_short_expect_a_whole_one_made(pocket_directory, 
     (tmp_path / "partial-abc").mkdir()
     kept = kept_export(pocket_directory, tmp_path)
     assert OnnxBackend.load(str(kept), num_threads=1).spec.model_id == "tiny-onnx"
+
+
+@pytest.mark.parametrize("name", ["prefix.onnx", "denoise.onnx"])
+def test_when_a_graph_is_none_or_the_other_expect_its_name(exported, tmp_path, name):
+    other = {"prefix.onnx": "denoise.onnx", "denoise.onnx": "prefix.onnx"}[name]
+    for content, words in ((b"no graph", "it cannot be read"), ((exported / other).read_bytes(), "takes")):
+        shutil.rmtree(tmp_path / "m", ignore_errors=True)
+        shutil.copytree(exported, tmp_path / "m")
+        (tmp_path / "m" / name).write_bytes(content)
+        seal(tmp_path / "m")
+        with pytest.raises(CheckpointError, match=rf"{name}:? .*{words}|{name} {words}"):
+            OnnxBackend.load(str(tmp_path / "m"))
+
+
+def seal(folder, **changes):
+    manifest = {**json.loads((folder / "manifest.json").read_text()), **changes}
+    write_manifest(folder, manifest.pop("files"), manifest)
+
+
+@pytest.mark.parametrize(("key", "value"), [("num_steps", 0), ("feature_dim", "many"), ("model_id", "")])
+def test_when_the_manifest_says_what_cannot_be_expect_the_key(exported, tmp_path, key, value):
+    shutil.copytree(exported, tmp_path / "m")
+    seal(tmp_path / "m", **{key: value})
+    with pytest.raises(CheckpointError, match=rf"manifest\.json: {key} is"):
+        OnnxBackend.load(str(tmp_path / "m"))

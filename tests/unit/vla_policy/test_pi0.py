@@ -78,7 +78,7 @@ def published(tmp_path_factory):
     special = {"bos_token": "<bos>", "pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "<unk>"}
     PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(folder)
     stats = PolicyStats(
-        action=Stats((0.0,) * 7, (0.1,) * 7),
+        action=Stats((0.0,) * 8, (0.1,) * 8),
         proprio=Stats((0.0,) * 8, (1.0,) * 8),
         cameras=("front", "wrist"),
         dt_s=0.02,
@@ -99,11 +99,11 @@ def test_when_a_published_directory_is_loaded_expect_transformers_own_answer(pub
     folder, model = published
     backend = load_backend("pi0", str(folder))
     assert backend.spec.noise_dim == 32
-    assert backend.spec.action_dim == 7
+    assert backend.spec.action_dim == 8
     context = backend.prefix(look())
     noise = np.random.default_rng(1).standard_normal((3, 6, 32)).astype(np.float32)
     chunks = backend.denoise(context, noise)
-    assert chunks.shape == (3, 6, 7)
+    assert chunks.shape == (3, 6, 8)
     ids = [4] * 8 + [2, 5, 6, 7] + [0] * 44
     mask = [1] * 12 + [0] * 44
     images = torch.from_numpy(np.stack([look().images[n] for n in ("front", "wrist")])).permute(0, 3, 1, 2)
@@ -115,7 +115,7 @@ def test_when_a_published_directory_is_loaded_expect_transformers_own_answer(pub
         attention_mask=torch.tensor([mask]),
         noise=torch.from_numpy(noise[:1]),
     )
-    assert np.abs(chunks[0] - whole[0, :, :7].numpy()).max() < 1e-4
+    assert np.abs(chunks[0] - whole[0, :, :8].numpy()).max() < 1e-4
 
 
 def test_when_the_words_change_expect_another_chunk(published):

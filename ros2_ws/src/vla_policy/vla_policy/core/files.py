@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vla_policy.core.normalise import StatsError
+from vla_policy.core.tokenizer import VocabularyError
+from whetstone_common.core.foreign import OpenSchema, SchemaError, parsed, read_json, reading
+
 MANIFEST = "manifest.json"
+S = TypeVar("S", bound=BaseModel)
 
 
 class CheckpointError(ValueError):
     """Files that are not what they should be; the message names the first thing that is wrong."""
+
+
+class _Manifest(OpenSchema):
+    model_config = ConfigDict(extra="allow", allow_inf_nan=True)
+
+    files: dict[str, str]
 
 
 def sha256_of(path: Path) -> str:
@@ -47,15 +60,39 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     if not path.is_file():
         raise CheckpointError(f"{directory} has no {MANIFEST}: the checkpoint is not complete")
-    body = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(body, dict) or not isinstance(body.get("files"), dict):
-        raise CheckpointError(f"{path} does not list its files")
-    for name, digest in body["files"].items():
+    body = read_json(path, _Manifest, CheckpointError)
+    for name, digest in body.files.items():
         if Path(name).name != name or not (directory / name).is_file():
             raise CheckpointError(f"{directory / name} is missing")
         if sha256_of(directory / name) != digest:
             raise CheckpointError(f"{directory / name} does not have the SHA-256 of the manifest")
-    return body
+    return body.model_dump()
+
+
+@contextmanager
+def model_directory(directory: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a model directory is loaded into one sentence that begins with it.
+
+    Raises:
+        CheckpointError: something in it is not what it should be.
+    """
+    with reading(directory, CheckpointError):
+        try:
+            yield
+        except (StatsError, VocabularyError) as error:
+            raise CheckpointError(str(error)) from error
+
+
+def manifest_as(schema: type[S], manifest: Mapping[str, Any], directory: Path) -> S:
+    """The entries of a manifest that a loader needs.
+
+    Raises:
+        CheckpointError: one is missing, or cannot be used.
+    """
+    try:
+        return parsed(schema, dict(manifest))
+    except SchemaError as error:
+        raise CheckpointError(f"{directory / MANIFEST}: {error}") from error
 
 
 def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
@@ -74,7 +111,11 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], s
             raise CheckpointError(
                 f"{source}: {name!r} has shape {tuple(tensor.shape)}, wanted {tuple(expected[name].shape)}"
             )
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        wanted = expected[name]
+        if tensor.is_floating_point() != wanted.is_floating_point():
+            raise CheckpointError(f"{source}: {name!r} has type {tensor.dtype}, wanted {wanted.dtype}")
+        # A number of a wider type may not fit into that of the model.
+        if wanted.is_floating_point() and not bool(torch.isfinite(tensor.to(wanted.dtype)).all()):
             raise CheckpointError(f"{source}: {name!r} is not finite")
 
 

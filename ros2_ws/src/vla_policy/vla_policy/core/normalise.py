@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from whetstone_common.core.foreign import Name, Positive, Schema, read_json
 
 FloatArray = NDArray[np.float32]
+_CARTESIAN_DIMS = (7, 10)  # of an action and of proprioception
 STD_FLOOR = 1e-2  # metres, radians and openings alike: a centimetre, half a degree, a hundredth of the stroke
 
 
@@ -96,18 +100,54 @@ class PolicyStats:
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: a key is missing or unknown, or a number cannot be used.
+            StatsError: a key is missing or unknown, or a number cannot be used.
         """
-        body = json.loads(path.read_text(encoding="utf-8"))
-        wanted = {"action", "proprio", "cameras", "dt_s", "action_space", "instructions"}
-        if not isinstance(body, dict) or set(body) != wanted:
-            found = sorted(body) if isinstance(body, dict) else type(body).__name__
-            raise ValueError(f"{path} must have exactly the keys {sorted(wanted)}, has {found}")
-        return cls(
-            action=Stats(tuple(body["action"]["mean"]), tuple(body["action"]["std"])),
-            proprio=Stats(tuple(body["proprio"]["mean"]), tuple(body["proprio"]["std"])),
-            cameras=tuple(body["cameras"]),
-            dt_s=float(body["dt_s"]),
-            action_space=str(body["action_space"]),
-            instructions=tuple(body["instructions"]),
+        return read_json(path, _StatsFile, StatsError).built()
+
+
+class StatsError(ValueError):
+    """A stats.json that cannot be used; the text names file and key."""
+
+
+class _Block(Schema):
+    mean: Annotated[list[float], Field(min_length=1)]
+    std: list[Positive]
+
+    @model_validator(mode="after")
+    def _check(self) -> _Block:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} numbers and std {len(self.std)}, expected as many")
+        return self
+
+    def built(self) -> Stats:
+        return Stats(tuple(self.mean), tuple(self.std))
+
+
+class _StatsFile(Schema):
+    action: _Block
+    proprio: _Block
+    cameras: Annotated[list[Name], Field(min_length=1)]
+    dt_s: Positive
+    action_space: Literal["cartesian", "joint"]
+    instructions: list[str]
+
+    @model_validator(mode="after")
+    def _check(self) -> _StatsFile:
+        if len(set(self.cameras)) != len(self.cameras):
+            raise ValueError(f"cameras are {self.cameras}, expected distinct names")
+        found = (len(self.action.mean), len(self.proprio.mean))
+        if self.action_space == "cartesian" and found != _CARTESIAN_DIMS:
+            raise ValueError(f"action and proprio have {found} numbers, a cartesian policy has {_CARTESIAN_DIMS}")
+        if self.action_space == "joint" and found[0] != found[1]:
+            raise ValueError(f"action and proprio have {found} numbers, a joint policy has as many of both")
+        return self
+
+    def built(self) -> PolicyStats:
+        return PolicyStats(
+            action=self.action.built(),
+            proprio=self.proprio.built(),
+            cameras=tuple(self.cameras),
+            dt_s=self.dt_s,
+            action_space=self.action_space,
+            instructions=tuple(self.instructions),
         )

@@ -8,13 +8,32 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from whetstone_common.core.foreign import shortened
+from pydantic import Field, model_validator
+
+from whetstone_common.core.foreign import Name, Schema, read_json, shortened
 
 SPECIAL = ("<pad>", "<bos>", "<unk>", "<object>", "<goal>", "<image>")
 PAD, BOS, UNKNOWN, OBJECT, GOAL, IMAGE = range(len(SPECIAL))
 READOUTS = (OBJECT, GOAL)
 _WORD = re.compile(r"[a-z0-9]+")
+
+
+class VocabularyError(ValueError):
+    """A vocab.json that cannot be used; the text names file and key."""
+
+
+class _Vocabulary(Schema):
+    kind: Literal["words"]
+    max_words: Annotated[int, Field(ge=1)]
+    words: list[Name]
+
+    @model_validator(mode="after")
+    def _check(self) -> _Vocabulary:
+        if len(set(self.words)) != len(self.words):
+            raise ValueError("words lists a word twice")
+        return self
 
 
 @dataclass(frozen=True)
@@ -65,15 +84,10 @@ class WordTokenizer:
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: the file is not such a vocabulary.
+            VocabularyError: the file is not such a vocabulary.
         """
-        body = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(body, dict) or body.get("kind") != "words":
-            raise ValueError(f"{path} is not a word vocabulary")
-        words = tuple(str(word) for word in body["words"])
-        if len(set(words)) != len(words):
-            raise ValueError(f"{path} lists a word twice")
-        return cls(words=words, max_words=int(body["max_words"]))
+        body = read_json(path, _Vocabulary, VocabularyError)
+        return cls(words=tuple(body.words), max_words=body.max_words)
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], max_words: int = 12) -> WordTokenizer:

@@ -11,23 +11,25 @@ import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from vla_policy.core.backends.pi0 import Parts, Prompter, PublishedPrompter, read_config, spec_of
 from vla_policy.core.backends.pocket import WordPrompter
 from vla_policy.core.expert import ExpertStep, stack_prefix
-from vla_policy.core.files import CheckpointError, read_manifest, write_manifest
+from vla_policy.core.files import CheckpointError, manifest_as, model_directory, read_manifest, write_manifest
 from vla_policy.core.flow import encode_prefix
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.preprocess import pixels_from_uint8
 from vla_policy.core.protocol import BackendError, FloatArray, Observation, PolicySpec
 from vla_policy.core.tokenizer import WordTokenizer
+from whetstone_common.core.foreign import Name, OpenSchema, reading
 
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 GRAPHS = ("prefix.onnx", "denoise.onnx")
@@ -133,27 +135,32 @@ class OnnxContext:
     proprio: FloatArray
 
 
+class _Entries(OpenSchema):
+    model_id: Name
+    num_steps: Annotated[int, Field(ge=1)]
+    feature_dim: Annotated[int, Field(ge=1)]
+
+
 class OnnxBackend:
     """Serves an exported directory."""
 
     def __init__(self, directory: Path, *, num_steps: int | None = None, num_threads: int = 0) -> None:
         """Opens both graphs; `num_threads` 0 leaves the number to the runtime."""
+        with model_directory(directory):
+            self._load(directory, num_steps, num_threads)
+
+    def _load(self, directory: Path, num_steps: int | None, num_threads: int) -> None:
         manifest = read_manifest(directory)
         if any(name not in manifest["files"] for name in GRAPHS):
             raise CheckpointError(f"{directory}: the manifest does not list {GRAPHS}")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
-        self._prefix, self._step = (
-            onnxruntime.InferenceSession(str(directory / name), options, providers=providers) for name in GRAPHS
-        )
-        self.num_steps = num_steps or int(manifest["num_steps"])
+        entries = manifest_as(_Entries, manifest, directory)
+        self._prefix, self._step = (_session(directory / name, num_threads) for name in GRAPHS)
+        self.num_steps = num_steps or entries.num_steps
         self._stats = PolicyStats.load(directory / "stats.json")
         config = read_config(directory)
         self._state_dim = int(config.max_state_dim)
         self._prompter = _prompter_of(directory, config, self._stats)
-        self._spec = spec_of(config, self._stats, str(manifest["model_id"]), int(manifest["feature_dim"]))
+        self._spec = spec_of(config, self._stats, entries.model_id, entries.feature_dim)
 
     @classmethod
     def load(cls, directory: str, **options: Any) -> OnnxBackend:
@@ -215,3 +222,17 @@ def _prompter_of(directory: Path, config: Any, stats: PolicyStats) -> Prompter:
     tower = config.vlm_config.vision_config
     tokens = (tower.image_size // tower.patch_size) ** 2 * len(stats.cameras)
     return WordPrompter(WordTokenizer.load(directory / "vocab.json"), int(tokens))
+
+
+def _session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
+    with reading(path, CheckpointError):
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    takes, gives = (PREFIX_INPUTS, PREFIX_OUTPUTS) if path.name == GRAPHS[0] else (STEP_INPUTS, STEP_OUTPUTS)
+    inputs, outputs = ({value.name for value in values} for values in (session.get_inputs(), session.get_outputs()))
+    if not inputs <= set(takes) or outputs != set(gives):
+        raise CheckpointError(f"{path} takes {sorted(inputs)} and gives {sorted(outputs)}, wanted {takes} and {gives}")
+    return session

@@ -7,22 +7,23 @@ files, and `stats.json` beside them. Legend: N candidates, S prefix tokens, H ho
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from pydantic import ConfigDict
 from torch import Tensor
 from transformers import AutoTokenizer, PI0Config, PI0ForConditionalGeneration
 
 from vla_policy.core.expert import ExpertStep, integrate
-from vla_policy.core.files import CheckpointError
+from vla_policy.core.files import CheckpointError, model_directory
 from vla_policy.core.flow import Prefix, encode_prefix
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.preprocess import pixels_from_uint8
 from vla_policy.core.protocol import BackendError, FloatArray, Observation, ObservationError, PolicySpec
+from whetstone_common.core.foreign import OpenSchema, read_json
 
 PROMPT_LENGTH = 48  # the published models were trained with prompts padded to this
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -200,6 +201,10 @@ def spec_of(config: PI0Config, stats: PolicyStats, model_id: str, feature_dim: i
 # -- loading ------------------------------------------------------------------------------------------------------
 
 
+class _Config(OpenSchema):
+    model_config = ConfigDict(extra="allow")
+
+
 def read_config(directory: Path) -> PI0Config:
     """PI0 configuration, in transformers' own form or in LeRobot's.
 
@@ -209,7 +214,7 @@ def read_config(directory: Path) -> PI0Config:
     path = directory / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{path} is missing")
-    body = json.loads(path.read_text(encoding="utf-8"))
+    body = read_json(path, _Config, CheckpointError).model_dump()
     if body.get("model_type") == "pi0":
         return PI0Config.from_dict(body)
     if body.get("type") == "pi0":
@@ -271,16 +276,21 @@ class PublishedPrompter:
 
 
 def load_published(directory: Path) -> Parts:
-    """Everything of a published checkpoint directory."""
-    config = read_config(directory)
-    stats_path = directory / "stats.json"
-    if not stats_path.is_file():
-        raise CheckpointError(f"{stats_path} is missing: actions cannot be brought to physical units without it")
-    stats = PolicyStats.load(stats_path)
-    return Parts(
-        model=load_weights(directory, config),
-        stats=stats,
-        prompter=PublishedPrompter(directory, config, len(stats.cameras)),
-        featurizer=MeanFeaturizer(int(config.vlm_config.text_config.hidden_size)),
-        model_id=directory.name,
-    )
+    """Everything of a published checkpoint directory.
+
+    Raises:
+        CheckpointError: a file or a tensor is not what it should be.
+    """
+    with model_directory(directory):
+        config = read_config(directory)
+        stats_path = directory / "stats.json"
+        if not stats_path.is_file():
+            raise CheckpointError(f"{stats_path} is missing: actions cannot be brought to physical units without it")
+        stats = PolicyStats.load(stats_path)
+        return Parts(
+            model=load_weights(directory, config),
+            stats=stats,
+            prompter=PublishedPrompter(directory, config, len(stats.cameras)),
+            featurizer=MeanFeaturizer(int(config.vlm_config.text_config.hidden_size)),
+            model_id=directory.name,
+        )

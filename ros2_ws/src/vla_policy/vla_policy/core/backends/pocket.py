@@ -3,26 +3,55 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor
 from transformers import PI0Config
 
 from vla_policy.core import vision
 from vla_policy.core.architecture import build_model
 from vla_policy.core.backends.pi0 import Parts, Pi0Backend
-from vla_policy.core.files import CheckpointError, load_strictly, read_manifest, read_tensors
+from vla_policy.core.files import (
+    CheckpointError,
+    load_strictly,
+    manifest_as,
+    model_directory,
+    read_manifest,
+    read_tensors,
+)
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.protocol import ObservationError
 from vla_policy.core.rl_token import TokenEncoder, TokenShape, prefix_embeddings
 from vla_policy.core.tokenizer import IMAGE, READOUTS, WordTokenizer
+from whetstone_common.core.foreign import Name, OpenSchema, Schema, read_json
 
 REQUIRED = ("config.json", "model.safetensors", "rl_token.safetensors", "stats.json", "vocab.json")
+
+
+_Count = Annotated[int, Field(ge=1)]
+
+
+class _TokenShape(Schema):
+    embedding_dim: _Count
+    count: _Count
+    width: _Count
+    heads: _Count
+    layers: _Count
+    token_dim: _Count
+
+
+class _Entries(OpenSchema):
+    model_id: Name
+    rl_token: _TokenShape
+
+
+class _Config(OpenSchema):
+    model_config = ConfigDict(extra="allow")
 
 
 @dataclass(frozen=True)
@@ -86,29 +115,52 @@ def load_pocket(directory: Path) -> Parts:
     Raises:
         CheckpointError: a file or a tensor is not what it should be.
     """
-    manifest = read_manifest(directory)
-    absent = [name for name in REQUIRED if name not in manifest["files"]]
-    if absent:
-        raise CheckpointError(f"{directory}: the manifest does not list {absent}")
-    body = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    tower = body.get("vlm_config", {}).get("vision_config", {}).get("model_type")
+    with model_directory(directory):
+        manifest = read_manifest(directory)
+        absent = [name for name in REQUIRED if name not in manifest["files"]]
+        if absent:
+            raise CheckpointError(f"{directory}: the manifest does not list {absent}")
+        entries = manifest_as(_Entries, manifest, directory)
+        config = _config(directory / "config.json")
+        model = build_model(config)
+        model.set_attn_implementation("eager")  # sequences are short: the fused kernel costs more than it saves
+        path = directory / "model.safetensors"
+        load_strictly(model, read_tensors(path), str(path))
+        stats = PolicyStats.load(directory / "stats.json")
+        tokens = image_tokens_of(config, len(stats.cameras))
+        return Parts(
+            model=model,
+            stats=stats,
+            prompter=WordPrompter(_tokenizer(directory, config), tokens),
+            featurizer=TokenFeaturizer(_encoder(directory, entries.rl_token, tokens), tokens),
+            model_id=entries.model_id,
+        )
+
+
+def _config(path: Path) -> PI0Config:
+    body = read_json(path, _Config, CheckpointError).model_dump()
+    tower = (body.get("vlm_config") or {}).get("vision_config", {}).get("model_type")
     if body.get("model_type") != "pi0" or tower != vision.ConvTowerConfig.model_type:
-        raise CheckpointError(f"{directory / 'config.json'} does not describe a pocket VLA")
-    config = PI0Config.from_dict(body)
-    model = build_model(config)
-    model.set_attn_implementation("eager")  # sequences are short: the fused kernel costs more than it saves
-    load_strictly(model, read_tensors(directory / "model.safetensors"), "model.safetensors")
-    stats = PolicyStats.load(directory / "stats.json")
-    tokens = image_tokens_of(config, len(stats.cameras))
+        raise CheckpointError(f"{path} does not describe a pocket VLA")
+    # transformers keeps what it does not know, so a misspelt key would leave a default in its place
+    if unknown := sorted(set(body) - set(PI0Config().to_dict()) - {"transformers_version"}):
+        raise CheckpointError(f"{path}: the key {unknown[0]} is unknown")
+    return PI0Config.from_dict(body)
+
+
+def _tokenizer(directory: Path, config: PI0Config) -> WordTokenizer:
     tokenizer = WordTokenizer.load(directory / "vocab.json")
-    if tokenizer.vocab_size != config.vlm_config.text_config.vocab_size:
-        raise CheckpointError(f"vocab.json has {tokenizer.vocab_size} ids, the model another number")
-    encoder = TokenEncoder(TokenShape(**manifest["rl_token"])).eval()
-    load_strictly(encoder, read_tensors(directory / "rl_token.safetensors"), "rl_token.safetensors")
-    return Parts(
-        model=model,
-        stats=stats,
-        prompter=WordPrompter(tokenizer, tokens),
-        featurizer=TokenFeaturizer(encoder, tokens),
-        model_id=str(manifest["model_id"]),
-    )
+    size = config.vlm_config.text_config.vocab_size
+    if tokenizer.vocab_size != size:
+        raise CheckpointError(f"{directory / 'vocab.json'} has {tokenizer.vocab_size} ids, the model {size}")
+    return tokenizer
+
+
+def _encoder(directory: Path, shape: _TokenShape, image_tokens: int) -> TokenEncoder:
+    count = image_tokens + len(READOUTS)
+    if shape.count != count:
+        raise CheckpointError(f"{directory}: the manifest's rl_token.count is {shape.count}, the model has {count}")
+    encoder = TokenEncoder(TokenShape(**shape.model_dump())).eval()
+    path = directory / "rl_token.safetensors"
+    load_strictly(encoder, read_tensors(path), str(path))
+    return encoder

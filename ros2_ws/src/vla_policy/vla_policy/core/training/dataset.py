@@ -16,8 +16,13 @@ from scipy.spatial.transform import Rotation
 
 from vla_policy.core.normalise import PolicyStats, Stats
 from vla_policy.core.training.pointing import places
+from whetstone_common.core.foreign import reading
 
 F32 = NDArray[np.float32]
+
+
+class DemoError(ValueError):
+    """A demonstration's file that cannot be used; the text names the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +75,22 @@ class Demo:
 
     @classmethod
     def load(cls, path: Path) -> Demo:
-        """Reads what `save` wrote; never unpickles."""
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {f.name: data[f.name] for f in fields(cls) if f.name != "instruction"}
-            return cls(instruction=data["instruction"].tobytes().decode(), **arrays)
+        """Reads what `save` wrote; never unpickles.
+
+        Raises:
+            DemoError: an array is missing, or of another length than the others.
+        """
+        with reading(path, DemoError), np.load(path, allow_pickle=False) as data:
+            names = [f.name for f in fields(cls)]
+            arrays = {name: data[name] for name in names if name in data}
+            if missing := [name for name in names if name not in arrays]:
+                raise DemoError(f"{path}: the array {missing[0]} is missing")
+            instruction, length = arrays.pop("instruction").tobytes().decode(), len(arrays["proprio"])
+            for name, array in arrays.items():
+                # scenes that are shown again with other words hold no images of their own
+                if len(array) != length and not (name in ("front", "wrist") and len(array) == 0):
+                    raise DemoError(f"{path}: {name} has {len(array)} ticks, proprio {length}")
+            return cls(instruction=instruction, **arrays)
 
 
 def cartesian_proprio(position: NDArray[np.floating], rotation: NDArray[np.floating], opening: float) -> F32:
