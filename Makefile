@@ -54,7 +54,7 @@ test-process: setup ## ring c: real processes, started and killed
 	@$(ENV) && python tools/run_tests.py process
 
 reliability: setup ## every fault row, also without its protection; writes docs/reference/reliability.md (ARGS="--repeat 20")
-	@$(ENV) && python -m pytest tests/process/test_rows.py -q --timeout=300 --all-mutations --budget-s 0 $(ARGS); \
+	@$(ENV) && python -m pytest tests/process/test_rows.py -q --timeout=300 --all-mutations $(ARGS); \
 		status=$$?; (cd tests && python -m harness.report); exit $$status
 
 test-learning: setup ## ring d: learning and determinism

@@ -17,9 +17,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Repetitions of the process rows: 1 on each change, 20 in the nightly run."""
     parser.addoption("--repeat", type=int, default=1, help="how often each process row is run")
     parser.addoption("--all-mutations", action="store_true", help="also the mutation checks that take long")
-    parser.addoption(
-        "--budget-s", type=float, default=480.0, help="time for the fault rows, later ones are skipped; 0 for no end"
-    )
     parser.addoption("--seed", type=int, default=0, help="seed of the random moments of the faults")
 
 
@@ -27,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers."""
     config.addinivalue_line("markers", "row(number): row of docs/reference/reliability.md that the test stands for")
     config.addinivalue_line("markers", "mutation: removes a protection and expects the row to fail")
+    config.addinivalue_line("markers", "cores(shares): share of the machine that a process test takes")
     config.addinivalue_line("markers", "slow_mutation: a mutation check that only the full reliability run does")
 
 

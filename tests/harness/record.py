@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import statistics
 from collections.abc import Mapping
@@ -26,7 +27,13 @@ def write_row(row: str, case: str, numbers: Mapping[str, float], *, ok: bool, fo
         folder: Where the files are.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{row}.json"
+    with (folder / ".lock").open("w") as lock:
+        # cases of one row may run side by side
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _add(folder / f"{row}.json", row, case, numbers, ok=ok)
+
+
+def _add(path: Path, row: str, case: str, numbers: Mapping[str, float], *, ok: bool) -> Path:
     data: dict[str, Any] = {"row": row, "cases": {}}
     if path.exists():
         data = json.loads(path.read_text(encoding="utf-8"))

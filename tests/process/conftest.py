@@ -6,12 +6,13 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from harness.cores import CoreShares
 
 if TYPE_CHECKING:
     from harness.world import World
@@ -45,22 +46,17 @@ def go_first() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, min(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
-@pytest.fixture(scope="session")
-def rows_started_s() -> float:
-    """When the first fault row began."""
-    return time.monotonic()
+@pytest.fixture(autouse=True)
+def cores(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The test's share of the machine, by its marker `cores`."""
+    marker = request.node.get_closest_marker("cores")
+    held = CoreShares(marker.args[0] if marker else 1)
+    yield
+    held.release()
 
 
 @pytest.fixture
-def budget(request: pytest.FixtureRequest, rows_started_s: float) -> None:
-    """Leave out what no longer fits: on a crowded machine the most important rows are worth more than all late."""
-    budget_s = request.config.getoption("--budget-s")
-    if budget_s and time.monotonic() - rows_started_s > budget_s:
-        pytest.skip(f"the fault rows have used up their {budget_s:g} s; `make reliability` runs them all")
-
-
-@pytest.fixture
-def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+def world(tmp_path: Path, cores: None, request: pytest.FixtureRequest) -> Iterator[World]:
     """A world of its own; afterwards nothing of it may be left (O4)."""
     from harness.world import World
 
@@ -70,7 +66,7 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 @pytest.fixture
-def worlds(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], World]]:
+def worlds(tmp_path: Path, cores: None, request: pytest.FixtureRequest) -> Iterator[Callable[[], World]]:
     """Makes one world after the other, each in its own folder."""
     from harness.world import World
 

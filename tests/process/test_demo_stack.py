@@ -26,7 +26,7 @@ from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.options import StackOptions
 from robot_bringup.core.recording.reader import metadata
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.cores(2)]
 
 _STEPS = 40
 

@@ -31,7 +31,9 @@ def mutant_parameter(case: Case, mutation: str) -> object:
     """Marked slow unless it is tried on each change."""
     is_quick = case.quick and mutation == case.mutations[0]
     marks = [] if is_quick else [pytest.mark.slow_mutation]
-    return pytest.param(case, mutation, id=f"{case.id}-{mutation}", marks=[pytest.mark.mutation, *marks])
+    return pytest.param(
+        case, mutation, id=f"{case.id}-{mutation}", marks=[pytest.mark.mutation, pytest.mark.cores(case.cores), *marks]
+    )
 
 
 def judged(worlds: Callable[[], World], case: Case, seed: int, mutation: str) -> tuple[World, Verdict]:
@@ -52,8 +54,9 @@ def judged(worlds: Callable[[], World], case: Case, seed: int, mutation: str) ->
     return world, verdict
 
 
-@pytest.mark.usefixtures("budget")
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.id, marks=pytest.mark.cores(case.cores)) for case in CASES]
+)
 def test_when_the_fault_strikes_expect_the_promise_to_be_kept(
     worlds: Callable[[], World], case: Case, repetition: int, first_seed: int
 ) -> None:
@@ -61,7 +64,6 @@ def test_when_the_fault_strikes_expect_the_promise_to_be_kept(
     world.judge(case.row, case.name, verdict)
 
 
-@pytest.mark.usefixtures("budget")
 @pytest.mark.parametrize(("case", "mutation"), [mutant_parameter(case, mutation) for case, mutation in MUTANTS])
 def test_when_the_protection_is_removed_expect_the_row_to_fail(
     worlds: Callable[[], World], case: Case, mutation: str, first_seed: int

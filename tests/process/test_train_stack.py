@@ -26,7 +26,7 @@ from robot_bringup.cli.scenes import Errand
 from robot_bringup.cli.train import RunSettings, TrainOptions
 from robot_bringup.core.training import Budget
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.cores(2)]
 
 _METHOD = """
 expo: {steps: 8, edit_knots: 2, edit_scale: [0.01], margin: 0.0, select: lower}
