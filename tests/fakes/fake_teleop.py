@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+from rclpy.duration import Duration
 from vla_interfaces.msg import Takeover
 
 from fakes.base import FakeNode, run
@@ -15,14 +16,22 @@ class FakeTeleop(FakeNode):
     """Publishes `takeover`.
 
     Parameters: `engaged` deadman; `twist` six speeds; `swing` whether the first axis changes sign twice a second, as
-    a living hand does; `stamps` false repeats the old time and sequence.
+    a living hand does; `gripper` opening, `mode`; `shift_s` is added to the time.
     """
 
     def __init__(self) -> None:
         """Hands off."""
         super().__init__(
             "fake_teleop",
-            {"rate_hz": 50.0, "engaged": False, "twist": [0.0] * 6, "swing": True},
+            {
+                "rate_hz": 50.0,
+                "engaged": False,
+                "twist": [0.0] * 6,
+                "swing": True,
+                "gripper": math.nan,
+                "mode": Takeover.VELOCITY,
+                "shift_s": 0.0,
+            },
         )
         self._sequence = 0
         self._was_engaged = False
@@ -43,10 +52,10 @@ class FakeTeleop(FakeNode):
             source_epoch=self.epoch_ns,
             sequence=self._sequence,
             engaged=engaged,
-            mode=Takeover.VELOCITY,
+            mode=self.told["mode"],
             twist=twist,
-            gripper=math.nan,
-            time=self.get_clock().now().to_msg(),
+            gripper=self.told["gripper"],
+            time=(self.get_clock().now() + Duration(nanoseconds=int(self.told["shift_s"] * 1e9))).to_msg(),
         )
         self._publisher.publish(msg)
 

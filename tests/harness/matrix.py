@@ -336,6 +336,35 @@ ROWS = (
         ),
     ),
     Row(
+        "87",
+        "a takeover device that says inf, NaN, 50, 1e9, another mode, another time, an older sequence",
+        "refused and counted; the policy goes on or, if it drove, the person is lost; no jump; a release always counts",
+        (
+            _PROCESS,
+            "tests/unit/robot_bringup/test_takeover.py",
+            "tests/unit/robot_bringup/test_arm_people.py",
+            "tests/node/robot_bringup/test_arm_convert.py",
+        ),
+    ),
+    Row(
+        "88",
+        "a takeover device that has let go and is gone",
+        "makes room for another one after `takeover_forget_s`; one that vanished while it drove keeps its place",
+        (_PROCESS, "tests/unit/robot_bringup/test_takeover.py", "tests/unit/robot_bringup/test_arm_people.py"),
+    ),
+    Row(
+        "89",
+        "stamps of another clock, no stamps, `use_sim_time` without `/clock`",
+        "refused; hold, and no arming; the clock is named with what to do",
+        (
+            _PROCESS,
+            "tests/node/vla_policy/test_observation_node.py",
+            "tests/node/robot_bringup/test_arm_node.py",
+            "tests/unit/robot_bringup/test_arm_joints.py",
+            "tests/unit/whetstone_common/test_clock.py",
+        ),
+    ),
+    Row(
         "50",
         "e-stop published volatile, best effort, or with another type",
         "every std_msgs/Bool publisher stops the arm within 50 ms; one of another type refuses arming, with its name",

@@ -337,6 +337,25 @@ def age_of_parts_is_ignored() -> None:
     original = replace(f"{_COMMON}.joint_parts:JointParts.heard_ns", heard_ns)
 
 
+def takeovers_are_believed() -> None:
+    """Whatever a device says, in whatever mode and of whatever time, drives the arm."""
+    from robot_bringup.core.takeover import Drive
+
+    replace(f"{_ARM}.takeover:TakeoverSample.problem", lambda _self: "")
+    replace(f"{_ARM}.arm:Arm._time_problem", lambda _self, _sample, _now: "")
+    replace(f"{_ARM}.takeover:Drive._missing_", classmethod(lambda _cls, _value: Drive.VELOCITY))
+
+
+def devices_are_never_forgotten() -> None:
+    """Who drove first keeps the place for ever."""
+    replace(f"{_ARM}.takeover:Takeover._forget_silent", lambda _self, _now_s: None)
+
+
+def clocks_are_not_compared() -> None:
+    """A stamp is only a number."""
+    replace(f"{_COMMON}.clock:other_clock", lambda _stamp_ns, _now_ns, **_rest: "")
+
+
 def any_driver_is_believed() -> None:
     """Two publishers of one stream take turns."""
     replace(f"{_COMMON}.sources:Ownership.problem", lambda _self, _source, _now_ns: "")
@@ -427,6 +446,8 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         bytes_are_believed,
         chunk_is_not_checked,
         chunk_never_ends,
+        clocks_are_not_compared,
+        devices_are_never_forgotten,
         clients_are_ignored,
         clock_may_go_back,
         estop_is_ignored,
@@ -458,6 +479,7 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         signals_are_not_caught,
         stamps_are_believed,
         stop_steps_back,
+        takeovers_are_believed,
         surroundings_are_ignored,
         watchdogs_follow_the_clock,
         weights_are_not_tried,

@@ -20,8 +20,8 @@ from harness.world import World
 
 _AGE_S = 0.15
 _SKEW_S = 0.06
-_FRONT, _WRIST, _JOINTS = "/camera/front/image_raw", "/camera/wrist/image_raw", "/joint_states"
-_IMAGE, _STATE = "sensor_msgs/msg/Image", "sensor_msgs/msg/JointState"
+FRONT, _WRIST, _JOINTS = "/camera/front/image_raw", "/camera/wrist/image_raw", "/joint_states"
+IMAGE, _STATE = "sensor_msgs/msg/Image", "sensor_msgs/msg/JointState"
 _STRICT = {"observation_node": {"obs_max_age_s": _AGE_S, "obs_max_skew_s": _SKEW_S}}
 _HOUR_S = 3600.0
 _MEMORY_JUMP_BYTES = 50e6
@@ -80,11 +80,11 @@ def stale(world: World, seed: int, mutation: str) -> Verdict:
         world,
         mutations={"observation_node": mutation},
         parameters=_STRICT,
-        relays={_WRIST: _IMAGE, _JOINTS: _STATE},
+        relays={_WRIST: IMAGE, _JOINTS: _STATE},
     )
     cell.run()
     verdicts = []
-    reasons = ("STALE_OBSERVATION", "BAD_MESSAGE", "MISSING_STREAM")
+    reasons = ("STALE_OBSERVATION", "BAD_MESSAGE", "MISSING_STREAM", "OTHER_CLOCK")
     shifts_s = (-1.0, _HOUR_S, math.nan)
     # Joints feed the arm as well, which may stop for its own reason before the observation is missed.
     for topic, name, shift_s in (*((_WRIST, "wrist", s) for s in shifts_s), (_JOINTS, "joint", shifts_s[seed % 3])):
@@ -97,10 +97,10 @@ def stale(world: World, seed: int, mutation: str) -> Verdict:
 
 def frozen_camera(world: World, seed: int, mutation: str) -> Verdict:
     """Row 14: the same picture under fresh stamps."""
-    cell = ring_cell(world, mutations={"observation_node": mutation}, parameters=_STRICT, relays={_FRONT: _IMAGE})
+    cell = ring_cell(world, mutations={"observation_node": mutation}, parameters=_STRICT, relays={FRONT: IMAGE})
     cell.run()
     # Five frames at 30 Hz show that the picture stands still.
-    return strike(cell, relay_of(_FRONT), Fault("freeze"), reasons=("FROZEN_SOURCE",), detail="front", allowed_s=0.3)
+    return strike(cell, relay_of(FRONT), Fault("freeze"), reasons=("FROZEN_SOURCE",), detail="front", allowed_s=0.3)
 
 
 def frozen_joints(world: World, seed: int, mutation: str) -> Verdict:
@@ -126,7 +126,7 @@ def drops(world: World, seed: int, mutation: str) -> Verdict:
         world,
         mutations={"observation_node": mutation},
         parameters=_STRICT,
-        relays={_WRIST: _IMAGE},
+        relays={_WRIST: IMAGE},
     )
     heard = world.watcher.listen(Observation, "observation", RELIABLE)
     cell.run()
@@ -165,7 +165,7 @@ def never_mixed(heard: Sequence[tuple[int, Observation]]) -> Verdict:
 
 def wrong_images(world: World, seed: int, mutation: str) -> Verdict:
     """Row 16: other encodings, sizes and lengths that lie; refused, named, and without a leap of memory."""
-    cell = ring_cell(world, mutations={"observation_node": mutation}, parameters=_STRICT, relays={_WRIST: _IMAGE})
+    cell = ring_cell(world, mutations={"observation_node": mutation}, parameters=_STRICT, relays={_WRIST: IMAGE})
     cell.run()
     node = cell.parts["observation_node"]
     before = resident_bytes(node.pid)

@@ -80,8 +80,12 @@ def test_when_sizes_of_a_chunk_contradict_each_other_expect_no_actions_and_no_ex
 
 
 def test_when_the_mode_of_a_takeover_is_unknown_expect_refusal():
-    with pytest.raises(ReasonedError, match="mode 9"):
-        convert.to_takeover(Takeover(source="/x", mode=9))
+    with pytest.raises(ReasonedError, match="mode is 9, expected one of 0 .VELOCITY., 1 .TCP_TARGET."):
+        convert.to_takeover(Takeover(source="/x", mode=9, engaged=True))
+
+
+def test_when_the_mode_of_a_release_is_unknown_expect_a_release():
+    assert not convert.to_takeover(Takeover(source="/x", mode=9, engaged=False)).engaged
 
 
 def test_when_core_asks_and_records_expect_whole_messages():

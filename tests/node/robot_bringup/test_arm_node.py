@@ -22,7 +22,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, Int8
+from std_msgs.msg import Bool, Header, Int8
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import ActionChunk, Executed, NodeStatus, PolicyContract, Request, Takeover
 from vla_interfaces.srv import Arm, Disarm, Pause, Reset, Resume
@@ -60,6 +60,8 @@ class Bench:
         self.statuses: list[NodeStatus] = []
         self.positions = ROBOT.home.copy()
         self.tick = 0
+        # In lockstep the stamps are the time; in real time they are of the clock that the node has.
+        self.origin_ns = time.time_ns() if parameters.get("pace") == "realtime" else 1000 * NS
         self._connect(parameters.get("dry_run", False))
 
     def _connect(self, dry_run: bool) -> None:
@@ -96,7 +98,7 @@ class Bench:
 
     def show_joints(self, **changes: Any) -> None:
         msg = JointState(name=list(ROBOT.contract_joints), position=[*self.positions.tolist(), 1.0])
-        msg.header.stamp = to_time(1000 * NS + self.tick * round(DT_S * NS))
+        msg.header.stamp = to_time(self.origin_ns + self.tick * round(DT_S * NS))
         for name, value in changes.items():
             setattr(msg, name, value)
         self.joints.publish(msg)
@@ -117,7 +119,7 @@ class Bench:
     def running(self) -> Bench:
         self.show_joints()
         self.until(lambda: self.call("arm", Arm.Request()).success)
-        answer = self.call("resume", Resume.Request(seed=4, not_before=to_time(1000 * NS)))
+        answer = self.call("resume", Resume.Request(seed=4, not_before=to_time(self.origin_ns)))
         assert answer.success and answer.episode == 1 and answer.epoch == self.arm.epoch_ns, answer.message
         self.until(lambda: self.requests)
         return self
@@ -346,12 +348,30 @@ def test_when_joint_states_come_in_parts_expect_the_arm_to_run(bench):
     gripper = rig.client.create_publisher(JointState, "/joint_states", qos.SENSOR_OUT)
     rig.until(lambda: gripper.get_subscription_count())
     message = JointState(name=["panda_gripper"], position=[0.75])
-    message.header.stamp = to_time(1000 * NS)
+    message.header.stamp = to_time(rig.origin_ns)
     gripper.publish(message)
     rig.until(lambda: rig.call("arm", Arm.Request()).success)
-    assert rig.call("resume", Resume.Request(not_before=to_time(1000 * NS))).success
+    assert rig.call("resume", Resume.Request(not_before=to_time(rig.origin_ns))).success
     rig.until(lambda: rig.commands)
     assert rig.commands[0].points[0].positions[-1] == 0.75 and rig.counter("joint_state_refused") == 0
+
+
+@pytest.mark.row(89)
+@pytest.mark.parametrize(
+    ("stamp_ns", "parameters", "reason", "words"),
+    [
+        (5 * NS, {}, NodeStatus.DISARMED, "behind this node's clock: another clock; if a simulator publishes /clock"),
+        (0, {}, NodeStatus.DISARMED, "stamp is zero: its driver does not stamp what it publishes"),
+        (5 * NS, {"use_sim_time": True}, NodeStatus.DISARMED, "use_sim_time is true and nobody publishes /clock"),
+    ],
+)
+def test_when_the_driver_has_another_clock_or_none_expect_no_arming_and_why(bench, stamp_ns, parameters, reason, words):
+    rig = bench(pace="realtime", realtime_priority=0, **parameters)
+    rig.until(lambda: rig.show_joints(header=Header(stamp=to_time(stamp_ns))) or rig.counter("joint_state_refused") > 2)
+    rig.until(lambda: rig.status() == (NodeStatus.READY, reason))
+    answer = rig.call("arm", Arm.Request())
+    assert not answer.success and words in answer.message
+    rig.until(lambda: words in rig.statuses[-1].detail)
 
 
 @pytest.mark.row(86)

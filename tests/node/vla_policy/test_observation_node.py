@@ -180,7 +180,10 @@ def test_when_the_policy_wants_what_the_robot_has_not_expect_refusal_that_names_
 
 
 @pytest.mark.row(13)
-@pytest.mark.parametrize(("shift_ns", "kind"), [(3600 * S, "future"), (-1 * S, ""), (None, "zero")])
+@pytest.mark.parametrize(
+    ("shift_ns", "kind"),
+    [(3600 * S, "other_clock"), (2 * S, "future"), (-1 * S, ""), (-3600 * S, "other_clock"), (None, "zero")],
+)
 def test_when_stamps_cannot_be_expect_no_answer_and_a_count(rig: Rig, shift_ns: int | None, kind: str) -> None:
     observed = Observed(rig, obs_max_age_s=0.9)
     stamp_ns = 0 if shift_ns is None else time.time_ns() + shift_ns
@@ -190,7 +193,8 @@ def test_when_stamps_cannot_be_expect_no_answer_and_a_count(rig: Rig, shift_ns: 
     reason, detail = observed.no_answer(1)
     assert "front" in detail
     if kind:
-        assert observed.node.counters[f"front_{kind}"] == 1 and reason == Reason.BAD_MESSAGE
+        wanted = Reason.OTHER_CLOCK if kind == "other_clock" else Reason.BAD_MESSAGE
+        assert observed.node.counters[f"front_{kind}"] == 1 and reason == wanted
     else:
         assert reason == Reason.STALE_OBSERVATION
 
@@ -423,6 +427,34 @@ def test_when_a_camera_sends_another_order_of_colours_expect_the_policys(rig: Ri
     answer = observed.answer(1).images[0]
     pixels = np.array(answer.data).reshape(96, 96, 3)
     assert answer.encoding == "rgb8" and pixels[..., 2].min() == 90 and pixels[..., 0].max() == 0
+
+
+@pytest.mark.row(89)
+def test_when_a_camera_runs_on_another_clock_expect_that_named_and_what_to_do(rig: Rig) -> None:
+    observed = Observed(rig)
+    observed.around.cameras["front"](image(5 * S))
+    observed.around.cameras["wrist"](image(time.time_ns()))
+    observed.around.joints(joint_state(time.time_ns()))
+    reason, detail = observed.no_answer(1)
+    assert reason == Reason.OTHER_CLOCK
+    assert detail.startswith("front: stamps are 1.") and "use_sim_time:=true" in detail
+
+
+@pytest.mark.row(89)
+def test_when_nobody_publishes_the_clock_that_is_followed_expect_that_named(rig: Rig) -> None:
+    observed = Observed(rig, use_sim_time=True)
+    observed.around.tick()
+    reason, detail = observed.no_answer(1)
+    assert (reason, detail) == (Reason.NO_CLOCK, "use_sim_time is true and nobody publishes /clock")
+    tell = rig.voice("/clock", Clock)
+    rig.until(
+        lambda: tell(Clock(clock=to_time(50 * S))) or observed.node.get_clock().now().nanoseconds, what="the clock runs"
+    )
+    observed.around.tick()  # by the wall clock
+    rig.until(lambda: observed.node.counters["front_other_clock"], what="stamps of the wall clock are refused")
+    rig.until(lambda: "set use_sim_time on its driver" in observed.node.status[2], what="and it is said")
+    observed.around.tick(50 * S)
+    rig.until(lambda: observed.node.status[0] == State.READY, what="READY")
 
 
 @pytest.mark.row(18)

@@ -132,3 +132,26 @@ def test_when_a_second_driver_publishes_the_same_joints_expect_stopped_with_both
     world.arm.disarm("")
     with pytest.raises(Refused, match="/arm_driver and /joint_state_publisher"):
         world.arm.arm("", world.now)
+
+
+# ---- clocks --------------------------------------------------------------------------------------------------------
+
+
+def test_when_the_driver_goes_over_to_another_clock_under_motion_expect_stopped_with_that_reason():
+    world = ArmWorld().running()
+    world.play()
+    world.joints_alive = False
+    names, home = world.robot.contract_joints, [*world.robot.home.tolist(), 1.0]
+    for k in range(30):
+        world.step()
+        world.say_joints(names, home, stamp_ns=(k + 1) * 10_000_000)
+    state, reason, detail = world.arm.status
+    assert (state.name, reason) == ("STOPPED", Reason.OTHER_CLOCK)
+    assert "stamps are 1e+03 s behind this node's clock" in detail
+
+
+def test_when_the_world_waits_expect_the_stamps_themselves_to_be_the_time():
+    world = ArmWorld(lockstep=True, joint_timeout_s=20.0, takeover_timeout_s=20.0)
+    world.arm.on_contract(world.contract)
+    world.say_joints(world.robot.contract_joints, [*world.robot.home.tolist(), 1.0], stamp_ns=5)
+    world.arm.arm("", world.now)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from fakes.arm_world import ArmWorld
 from robot_bringup.core.outputs import Actor, RequestKind
@@ -114,3 +115,74 @@ def test_when_looks_are_for_people_only_expect_them_from_the_takeover_on():
         world.step(2)
     looks = [request for request in world.requests if request.kind is RequestKind.LOOK]
     assert len(looks) == 3  # of six steps
+
+
+# ---- rows 87 and 88: devices that say strange things ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"opening": float("inf")},
+        {"opening": 50.0},
+        {"twist": np.array([1e9, 0, 1e9, 0, 0, 0])},
+        {"time_ns": 5},
+        {"time_ns": 10**19},
+    ],
+)
+def test_when_a_device_says_what_cannot_be_expect_it_refused_counted_and_the_policy_to_go_on(changes):
+    world = ArmWorld().running()
+    world.play()
+    for _ in range(5):
+        world.person(**changes)
+        world.step()
+    assert world.counters["takeover_refused"] == 5 and world.counters["takeovers"] == 0
+    state, reason, detail = world.arm.status
+    assert (
+        state.name != "STOPPED" and reason is Reason.BAD_MESSAGE and detail.startswith("takeover from /operator_node")
+    )
+    world.assert_within_limits()
+
+
+def test_when_a_device_goes_mad_while_it_drives_expect_the_person_lost_and_no_jump():
+    world = ArmWorld().running()
+    world.play()
+    world.person()
+    world.step(5)
+    for _ in range(40):
+        world.person(opening=float("inf"))
+        world.step()
+    assert world.status == ("STOPPED", "TAKEOVER_LOST")
+    assert all(0.0 <= command.motion.opening <= 1.0 for _, command in world.commands)
+    world.assert_within_limits()
+
+
+def test_when_the_sequence_goes_back_expect_it_counted_and_not_obeyed():
+    world = ArmWorld().running()
+    world.play()
+    world.person()
+    world.person(sequence=1, engaged=False)
+    assert world.counters["takeover_old"] == 1 and world.status == ("RUNNING", "TAKEOVER")
+
+
+def test_when_a_message_has_no_time_expect_it_to_drive_in_real_time_and_not_in_lockstep():
+    world = ArmWorld().running()
+    world.person(time_ns=0)
+    assert world.status == ("RUNNING", "TAKEOVER")
+    waiting = ArmWorld(lockstep=True, joint_timeout_s=20.0, takeover_timeout_s=20.0)
+    waiting.running(not_before_ns=waiting.ros_ns)
+    waiting.person(time_ns=0)
+    assert waiting.counters["takeover_refused"] == 1 and waiting.counters["takeovers"] == 0
+
+
+def test_when_the_first_device_is_gone_expect_the_second_to_drive():
+    world = ArmWorld().running()
+    world.play()
+    world.person()
+    world.person(engaged=False)
+    world.person(source="/vr_teleop")
+    assert world.counters["second_source"] == 1
+    world.step(210)
+    world.answer()
+    world.person(source="/vr_teleop")
+    assert world.status == ("RUNNING", "TAKEOVER")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robot_bringup.core.operator import JoyMap, Joystick, Keyboard, Mark, Nobody
+from robot_bringup.core.operator import JoyMap, Joystick, JoystickError, Keyboard, Mark, Nobody
 
 MAP = JoyMap(
     (1, 0, -1, -1, -1, -1), (1.0, -1.0, 1.0, 1.0, 1.0, 1.0), 0.1, deadman=5, gripper=0, estop=1, success=3, failure=2
@@ -91,3 +91,13 @@ def test_when_an_axis_is_missing_or_not_finite_expect_refusal(axes):
 
 def test_when_there_is_no_device_expect_nobody_to_drive():
     assert not Nobody().intent(0.0).engaged
+
+
+def test_when_an_axis_is_not_finite_expect_the_emergency_stop_heard_all_the_same():
+    stick = Joystick(MAP, 0.5)
+    with pytest.raises(JoystickError, match="axis 1") as refused:
+        stick.hear([0.0, float("nan")], buttons(5, MAP.estop), 0.0)
+    assert refused.value.pressed.estop is True and not stick.intent(0.0).alive
+    with pytest.raises(JoystickError) as again:
+        stick.hear([0.0, float("nan")], buttons(5, MAP.estop), 0.1)
+    assert again.value.pressed.estop is None

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from fakes.arm_world import kinematics_of, panda
 from robot_bringup.core.takeover import Drive, Hand, Heard, Takeover, TakeoverSample, wanted_pose
@@ -32,9 +35,9 @@ def test_when_engaged_released_and_engaged_expect_it_told():
 def test_when_messages_are_old_or_doubled_expect_them_ignored():
     takeover = Takeover(TIMEOUT_S, STUCK_S)
     takeover.hear(sample(5), 0.0)
-    assert takeover.hear(sample(5), 0.0) is Heard.IGNORED
-    assert takeover.hear(sample(4, engaged=False), 0.0) is Heard.IGNORED
-    assert takeover.hear(sample(9, epoch=4), 0.0) is Heard.IGNORED
+    assert takeover.hear(sample(5), 0.0) is Heard.OLD
+    assert takeover.hear(sample(4, engaged=False), 0.0) is Heard.OLD
+    assert takeover.hear(sample(9, epoch=4), 0.0) is Heard.OLD
 
 
 def test_when_silent_while_engaged_expect_lost_until_release_and_new_engage():
@@ -66,6 +69,75 @@ def test_when_another_name_or_process_speaks_while_one_drives_expect_second_sour
     takeover.lost(1.0)
     takeover.hear(sample(1, epoch=6, engaged=False), 1.1)
     assert takeover.hear(sample(2, epoch=6), 1.2) is Heard.ENGAGED
+
+
+def test_when_a_device_has_let_go_and_is_silent_expect_the_next_one_taken_after_a_while():
+    takeover = Takeover(TIMEOUT_S, STUCK_S, 2.0)
+    takeover.hear(sample(1), 0.0)
+    takeover.hear(sample(2, engaged=False), 1.0)
+    assert takeover.hear(sample(1, source="/b"), 2.9) is Heard.SECOND_SOURCE
+    assert takeover.hear(sample(2, source="/b"), 3.1) is Heard.ENGAGED
+    assert takeover.hear(sample(3), 3.2) is Heard.SECOND_SOURCE
+
+
+def test_when_a_device_that_has_let_go_still_speaks_expect_it_to_keep_its_place():
+    takeover = Takeover(TIMEOUT_S, STUCK_S, 2.0)
+    for k in range(100):
+        takeover.hear(sample(k + 1, engaged=False), 0.1 * k)
+    assert takeover.hear(sample(1, source="/b"), 10.0) is Heard.SECOND_SOURCE
+
+
+def test_when_a_device_vanishes_while_it_drives_expect_no_other_to_take_its_place():
+    takeover = Takeover(TIMEOUT_S, STUCK_S, 2.0)
+    takeover.hear(sample(1), 0.0)
+    assert "silent" in takeover.lost(1.0)
+    assert takeover.hear(sample(1, source="/b"), 60.0) is Heard.SECOND_SOURCE
+
+
+@pytest.mark.parametrize(("epoch", "sequence"), [(4, 1), (5, 1), (6, 1)])
+def test_when_a_device_starts_anew_with_any_epoch_expect_it_taken_once_the_old_one_is_silent(epoch, sequence):
+    takeover = Takeover(TIMEOUT_S, STUCK_S, 2.0)
+    takeover.hear(sample(50), 0.0)
+    takeover.hear(sample(51, engaged=False), 0.1)
+    assert takeover.hear(sample(sequence, epoch=epoch), 3.0) is Heard.ENGAGED
+    takeover.lost(4.0)
+    takeover.hear(sample(sequence, epoch=epoch - 1, engaged=False), 9.0)
+    assert takeover.hear(sample(sequence + 1, epoch=epoch - 1), 9.1) is Heard.ENGAGED
+
+
+TARGET = [0.5, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"opening": float("inf")}, "gripper is inf, expected an opening of 0 to 1"),
+        ({"opening": -float("inf")}, "gripper is -inf"),
+        ({"opening": 50.0}, "gripper is 50"),
+        ({"opening": -3.0}, "gripper is -3"),
+        ({"opening": 50.0, "drive": Drive.TCP_TARGET, "tcp_target": np.array(TARGET)}, "gripper is 50"),
+        ({"twist": np.array([0, float("nan"), 0, 0, 0, 0])}, "is not finite"),
+        ({"twist": np.array([0, 0, 1e9, 0, 0, 0])}, "is beyond 10 m/s or 50 rad/s"),
+        ({"twist": np.array([0, 0, 0, 0, -51.0, 0])}, "is beyond 10 m/s or 50 rad/s"),
+        ({"drive": Drive.TCP_TARGET, "tcp_target": np.zeros(7)}, "tcp_target: the quaternion"),
+        ({"drive": Drive.TCP_TARGET, "tcp_target": np.array([1e9, *TARGET[1:]])}, "further than 10 m from the base"),
+        ({"drive": Drive.TCP_TARGET, "tcp_target": np.full(7, float("nan"))}, "tcp_target: a pose needs 7 finite"),
+        ({"source": ""}, "source is empty"),
+    ],
+)
+def test_when_a_number_makes_no_sense_expect_refusal_and_a_release_all_the_same(changes, words):
+    takeover = Takeover(TIMEOUT_S, STUCK_S)
+    bad = replace(sample(1), **changes)
+    assert words in bad.problem()
+    assert takeover.hear(bad, 0.0) is Heard.BAD and takeover.hand is Hand.OFF
+    takeover.hear(sample(2), 0.1)
+    released = replace(bad, engaged=False, sequence=3, source="/a")
+    assert takeover.hear(released, 0.2) is Heard.RELEASED
+
+
+@pytest.mark.parametrize("opening", [float("nan"), 0.0, 0.5, 1.0, 1.004, -0.004])
+def test_when_an_opening_is_measured_a_little_beyond_its_ends_expect_it_taken(opening):
+    assert replace(sample(1), opening=opening).problem() == ""
 
 
 def test_when_the_arm_was_stopped_expect_who_drives_to_let_go_first():

@@ -16,7 +16,15 @@ STILL, MOVED = np.zeros(8), np.full(8, 0.2)
 
 
 @pytest.mark.parametrize(
-    ("stamp_ns", "kind"), [(0, "zero"), (-1, "zero"), (NOW + 3600 * S, "future"), (NOW + S // 5, "future")]
+    ("stamp_ns", "kind"),
+    [
+        (0, "zero"),
+        (-1, "zero"),
+        (NOW + 3600 * S, "other_clock"),
+        (NOW - 11 * S, "other_clock"),
+        (NOW + 9 * S, "future"),
+        (NOW + S // 5, "future"),
+    ],
 )
 def test_when_a_stamp_cannot_be_expect_refusal_by_kind(stamp_ns: int, kind: str) -> None:
     with pytest.raises(StampError) as refused:
@@ -26,6 +34,12 @@ def test_when_a_stamp_cannot_be_expect_refusal_by_kind(stamp_ns: int, kind: str)
 
 def test_when_a_stamp_is_one_tick_ahead_of_the_clock_expect_it_taken() -> None:
     assert StampGuard(future_tolerance_ns=S // 10).accept(NOW + S // 20, NOW)
+
+
+def test_when_this_node_has_no_time_expect_that_said_and_not_the_stamp() -> None:
+    with pytest.raises(StampError, match="nobody publishes /clock") as refused:
+        StampGuard(future_tolerance_ns=S // 10, sim_time=True).accept(NOW, 0)
+    assert refused.value.kind == "no_clock"
 
 
 def test_when_a_stamp_repeats_expect_no_news_and_no_fault() -> None:

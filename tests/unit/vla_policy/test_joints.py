@@ -87,7 +87,9 @@ def test_when_arm_and_gripper_come_in_parts_expect_the_arms_stamp_and_the_older_
     assert update(stream, ["wheel"], [0.0], 501) is None
 
 
-@pytest.mark.parametrize(("stamp_ns", "kind"), [(0, "zero"), (-5, "zero"), (10**12, "future")])
+@pytest.mark.parametrize(
+    ("stamp_ns", "kind"), [(0, "zero"), (-5, "zero"), (5 * 10**9, "future"), (10**12, "other_clock")]
+)
 def test_when_the_stamp_of_one_part_cannot_be_expect_only_that_part_refused(stamp_ns: int, kind: str) -> None:
     stream = fresh()
     update(stream, NAMES, VALUES)

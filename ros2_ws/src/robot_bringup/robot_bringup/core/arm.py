@@ -11,6 +11,7 @@ from robot_bringup.core.outputs import Now, Outputs
 from robot_bringup.core.playback import Playback
 from robot_bringup.core.state_machine import Mode, Refused
 from robot_bringup.core.takeover import Heard, TakeoverSample
+from whetstone_common.core.clock import other_clock
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.joint_parts import JointMessage, shown
 from whetstone_common.core.reason import Reason, ReasonedError, State
@@ -160,7 +161,9 @@ class Arm(ArmMotion):
     def on_joint_state(self, message: JointMessage, now: Now) -> Outputs:
         """Measured joints, or some of them."""
         try:
-            sample = self._joints.update(message, now.steady_s)
+            # In lockstep the stamps themselves are the time.
+            ros_ns = None if self._set.lockstep else now.ros_ns
+            sample = self._joints.update(message, now.steady_s, ros_ns)
         except ReasonedError as error:
             counter = "second_source" if error.reason is Reason.SECOND_SOURCE else "joint_state_refused"
             self.refuse_message(counter, error)
@@ -225,14 +228,18 @@ class Arm(ArmMotion):
 
     def on_takeover(self, sample: TakeoverSample, now: Now) -> Outputs:
         """A person's device speaks."""
+        if why := self._time_problem(sample, now):
+            self._refuse_takeover(sample, why)
+            return Outputs()
         heard = self._takeover.hear(sample, now.steady_s)
-        if heard is Heard.SECOND_SOURCE:
+        if heard is Heard.OLD:
+            self._counters["takeover_old"] += 1
+        elif heard is Heard.SECOND_SOURCE:
             self._counters["second_source"] += 1
             detail = f"takeover from {sample.source}, {self._takeover.source} has it"
             self._notice.give(Reason.SECOND_SOURCE, detail)
         elif heard is Heard.BAD:
-            self._counters["takeover_refused"] += 1
-            self._notice.give(Reason.BAD_MESSAGE, f"takeover from {sample.source}: {sample.problem()}")
+            self._refuse_takeover(sample, sample.problem())
         elif heard is Heard.ENGAGED:
             self._counters["takeovers"] += 1
             self._engage(now)
@@ -240,6 +247,19 @@ class Arm(ArmMotion):
             self.state = self.state.run()
             self._restart(now)
         return self._lockstep(now)
+
+    def _time_problem(self, sample: TakeoverSample, now: Now) -> str:
+        """Why a command is of another time, for example of a recording that is played; a release is of any."""
+        if not sample.engaged or (self._set.lockstep and self._sample is None):
+            return ""
+        if not sample.time_ns:
+            return "time is zero; in lockstep it says which tick is answered" if self._set.lockstep else ""
+        here_ns = self._sample.stamp_ns if self._set.lockstep and self._sample is not None else now.ros_ns
+        return other_clock(sample.time_ns, here_ns, sim_time=self._set.sim_time)
+
+    def _refuse_takeover(self, sample: TakeoverSample, why: str) -> None:
+        self._counters["takeover_refused"] += 1
+        self._notice.give(Reason.BAD_MESSAGE, f"takeover from {sample.source}: {why}")
 
     def _engage(self, now: Now) -> None:
         was_lost = not self.state.moving

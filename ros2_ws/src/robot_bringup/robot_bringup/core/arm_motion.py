@@ -60,7 +60,7 @@ class ArmMotion:
         self._contract_hash = ""
         self._playback: Playback | None = None
         # A world that waits for each command cannot send a second message to confirm that its clock went back.
-        self._joints = RobotJoints(robot, confirm_back=not settings.lockstep)
+        self._joints = RobotJoints(robot, confirm_back=not settings.lockstep, sim_time=settings.sim_time)
         self._sample: JointSample | None = None
         self._strikes = 0
         self._trusted = False  # whether the last command still means something
@@ -70,7 +70,7 @@ class ArmMotion:
         self.state = ArmState()
 
     def _make_watchdogs(self) -> None:
-        self._takeover = Takeover(self._set.takeover_timeout_s, self._set.takeover_stuck_s)
+        self._takeover = Takeover(self._set.takeover_timeout_s, self._set.takeover_stuck_s, self._set.takeover_forget_s)
         self._joints_silent = Timeout(self._set.joint_timeout_s)
         self._waiting = Timeout(self._set.chunk_timeout_s)
         self._frozen = FrozenParts(self._set.frozen_joints_s)

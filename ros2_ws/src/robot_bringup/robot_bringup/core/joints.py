@@ -10,12 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_bringup.core.robot import GripperOutput, Robot
+from whetstone_common.core.clock import NO_CLOCK, UNSTAMPED, other_clock
 from whetstone_common.core.joint_parts import JointMessage, JointParts, JointStateError, shown
 from whetstone_common.core.reason import Reason, ReasonedError
 
 Array = npt.NDArray[np.float64]
 _NS_PER_S = 1_000_000_000
-_REASONS = {"not_finite": Reason.NOT_FINITE, "second_source": Reason.SECOND_SOURCE}
+_REASONS = {
+    "not_finite": Reason.NOT_FINITE,
+    "second_source": Reason.SECOND_SOURCE,
+    "no_clock": Reason.NO_CLOCK,
+    "other_clock": Reason.OTHER_CLOCK,
+}
 # A refusal explains silence for this long after it; one of long ago does not.
 _REFUSAL_SHOWN_S = 2.0
 
@@ -45,22 +51,25 @@ class RobotJoints:
     Args:
         robot: Whose joints count.
         confirm_back: As in `JointParts`.
+        sim_time: Whether our clock follows /clock.
     """
 
-    def __init__(self, robot: Robot, *, confirm_back: bool = True) -> None:
+    def __init__(self, robot: Robot, *, confirm_back: bool = True, sim_time: bool = False) -> None:
         self._robot = robot
+        self._sim_time = sim_time
         self._has_gripper = robot.gripper.output is not GripperOutput.NONE
         self._wanted = robot.contract_joints if self._has_gripper else robot.joints
         self._parts = JointParts(self._wanted, robot.joint_states_topic, confirm_back=confirm_back)
         self._refusal: ReasonedError | None = None
         self._refused_s = -math.inf
 
-    def update(self, message: JointMessage, now_s: float) -> JointSample | None:
+    def update(self, message: JointMessage, now_s: float, ros_ns: int | None = None) -> JointSample | None:
         """Take a message in.
 
         Args:
             message: The message.
             now_s: Steady clock.
+            ros_ns: ROS time, where it has to be the clock of the stamps.
 
         Returns:
             All joints as they are known now; None while some are missing, or when the message held none of them.
@@ -69,12 +78,23 @@ class RobotJoints:
             ReasonedError: The message is refused as a whole; the text says why.
         """
         try:
+            if ros_ns is not None:
+                self._check_clock(message.stamp_ns, ros_ns)
             holds_ours = self._parts.take(message, round(now_s * _NS_PER_S))
         except JointStateError as error:
             self._refused_s = now_s
-            self._refusal = ReasonedError(_REASONS.get(error.kind, Reason.BAD_MESSAGE), f"joint state: {error}")
+            text = f"joint states on {self._robot.joint_states_topic}: {error}"
+            self._refusal = ReasonedError(_REASONS.get(error.kind, Reason.BAD_MESSAGE), text)
             raise self._refusal from error
         return self._sample() if holds_ours and not self._parts.missing else None
+
+    def _check_clock(self, stamp_ns: int, ros_ns: int) -> None:
+        if ros_ns <= 0:
+            raise JointStateError("no_clock", NO_CLOCK)
+        if stamp_ns <= 0:
+            raise JointStateError("zero", UNSTAMPED)
+        if why := other_clock(stamp_ns, ros_ns, sim_time=self._sim_time):
+            raise JointStateError("other_clock", why)
 
     def _sample(self) -> JointSample:
         robot, parts = self._robot, self._parts

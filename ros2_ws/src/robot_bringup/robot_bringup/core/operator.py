@@ -149,6 +149,19 @@ class JoyMap:
     failure: int
 
 
+class JoystickError(ValueError):
+    """A message of a joystick that may not drive.
+
+    Attributes:
+        pressed: What counts all the same.
+    """
+
+    def __init__(self, text: str, pressed: Pressed) -> None:
+        """Keep both."""
+        super().__init__(text)
+        self.pressed = pressed
+
+
 class Joystick:
     """A joystick or gamepad.
 
@@ -169,10 +182,15 @@ class Joystick:
         """A message arrived.
 
         Raises:
-            ValueError: An axis is not finite or a mapped one is missing.
+            JoystickError: An axis is not finite or a mapped one is missing. The emergency stop is heard all the same.
         """
-        self._direction = self._read(axes)
-        old, self._buttons = self._buttons, tuple(bool(button) for button in buttons)
+        pressed = tuple(bool(button) for button in buttons)
+        try:
+            self._direction = self._read(axes)
+        except ValueError as error:
+            old, self._buttons = self._buttons, pressed
+            raise JoystickError(str(error), Pressed(True if self._edge(old, self._map.estop) else None)) from error
+        old, self._buttons = self._buttons, pressed
         self._heard_s = now_s
         if self._edge(old, self._map.gripper):
             self._opening = 0.0 if not self._opening <= 0.5 else 1.0

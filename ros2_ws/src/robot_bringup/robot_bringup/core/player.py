@@ -96,7 +96,7 @@ class Player:
         commanded = self._kinematics.fk(last.position)
         pose = wanted_pose(sample, commanded, dt_s, self._robot.limits)
         joints = solve(self._kinematics, last.position, pose, self._robot.home)
-        opening = last.opening if np.isnan(sample.opening) else sample.opening
+        opening = last.opening if np.isnan(sample.opening) else float(np.clip(sample.opening, 0.0, 1.0))
         return Planned(Target(joints, opening), Actor.HUMAN, stamp, -1)
 
     def action(self, motion: Motion) -> Array:

@@ -27,7 +27,9 @@ class Settings:
         frozen_joints_s: Joints that stay exactly equal for this long under a moving command stop the arm.
         takeover_timeout_s: Silence of an engaged person that stops the arm.
         takeover_stuck_s: The same velocity for this long is a stuck axis.
+        takeover_forget_s: A device that has let go and is silent for this long makes room for another.
         dry_run: Nothing is sent, so the joints cannot follow: each chunk starts from where the arm really is.
+        sim_time: Whether ROS time follows /clock.
         max_strikes: Bad chunks or refused steps in a row before the arm stops.
     """
 
@@ -45,5 +47,7 @@ class Settings:
     frozen_joints_s: float = 0.5
     takeover_timeout_s: float = 0.2
     takeover_stuck_s: float = 3.0
+    takeover_forget_s: float = 2.0
     dry_run: bool = False
+    sim_time: bool = False
     max_strikes: int = 3

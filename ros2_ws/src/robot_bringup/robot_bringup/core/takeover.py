@@ -6,6 +6,7 @@ A lost person is not a release: the arm holds and stays held until the same devi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,6 +18,13 @@ from robot_bringup.core.robot import Limits
 from whetstone_common.core.kinematics import Pose, rotation_matrix, rotation_vector
 
 Array = npt.NDArray[np.float64]
+
+
+# A leader arm's own gripper may read a little beyond its ends.
+_LOWEST, _HIGHEST = -0.05, 1.05
+# Beyond these a number is a mistake and no wish; wishes that are merely fast are slowed down to the limits.
+_MAX_TWIST = np.array([10.0] * 3 + [50.0] * 3)
+_MAX_TARGET_M = 10.0
 
 
 class Drive(Enum):
@@ -37,7 +45,8 @@ class Hand(Enum):
 class Heard(Enum):
     """What became of a takeover message."""
 
-    IGNORED = "ignored"  # old, or of no consequence
+    IGNORED = "ignored"  # of no consequence
+    OLD = "old"  # doubled, or from before the newest one
     ENGAGED = "engaged"  # a person has begun to drive
     DRIVING = "driving"
     RELEASED = "released"
@@ -57,8 +66,8 @@ class TakeoverSample:
         drive: Meaning of the command.
         twist: (6,) m/s and rad/s in the base frame.
         tcp_target: (7,) x y z (m) qx qy qz qw.
-        opening: Gripper, NaN leaves it as it is.
-        time_ns: ROS time.
+        opening: Gripper, 0..1; NaN leaves it as it is.
+        time_ns: ROS time; 0 for none.
     """
 
     source: str
@@ -72,16 +81,30 @@ class TakeoverSample:
     time_ns: int = 0
 
     def problem(self) -> str:
-        """Why the sample may not drive; empty when it may. NaN is allowed as opening and nowhere else."""
+        """Why the sample may not drive; empty when it may. A release always may."""
         if not self.engaged:
             return ""
-        if self.drive is Drive.VELOCITY:
-            return "" if np.isfinite(self.twist).all() else f"twist {self.twist} is not finite"
+        if not self.source:
+            return "source is empty, expected the name of the publishing node"
+        if not (np.isnan(self.opening) or _LOWEST <= self.opening <= _HIGHEST):
+            return f"gripper is {self.opening:g}, expected an opening of 0 to 1, or NaN to leave it"
+        return self._twist_problem() if self.drive is Drive.VELOCITY else self._target_problem()
+
+    def _twist_problem(self) -> str:
+        if not np.isfinite(self.twist).all():
+            return f"twist {self.twist.tolist()} is not finite"
+        if (np.abs(self.twist) > _MAX_TWIST).any():
+            return f"twist {self.twist.tolist()} is beyond {_MAX_TWIST[0]:g} m/s or {_MAX_TWIST[-1]:g} rad/s"
+        return ""
+
+    def _target_problem(self) -> str:
         try:
-            pose_from_seven(self.tcp_target)
+            pose = pose_from_seven(self.tcp_target)
         except ValueError as error:
-            return str(error)
-        return "" if not np.isinf(self.opening) else "opening is not finite"
+            return f"tcp_target: {error}"
+        if (np.abs(pose.position) > _MAX_TARGET_M).any():
+            return f"tcp_target {pose.position.tolist()} is further than {_MAX_TARGET_M:g} m from the base"
+        return ""
 
     def still(self, other: TakeoverSample) -> bool:
         """Whether both ask for exactly the same motion, and for motion at all."""
@@ -95,31 +118,44 @@ class Takeover:
     Args:
         timeout_s: Silence while engaged after which the person is lost.
         stuck_s: A velocity that stays exactly the same for this long is a stuck axis.
+        forget_s: A device that has let go and is silent for this long makes room for another, and one that starts anew
+            under the same name may have any epoch.
     """
 
-    def __init__(self, timeout_s: float, stuck_s: float) -> None:
+    def __init__(self, timeout_s: float, stuck_s: float, forget_s: float = 2.0) -> None:
         self._timeout_s = timeout_s
         self._stuck_s = stuck_s
+        self._forget_s = forget_s
         self.hand = Hand.OFF
         self.sample: TakeoverSample | None = None
         self.source = ""
         self._epoch = 0
         self._sequence = -1
-        self._heard_s = 0.0
+        self._heard_s = -math.inf
         self._same_since_s = 0.0
 
     def hear(self, sample: TakeoverSample, now_s: float) -> Heard:
         """Take a message in."""
+        self._forget_silent(now_s)
         if self.source and sample.source != self.source:
             return Heard.SECOND_SOURCE
         if not self._newer(sample):
-            return Heard.IGNORED
+            return Heard.OLD
         if sample.source_epoch != self._epoch and self.hand is Hand.ON:
             return Heard.SECOND_SOURCE  # two processes of one name at once
         if sample.problem():
             return Heard.BAD
         self.source, self._epoch, self._sequence = sample.source, sample.source_epoch, sample.sequence
+        self._heard_s = now_s
         return self._engaged(sample, now_s) if sample.engaged else self._released()
+
+    def _forget_silent(self, now_s: float) -> None:
+        """Make room for another device; who was lost while driving keeps the place until a reset."""
+        if self.hand is Hand.ON or now_s - self._heard_s <= self._forget_s:
+            return
+        self._epoch, self._sequence = 0, -1
+        if self.hand is Hand.OFF:
+            self.source = ""
 
     def _newer(self, sample: TakeoverSample) -> bool:
         return (sample.source_epoch, sample.sequence) > (self._epoch, self._sequence)
@@ -130,7 +166,7 @@ class Takeover:
         begins = self.hand is Hand.OFF
         if begins or self.sample is None or not sample.still(self.sample):
             self._same_since_s = now_s
-        self.hand, self.sample, self._heard_s = Hand.ON, sample, now_s
+        self.hand, self.sample = Hand.ON, sample
         return Heard.ENGAGED if begins else Heard.DRIVING
 
     def _released(self) -> Heard:

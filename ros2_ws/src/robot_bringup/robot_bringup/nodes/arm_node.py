@@ -121,7 +121,9 @@ class ArmNode(WhetstoneNode):
             frozen_joints_s=self.param("frozen_joints_s"),
             takeover_timeout_s=self.param(slow if lockstep else "takeover_timeout_s"),
             takeover_stuck_s=self.param("takeover_stuck_s"),
+            takeover_forget_s=self.param("takeover_forget_s"),
             dry_run=self.param("dry_run"),
+            sim_time=self.uses_sim_time,
         )
 
     def _make_publishers(self, robot: Robot) -> None:

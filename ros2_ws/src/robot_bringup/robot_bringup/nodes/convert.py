@@ -49,9 +49,12 @@ def to_takeover(msg: TakeoverMsg) -> TakeoverSample:
         ReasonedError: The mode is unknown.
     """
     try:
-        drive = Drive(msg.mode)
+        # A release is a release, whatever else the message says.
+        drive = Drive(msg.mode) if msg.engaged else Drive.VELOCITY
     except ValueError as error:
-        raise ReasonedError(Reason.BAD_MESSAGE, f"takeover from {msg.source}: mode {msg.mode}") from error
+        known = ", ".join(f"{each.value} ({each.name})" for each in Drive)
+        text = f"takeover from {msg.source}: mode is {msg.mode}, expected one of {known}"
+        raise ReasonedError(Reason.BAD_MESSAGE, text) from error
     return TakeoverSample(
         source=msg.source,
         source_epoch=msg.source_epoch,

@@ -17,6 +17,7 @@ from robot_bringup.core.operator import (
     Intent,
     JoyMap,
     Joystick,
+    JoystickError,
     Keyboard,
     Nobody,
     Pressed,
@@ -137,7 +138,8 @@ class OperatorNode(WhetstoneNode):
             return
         try:
             self._tell(self._device.hear(msg.axes, msg.buttons, time.monotonic()))
-        except ValueError as error:
+        except JoystickError as error:
+            self._tell(error.pressed)
             self.counters["joy_refused"] += 1
             self.set_state(State.READY, Reason.BAD_MESSAGE, str(error))
             return

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whetstone_common.core.clock import NO_CLOCK, UNSTAMPED, other_clock
+
 
 class StampError(ValueError):
     """A stamp that cannot be used; `kind` is a word for the counter."""
@@ -19,14 +21,25 @@ class StampError(ValueError):
         self.kind = kind
 
 
-def check_stamp(stamp_ns: int, now_ns: int, future_tolerance_ns: int) -> None:
+def check_stamp(stamp_ns: int, now_ns: int, future_tolerance_ns: int, *, sim_time: bool = False) -> None:
     """Refuse a stamp that no measurement can have.
 
+    Args:
+        stamp_ns: ROS time of what has just been received (ns).
+        now_ns: This node's ROS time (ns).
+        future_tolerance_ns: How far ahead of that a stamp may be.
+        sim_time: Whether that follows /clock.
+
     Raises:
-        StampError: Zero, or from the future.
+        StampError: There is no clock (kind `no_clock`), the stamp is zero, of another clock (kind `other_clock`), or
+            from the future.
     """
+    if now_ns <= 0:
+        raise StampError("no_clock", NO_CLOCK)
     if stamp_ns <= 0:
-        raise StampError("zero", "stamp is zero")
+        raise StampError("zero", UNSTAMPED)
+    if why := other_clock(stamp_ns, now_ns, sim_time=sim_time):
+        raise StampError("other_clock", why)
     if stamp_ns > now_ns + future_tolerance_ns:
         raise StampError("future", f"stamp is {(stamp_ns - now_ns) * 1e-9:.3f} s in the future")
 
@@ -38,18 +51,20 @@ class StampGuard:
     Attributes:
         future_tolerance_ns: How far ahead of this machine's clock a stamp may be.
         newest_ns: Newest stamp accepted, 0 for none.
+        sim_time: Whether this node's clock follows /clock.
     """
 
     future_tolerance_ns: int
     newest_ns: int = 0
+    sim_time: bool = False
 
     def accept(self, stamp_ns: int, now_ns: int) -> bool:
         """Whether the stamp is news; a repeat of the newest one is not, and is no fault either.
 
         Raises:
-            StampError: Zero, from the future, or older than what came before.
+            StampError: As `check_stamp`, or older than what came before.
         """
-        check_stamp(stamp_ns, now_ns, self.future_tolerance_ns)
+        check_stamp(stamp_ns, now_ns, self.future_tolerance_ns, sim_time=self.sim_time)
         if stamp_ns < self.newest_ns:
             raise StampError("order", f"stamp is {(self.newest_ns - stamp_ns) * 1e-9:.3f} s before the last one")
         is_news = stamp_ns > self.newest_ns

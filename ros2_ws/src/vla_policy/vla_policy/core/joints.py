@@ -89,11 +89,13 @@ class JointStream:
         layout: The robot's joints.
         topic: Where they are published, for the texts.
         future_tolerance_ns: How far ahead of our clock a stamp may be.
+        sim_time: Whether our clock follows /clock.
     """
 
-    def __init__(self, layout: JointLayout, topic: str, future_tolerance_ns: int) -> None:
+    def __init__(self, layout: JointLayout, topic: str, future_tolerance_ns: int, *, sim_time: bool = False) -> None:
         self._layout = layout
         self._future_tolerance_ns = future_tolerance_ns
+        self._sim_time = sim_time
         self._parts = JointParts(layout.names, topic)
 
     def clear(self) -> None:
@@ -107,7 +109,7 @@ class JointStream:
             StampError: Its stamp cannot be.
             JointStateError: It is refused, or joints are still missing.
         """
-        check_stamp(message.stamp_ns, now_ns, self._future_tolerance_ns)
+        check_stamp(message.stamp_ns, now_ns, self._future_tolerance_ns, sim_time=self._sim_time)
         holds_ours = self._parts.take(message, steady_ns)
         if self._parts.missing:
             raise JointStateError("missing", self._parts.missing_text())

@@ -20,6 +20,7 @@ from whetstone_common.core.stamp import Stamp
 JOINTS = "joints"
 _FRAMES_KEPT = 8
 _JOINT_STATES_KEPT = 128
+_CLOCK_KINDS = {"no_clock", "other_clock"}
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class ObserverSettings:
         future_tolerance_ns: How far ahead of our clock a stamp may be.
         frozen_frames: Identical frames in a row that make a camera frozen, 0 for never.
         frozen_min_motion_rad: Joint motion without which identical frames mean nothing.
+        sim_time: Whether our clock follows /clock.
     """
 
     limits: Limits
     future_tolerance_ns: int
     frozen_frames: int
     frozen_min_motion_rad: float
+    sim_time: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +87,12 @@ class Observer:
         self._counters = counters
         streams = dict.fromkeys(cameras, _FRAMES_KEPT) | {JOINTS: _JOINT_STATES_KEPT}
         self._synchroniser = Synchroniser(streams)
-        self._stamps = {name: StampGuard(settings.future_tolerance_ns) for name in streams}
+        self._stamps = {name: StampGuard(settings.future_tolerance_ns, sim_time=settings.sim_time) for name in streams}
         self._freeze = {
             name: FreezeDetector(frames=settings.frozen_frames, min_motion_rad=settings.frozen_min_motion_rad)
             for name in cameras
         }
-        self._complaints: dict[str, tuple[int, str]] = {}
+        self._complaints: dict[str, tuple[int, str, str]] = {}
         self._owners = {name: Ownership(f"camera {name}") for name in cameras}
         self._last_asked: Stamp | None = None
         self.pending: Ask | None = None
@@ -133,7 +136,7 @@ class Observer:
     def complain(self, stream: str, kind: str, text: str, steady_ns: int) -> None:
         """Note that a message of a stream was refused; named as the cause when the stream is missed since."""
         self._counters[f"{stream}_{kind}"] += 1
-        self._complaints[stream] = (steady_ns, text)
+        self._complaints[stream] = (steady_ns, kind, text)
 
     def discard(self, camera: str, part: Part, text: str) -> None:
         """Take back a frame that could not be decoded."""
@@ -206,7 +209,9 @@ class Observer:
 
     def _explained(self, refusal: Refusal) -> Refusal:
         newest = self._synchroniser.newest(refusal.stream)
-        refused_ns, cause = self._complaints.get(refusal.stream, (0, ""))
+        refused_ns, kind, cause = self._complaints.get(refusal.stream, (0, "", ""))
         if not cause or (newest is not None and refused_ns < newest.arrival_ns):
             return refusal
+        if kind in _CLOCK_KINDS:
+            return Refusal(kind, refusal.stream, cause if kind == "no_clock" else f"{refusal.stream}: {cause}")
         return Refusal("bad", refusal.stream, f"{refusal.text}; last message refused: {cause}")

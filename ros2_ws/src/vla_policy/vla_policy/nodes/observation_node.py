@@ -51,6 +51,8 @@ _REASONS = {
     "frozen": Reason.FROZEN_SOURCE,
     "bad": Reason.BAD_MESSAGE,
     "second": Reason.SECOND_SOURCE,
+    "no_clock": Reason.NO_CLOCK,
+    "other_clock": Reason.OTHER_CLOCK,
 }
 
 
@@ -79,7 +81,10 @@ class ObservationNode(WhetstoneNode):
         )
         self._observer = Observer(tuple(self._robot.camera_topics), self._settings(), self.counters)
         self._joints = JointStream(
-            self._robot.joints, self._robot.joint_states_topic, self._observer.settings.future_tolerance_ns
+            self._robot.joints,
+            self._robot.joint_states_topic,
+            self._observer.settings.future_tolerance_ns,
+            sim_time=self.uses_sim_time,
         )
         self._observations = self.create_publisher(Observation, "observation", qos.RING)
         # Words before requests: a request that follows a new instruction must find it.
@@ -132,6 +137,7 @@ class ObservationNode(WhetstoneNode):
             future_tolerance_ns=round(self.param("future_tolerance_s") * _NS_PER_S),
             frozen_frames=self.param("frozen_frames"),
             frozen_min_motion_rad=self.param("frozen_min_motion_rad"),
+            sim_time=self.uses_sim_time,
         )
 
     def _subscribe_sensors(self) -> None:

@@ -24,7 +24,7 @@ class JointStateError(ValueError):
     """A message that is refused as a whole.
 
     Attributes:
-        kind: For a counter: `length`, `repeated`, `not_finite`, `order` or `second_source`.
+        kind: For a counter: `length`, `repeated`, `not_finite`, `order`, `second_source`..., or what a caller adds.
     """
 
     def __init__(self, kind: str, text: str) -> None:

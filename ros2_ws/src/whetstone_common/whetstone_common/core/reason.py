@@ -51,6 +51,8 @@ class Reason(IntEnum):
     INCOMPATIBLE_PUBLISHER = 26
     OPERATOR_LOST = 27
     SECOND_NODE = 28
+    NO_CLOCK = 35
+    OTHER_CLOCK = 36
 
 
 class ReasonedError(RuntimeError):

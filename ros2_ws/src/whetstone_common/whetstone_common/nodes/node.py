@@ -20,6 +20,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from vla_interfaces.msg import NodeStatus
 
+from whetstone_common.core.clock import NO_CLOCK
 from whetstone_common.core.parameters import ParameterError, Schema
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
@@ -27,6 +28,17 @@ from whetstone_common.nodes.graph import unheard_publishers
 from whetstone_common.nodes.namesake import Namesake
 
 _GRAPH_PERIOD_S = 1.0
+_CLOCK_TOPIC = "/clock"
+_WORKING = {State.STARTING, State.READY, State.RUNNING, State.HOLDING}
+# What a node says of its inputs when in truth its own clock stands still.
+_CLOCK_EXPLAINS = {
+    Reason.NONE,
+    Reason.MISSING_STREAM,
+    Reason.STALE_OBSERVATION,
+    Reason.BAD_MESSAGE,
+    Reason.NO_CLOCK,
+    Reason.OTHER_CLOCK,
+}
 _STATUS_PERIOD_S = 0.5
 # Read by tests only: "<callback>:<n>" makes the n-th call of that callback raise.
 _FAIL_ENV = "WHETSTONE_FAIL_CALLBACK"
@@ -268,6 +280,8 @@ class WhetstoneNode(LifecycleNode):
         problem, text = self._graph_problem
         if problem is Reason.SECOND_NODE and state is not State.FINALIZED:
             return State.ERROR, problem, text
+        if problem is Reason.NO_CLOCK and reason in _CLOCK_EXPLAINS and state in _WORKING:
+            return state, problem, text
         if problem is not Reason.NONE and reason is Reason.NONE and state in (State.READY, State.RUNNING):
             return state, problem, text
         return state, reason, detail
@@ -285,6 +299,11 @@ class WhetstoneNode(LifecycleNode):
             self.safe_action(Reason.SECOND_NODE)
         self._look_at_graph()
 
+    @property
+    def uses_sim_time(self) -> bool:
+        """Whether this node's clock follows /clock."""
+        return bool(self.get_parameter("use_sim_time").value)
+
     def _look_at_graph(self) -> None:
         self._graph_problem = self._find_graph_problem()
         self._show_own_status()
@@ -293,6 +312,8 @@ class WhetstoneNode(LifecycleNode):
         if who := self.namesake.text:
             name = self.get_fully_qualified_name()
             return Reason.SECOND_NODE, f"two of them: {name} runs also as {who}; stop one"
+        if self.uses_sim_time and not self.count_publishers(_CLOCK_TOPIC):
+            return Reason.NO_CLOCK, NO_CLOCK
         unheard = [text for each in self._inputs for text in unheard_publishers(self, *each)]
         if unheard:
             self.counters["unheard_publishers"] = max(len(unheard), self.counters["unheard_publishers"])
