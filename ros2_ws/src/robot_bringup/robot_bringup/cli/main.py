@@ -18,7 +18,7 @@ from rich.table import Table
 from robot_bringup.cli import demo as demo_command
 from robot_bringup.cli import demos as demos_command
 from robot_bringup.cli import evaluate as eval_command
-from robot_bringup.cli import jobs
+from robot_bringup.cli import jobs, node_params, operate, status
 from robot_bringup.cli import train as train_command
 from robot_bringup.cli import trained as trained_command
 from robot_bringup.cli.doctor import CHECKS
@@ -39,6 +39,9 @@ app = typer.Typer(
 )
 
 _INTERRUPTED = 130
+
+for commands in (operate, node_params, status):
+    commands.register(app)
 
 Task = Annotated[str, typer.Option(help="Task file, by name.")]
 Episodes = Annotated[int, typer.Option(min=1, max=100000, help="Number of episodes.")]

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`whetstone arm`, `stop`, `estop`... against the real nodes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from std_msgs.msg import String
+from vla_interfaces.action import RunEpisodes
+
+from harness.cells import arm_cell, full_cell
+from harness.until import until
+from harness.watcher import LATCHED
+from harness.world import World
+
+
+def whetstone(world: World, *words: str) -> tuple[int, str]:
+    """Exit code and output of a command in the world's domain."""
+    done = subprocess.run(
+        [sys.executable, "-m", "robot_bringup.cli.main", *words],
+        capture_output=True,
+        text=True,
+        env=world.env,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_when_an_operator_uses_the_command_line_expect_the_arm_to_obey(world: World) -> None:
+    cell = arm_cell(world)
+    until(lambda: whetstone(world, "arm")[0] == 0, 30.0, "armed")
+    cell.resume()
+    cell.wait_moving()
+    code, text = whetstone(world, "status")
+    assert code == 0 and "arm_node" in text and "RUNNING" in text
+    code, text = whetstone(world, "stop")
+    assert code == 0 and "the arm holds" in text
+    code, text = whetstone(world, "estop")
+    assert code == 0 and world.watcher.latest("arm_node").reason == "ESTOP", text
+    code, text = whetstone(world, "arm")
+    assert code == 1 and "emergency stop" in text
+    # The command that pressed has ended, so a reset is all that is left to do.
+    until(lambda: whetstone(world, "reset")[0] == 0, 10.0, "reset")
+    assert whetstone(world, "disarm")[0] == 0
+    world.watcher.wait_state("arm_node", "READY", 5.0, reason="DISARMED")
+
+
+def test_when_parameters_are_read_and_set_expect_values_refusals_and_ranges(world: World) -> None:
+    world.node("vla_policy", "steering_node")
+    world.wait_ready("steering_node")
+    assert whetstone(world, "param", "set", "steering_node", "n_candidates", "4") == (
+        0,
+        "steering_node n_candidates = 4\n",
+    )
+    assert whetstone(world, "param", "get", "steering_node", "n_candidates") == (0, "4\n")
+    code, text = whetstone(world, "param", "set", "steering_node", "n_candidates", "1000")
+    assert code == 1 and "64" in text
+    code, text = whetstone(world, "param", "get", "steering_node", "candidates")
+    assert code == 1 and "n_candidates" in text
+    code, text = whetstone(world, "param", "describe", "steering_node", "n_candidates")
+    assert code == 0 and "integer" in text
+    assert "execute_steps" in whetstone(world, "param", "list", "steering_node")[1]
+
+
+@pytest.mark.cores(4)
+def test_when_another_client_runs_a_goal_expect_stop_to_cancel_it_and_words_to_arrive(world: World) -> None:
+    full_cell(world)
+    words = world.watcher.listen(String, "instruction", LATCHED)
+    goal = world.watcher.send_goal(RunEpisodes, "run_episodes", episodes=5, max_steps=400)
+    result = goal.get_result_async()
+    world.watcher.wait_state("arm_node", "RUNNING", 40.0)
+    code, text = whetstone(world, "stop")
+    assert code == 0 and "goals cancelled: 1" in text
+    until(result.done, 20.0, "the goal ends")
+    assert whetstone(world, "instruct", "put the green cube on the red plate")[0] == 0
+    until(lambda: words and words[-1][1].data == "put the green cube on the red plate", 5.0, "the words")
+    assert whetstone(world, "mark", "success")[0] == 0
+
+
+def test_when_nothing_runs_expect_a_sentence_that_names_what_is_missing(world: World) -> None:
+    code, text = whetstone(world, "arm")
+    assert code == 1 and "no arm_node in ROS domain" in text and "Traceback" not in text
