@@ -16,6 +16,7 @@ for folder in (ROOT / "tests", ROOT / "bench"):
 import arm  # noqa: E402
 import learner  # noqa: E402
 import lockstep  # noqa: E402
+import memory  # noqa: E402
 import model  # noqa: E402
 import serving  # noqa: E402
 import weights  # noqa: E402
@@ -46,6 +47,7 @@ def main() -> None:
         "learner": lambda: learner.run(repeats=20 if quick else 100),
         "lockstep": lambda: lockstep.run(directory if has_model else None, ticks=200 if quick else 1000),
     }
+    benchmarks["memory"] = lambda: memory.run(directory if has_model else None)
     if has_model:
         benchmarks["model"] = lambda: model.run(directory, repeats=10 if quick else 50)
     machine = describe() | ({"conditions": options.note} if options.note else {})

@@ -67,6 +67,7 @@ def windows_of(args: argparse.Namespace, backend: PocketBackend) -> Iterator[tup
                         context = backend.prefix(watcher.observation(recorded, frame))
                     yield context.prefix, context.state, torch.from_numpy(watcher.chunk(recorded, targets, frame))
                 bars.advance(bar)
+                del recorded  # before the next one is read
 
 
 def tune(backend: PocketBackend, windows: Windows, config: FinetuneConfig, average: int) -> list[float]:
@@ -94,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
         config = FinetuneConfig(steps=args.steps, learning_rate=args.learning_rate, seed=args.seed)
         source = find(args.model_dir)
         backend = PocketBackend.load(str(source))
-        windows = Windows.of(windows_of(args, backend))
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        windows = Windows.of(windows_of(args, backend), args.out.parent)
         losses = tune(backend, windows, config, args.average)
         extra = {
             "finetuned": {
@@ -102,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
             }
         }  # fmt: skip
         export_finetuned(source, args.out, backend.model, extra)
-    except (ValueError, RuntimeError, FileExistsError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     _console.print(f"{len(windows)} windows, {args.steps} steps: {args.out}")

@@ -59,6 +59,7 @@ def made(onlooker: Onlooker, dataset: Dataset, watcher: Watcher) -> Iterator[lis
     for number, recorded in enumerate(episodes_of(dataset, watcher), 1):
         with shown_to_policy(dataset, recorded):
             transitions = onlooker.transitions(recorded, number)
+        del recorded  # before the next one is read
         yield transitions
 
 
@@ -84,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         episodes = made(onlooker_of(args, watcher, backend), dataset, watcher)
         weights = weights_sha256(find(args.model_dir))
         write_prior(args.out, shown(episodes, len(dataset), counts), weights, time.time_ns())
-    except (ValueError, RuntimeError, FileExistsError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     skipped = counts.count(0)

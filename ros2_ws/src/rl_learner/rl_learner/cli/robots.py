@@ -53,6 +53,7 @@ def episodes_of(dataset: Dataset, watcher: Watcher) -> Iterator[Recorded]:
         with _of(dataset):
             watcher.check_numbers(recorded, recorded.index)
         yield recorded
+        del recorded  # before the next one is read
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from transformers import PI0ForConditionalGeneration
 
 from vla_policy.core.flow import Prefix, velocity
 from vla_policy.core.training.losses import FlowTime
+from vla_policy.core.training.rows import HalfRows
 
 
 @dataclass(frozen=True)
@@ -57,30 +59,41 @@ class Windows:
     """Observations as the action expert sees them, and what to do.
 
     Attributes:
-        keys: [W, L, kv heads, S, head dim], any float type.
-        values: [W, L, kv heads, S, head dim].
+        keys: W of [L, kv heads, S, head dim], on disk.
+        values: W of [L, kv heads, S, head dim], on disk.
         state: float32 [W, P] normalised and padded.
         actions: float32 [W, H, A] normalised.
     """
 
-    keys: Tensor
-    values: Tensor
+    keys: HalfRows
+    values: HalfRows
     state: Tensor
     actions: Tensor
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[Prefix, Tensor, Tensor]]) -> Windows:
+    def of(cls, rows: Iterable[tuple[Prefix, Tensor, Tensor]], folder: Path | None = None) -> Windows:
         """Of prefixes of one observation each, with state [1, P] and actions [H, A]; half precision as they come.
+
+        Args:
+            rows: One by one.
+            folder: Where keys and values go, a few hundred kilobytes a window; the temporary folder by default.
 
         Raises:
             ValueError: There is not one.
+            OSError: The disk is full.
         """
-        kept = [(torch.cat(p.keys).half(), torch.cat(p.values).half(), state[0].float(), a) for p, state, a in rows]
-        if not kept:
+        keys, values = HalfRows(folder), HalfRows(folder)
+        states: list[Tensor] = []
+        actions: list[Tensor] = []
+        for prefix, state, action in rows:
+            keys.append(torch.cat(prefix.keys))
+            values.append(torch.cat(prefix.values))
+            states.append(state[0].float())
+            actions.append(action)
+        if not states:
             raise ValueError("no window: nothing to learn from")
         # Stacking copies: what was made in inference mode cannot take part in a backward pass.
-        keys, values, state, actions = (torch.stack(column) for column in zip(*kept, strict=True))
-        return cls(keys, values, state, actions.float())
+        return cls(keys, values, torch.stack(states), torch.stack(actions).float())
 
     def __len__(self) -> int:
         """W."""
