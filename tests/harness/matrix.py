@@ -404,4 +404,49 @@ ROWS = (
         "once the graph knows, the arm is held, the rest is cancelled and the next goal is taken",
         (_PROCESS, "tests/node/robot_bringup/test_episode_node.py"),
     ),
+    Row(
+        "65",
+        "the disk is full, or fills, while episodes are recorded or learnt from",
+        "no episode begins, DISK_FULL with the figures; the command says how many were kept and ends with an error; "
+        "with space again the next episode is recorded",
+        (
+            _PROCESS,
+            "tests/node/robot_bringup/test_recorder_node.py",
+            "tests/node/robot_bringup/test_episode_node.py",
+            "tests/unit/robot_bringup/test_recording.py",
+            "tests/unit/robot_bringup/test_cli_demos.py",
+            "tests/unit/robot_bringup/test_cli_train.py",
+        ),
+    ),
+    Row(
+        "66",
+        "files of others where a command keeps its own",
+        "they are not touched, counted or exported; what is made on the way has names that nobody else has",
+        ("tests/unit/robot_bringup/test_cli_demos.py", "tests/unit/whetstone_common/test_outputs.py"),
+    ),
+    Row(
+        "67",
+        "`kill -9` of the learner, as the operator of the run sees it",
+        "its figures show their age, it is started again and catches up, and that is said; or the run ends with an "
+        "error",
+        (_PROCESS, "tests/unit/robot_bringup/test_cli_train.py"),
+    ),
+    Row(
+        "68",
+        "`kill -9` of the policy or the end of the stack in an evaluation",
+        "asked for, judged, aborted, not run, and why; the figures are written, and the end is an error",
+        ("tests/unit/robot_bringup/test_cli_eval.py",),
+    ),
+    Row(
+        "69",
+        "outputs that cannot be written, a start that is refused, a second training of a run",
+        "tried before the work, written one by one; nothing is left that blocks the next start; refused with the "
+        "process",
+        (
+            "tests/unit/whetstone_common/test_outputs.py",
+            "tests/unit/robot_bringup/test_cli_eval.py",
+            "tests/unit/robot_bringup/test_cli_train.py",
+            "tests/unit/rl_learner/test_cli.py",
+        ),
+    ),
 )

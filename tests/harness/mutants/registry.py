@@ -434,6 +434,11 @@ def signatures_are_not_read() -> None:
     original = replace(f"{_STEERING}.shelf:unpack", unpack)
 
 
+def room_is_not_looked_at() -> None:
+    """Recording is ready whatever the disk is."""
+    replace(f"{_ARM}.recording.storage:Storage.problem", lambda _self: "")
+
+
 MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
     mutation.__name__: mutation
     for mutation in (
@@ -471,6 +476,7 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         own_pause_is_not_noticed,
         parts_are_not_merged,
         policy_goes_on_under_the_person,
+        room_is_not_looked_at,
         second_source_is_welcome,
         sick_nodes_are_ignored,
         signatures_are_not_read,

@@ -3,7 +3,19 @@
 
 from __future__ import annotations
 
-from harness.rows import chunks, datasets, drivers, inputs, learning, ownership, people, processes, timing, weights
+from harness.rows import (
+    chunks,
+    datasets,
+    drivers,
+    inputs,
+    learning,
+    ownership,
+    people,
+    processes,
+    storage,
+    timing,
+    weights,
+)
 from harness.rows.case import Case
 
 # What must not be missing comes first: a run that has used up its time leaves out the end.
@@ -12,6 +24,7 @@ _ORDER = (
     "1", "8", "44", "46", "19", "22", "43", "45", "18", "13", "23", "6", "14", "25", "10", "5", "20", "9", "21", "17",
     "15", "16", "85", "86", "87", "88", "89", "31", "29", "27", "28", "30", "38", "41", "2",
     "36", "35", "32", "37", "80", "81", "82", "83",
+    "65", "67",
 )  # fmt: skip
 _ALL = (
     *processes.CASES,
@@ -24,5 +37,6 @@ _ALL = (
     *weights.CASES,
     *learning.CASES,
     *datasets.CASES,
+    *storage.CASES,
 )
 CASES: tuple[Case, ...] = tuple(sorted(_ALL, key=lambda case: _ORDER.index(case.row)))

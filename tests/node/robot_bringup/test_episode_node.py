@@ -255,3 +255,32 @@ def test_when_set_instruction_is_called_expect_it_is_published(rigs: Any) -> Non
         rig.spin_until(future.done, "answer")
         assert future.result().success is accepted
     rig.spin_until(lambda: rig.cell.instructions == ["stack the red cube"], "instruction")
+
+
+def test_when_what_records_is_not_ready_expect_no_episode_to_begin_until_it_is(rigs: Any) -> None:
+    rig = rigs(Script(succeed_at={0: 2, 1: 2}), storage_nodes=["recorder_node"], silent_after_s=10.0)
+    statuses = rig.user.create_publisher(NodeStatus, "node_status", qos.LATCHED)
+    full = NodeStatus(
+        node="/recorder_node", state=NodeStatus.HOLDING, reason=NodeStatus.DISK_FULL, detail="0.4 MB free", node_epoch=1
+    )
+    statuses.publish(full)
+    handle = rig.send(episodes=1)
+    rig.spin_until(lambda: rig.feedback, "the turn of the episode")
+    assert "arm" not in rig.cell.calls
+    full.state, full.reason, full.detail = NodeStatus.READY, NodeStatus.NONE, ""
+    statuses.publish(full)
+    assert list(rig.result_of(handle).outcomes) == ["succeeded"]
+    full.state, full.reason, full.detail = NodeStatus.HOLDING, NodeStatus.DISK_FULL, "0.4 MB free"
+    statuses.publish(full)
+    rig.spin_until(lambda: rig.node._health.missing(time.monotonic()), "the full disk is known")
+    result = rig.run(episodes=1, first_seed=1)
+    assert list(result.outcomes) == ["aborted"]
+    assert "recorder_node is HOLDING DISK_FULL 0.4 MB free" in result.message
+    assert rig.cell.calls.count("resume") == 1
+
+
+def test_when_a_goal_would_end_above_the_last_seed_expect_refusal_and_the_node_ready(rigs: Any) -> None:
+    rig = rigs(Script(succeed_at={2**32 - 1: 2}))
+    assert not rig.send(episodes=2, first_seed=2**32 - 1).accepted
+    assert list(rig.run(episodes=1, first_seed=2**32 - 1).seeds) == [2**32 - 1]
+    assert rig.node.status[0] is State.READY

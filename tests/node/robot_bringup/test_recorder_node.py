@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,14 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
-from vla_interfaces.msg import EpisodeEvent, Executed
+from vla_interfaces.msg import EpisodeEvent, Executed, NodeStatus
 
+from harness.disk import tiny_disk
 from harness.domains import DomainLock
 from robot_bringup.core.recording import reader
 from robot_bringup.nodes.recorder_node import RecorderNode
 from whetstone_common.core.parameters import ParameterError
+from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
 
 _DEADLINE_S = 10.0
@@ -67,6 +70,15 @@ class Rig:
 
     def event(self, event: int, **fields: Any) -> None:
         self.events.publish(EpisodeEvent(epoch=1, episode=2, event=event, task="stack", **fields))
+
+    def record(self, steps: int = 1) -> None:
+        """An episode with its end."""
+        self.event(EpisodeEvent.STARTED)
+        self.spin_until(lambda: self.node.status[0] is not State.READY)
+        for step in range(steps):
+            self.steps.publish(Executed(episode_step=step, joint_command=[0.1] * 5000))
+            self.spin_for(0.01)
+        self.event(EpisodeEvent.SUCCEEDED)
 
     def close(self) -> None:
         self.node.close()
@@ -130,3 +142,67 @@ def test_when_it_is_shut_down_mid_episode_expect_no_half_file(rigs: Any, tmp_pat
 def test_when_a_topic_entry_is_malformed_expect_refusal(rigs: Any, entry: str) -> None:
     with pytest.raises(ParameterError, match="expected"):
         rigs(topics=[entry])
+
+
+def test_when_the_disk_is_full_expect_holding_with_the_figures_and_with_space_again_the_next_episode_recorded(
+    rigs: Any, tmp_path: Path
+) -> None:
+    with tiny_disk(tmp_path / "disk", 400) as disk:
+        rig = rigs(directory=str(disk.folder), min_free_mb=1.0)
+        state, reason, detail = rig.node.status
+        assert (state, reason) == (State.HOLDING, Reason.DISK_FULL)
+        assert "0.4 MB free" in detail and "at least 1.0 MB" in detail
+        rig.event(EpisodeEvent.STARTED)
+        rig.spin_until(lambda: rig.node.counters["episodes_not_kept"] == 1)
+        rig.event(EpisodeEvent.SUCCEEDED)
+        disk.grow(9000)
+        rig.spin_until(lambda: rig.node.status[0] is State.READY)
+        rig.record()
+        rig.spin_until(lambda: list(disk.folder.glob("*.mcap")))
+        rig.spin_until(lambda: rig.node.status[0] is State.READY)
+        assert rig.node.counters["episodes_not_kept"] == 1
+        rig.node.close()
+
+
+def test_when_the_disk_fills_in_an_episode_expect_it_lost_with_its_reason_and_the_node_alive(
+    rigs: Any, tmp_path: Path
+) -> None:
+    with tiny_disk(tmp_path / "disk", 300) as disk:
+        rig = rigs(directory=str(disk.folder), min_free_mb=0.1)
+        (disk.folder / "of_others").write_bytes(os.urandom(190_000))
+        rig.spin_until(lambda: rig.node.status[0] is State.READY)
+        rig.event(EpisodeEvent.STARTED)
+        rig.spin_until(lambda: rig.node.status[0] is State.RUNNING)
+        for step in range(60):
+            image = Image(height=1, width=2000, step=6000, encoding="rgb8", data=os.urandom(6000))
+            rig.images.publish(image)
+            rig.steps.publish(Executed(episode_step=step))
+            rig.spin_for(0.02)
+        rig.event(EpisodeEvent.SUCCEEDED)
+        rig.spin_until(lambda: rig.node.status[0] is State.HOLDING)
+        assert rig.node.status[1] is Reason.DISK_FULL
+        assert rig.node.counters["episodes_not_kept"] == 1
+        assert [path.name for path in disk.folder.iterdir()] == ["of_others"]
+        disk.grow(9000)
+        rig.spin_until(lambda: rig.node.status[0] is State.READY)
+        rig.record()
+        rig.spin_until(lambda: len(list(disk.folder.glob("*.mcap"))) == 1)
+        rig.node.close()
+
+
+def test_when_nobody_is_left_to_end_an_episode_expect_it_forgotten_and_the_node_ready(
+    rigs: Any, tmp_path: Path
+) -> None:
+    rig = rigs()
+    statuses = rig.world.create_publisher(NodeStatus, "node_status", qos.LATCHED)
+    rig.event(EpisodeEvent.STARTED)
+    rig.spin_until(lambda: rig.node.status[0] is State.RUNNING)
+    running = NodeStatus(node="/episode_node", state=NodeStatus.RUNNING)
+    statuses.publish(running)
+    rig.spin_for(2.2)
+    statuses.publish(running)
+    rig.spin_for(0.2)
+    assert rig.node.status[0] is State.RUNNING
+    statuses.publish(NodeStatus(node="/episode_node", state=NodeStatus.READY))
+    rig.spin_until(lambda: rig.node.status[0] is State.READY)
+    assert not list(tmp_path.iterdir())

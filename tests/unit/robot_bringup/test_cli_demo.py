@@ -77,7 +77,7 @@ def test_when_told_how_to_go_on_expect_the_very_settings_of_the_run(
     settings = replace(wanted(tmp_path), finetune_at=0.4).settings
     options = TrainOptions("demo_1", tmp_path / "my runs", settings, Budget(19.0, 11_000))
     asked: list[TrainOptions] = []
-    monkeypatch.setattr(main.train_command, "run", lambda again: asked.append(again) or {})
+    monkeypatch.setattr(main.train_command, "run", lambda again, _json: asked.append(again) or {})
     result = CliRunner().invoke(main.app, shlex.split(sharpen.train_command(options))[1:])
     assert result.exit_code == 0, result.output
     assert asked == [options]

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,17 @@ from typing import Any
 
 import cv2
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rich.console import Console
 
 from fakes.train_episodes import episode
+from fakes.train_graph import SlowGraph
 from robot_bringup.cli import train, trained
 from robot_bringup.cli.curve import write_curve
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions
 from robot_bringup.cli.method_file import read_method_file
 from robot_bringup.cli.options import StackOptions, Training
+from robot_bringup.cli.run_folder import RunFolder
 from robot_bringup.cli.stack import launch_command
 from robot_bringup.cli.train import RunSettings, TrainOptions
 from robot_bringup.cli.training_screen import figures
@@ -83,31 +85,6 @@ def test_when_a_run_trains_expect_launch_arguments_that_the_file_knows_and_its_n
     assert {"transition_node", "learner_node"} < set(stack.nodes)
 
 
-class SlowGraph:
-    """Stands in for the client of a stack in which an episode takes a while to reach the learner."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-        self.played = self.arrived = 0
-        self._turns = 0
-
-    def subscribe(self, kind: type, _topic: str, callback: Callable[[Any], None], _profile: Any) -> None:
-        if kind is DiagnosticArray:
-            self._diagnose = callback
-
-    def spin_until(self, condition: Callable[[], bool], _timeout_s: float) -> bool:
-        self.arrived = self.played if self._turns else self.arrived
-        self._turns += 1
-        values = [KeyValue(key="episodes", value=str(self.arrived))]
-        self._diagnose(DiagnosticArray(status=[DiagnosticStatus(name="learner_node", values=values)]))
-        return condition()
-
-    def evaluate(self, _client: Any, task: str, wanted: EvalOptions, _feedback: Any) -> Evaluation:
-        self.played, self._turns = self.played + 1, 0
-        rows = rows_of(task, "", seeds=[wanted.seed], outcomes=["succeeded"], steps=[40], durations_s=[2.0])
-        return Evaluation(task, "", rows, 1.0)
-
-
 def test_when_the_last_episode_of_a_session_ends_expect_the_stack_open_until_it_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +93,138 @@ def test_when_the_last_episode_of_a_session_ends_expect_the_stack_open_until_it_
     monkeypatch.setattr(train, "evaluate", graph.evaluate)
     assert train.run(options(tmp_path))["episodes"] == 2
     assert (graph.played, graph.arrived) == (2, 2)
+
+
+@pytest.fixture
+def graph(monkeypatch: pytest.MonkeyPatch) -> SlowGraph:
+    """The stack of every run of a test."""
+    made = SlowGraph()
+    monkeypatch.setattr(train, "running_client", lambda *_, **__: nullcontext(made))
+    monkeypatch.setattr(train, "evaluate", made.evaluate)
+    return made
+
+
+def test_when_storage_is_not_ready_expect_no_episode_and_its_reason(
+    tmp_path: Path, graph: SlowGraph, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph.full = "transition_node (HOLDING DISK_FULL) 299.8 MB free"
+    with pytest.raises(UserError, match=r"nothing more is kept: transition_node \(HOLDING DISK_FULL\) 299.8 MB free"):
+        train.run(options(tmp_path))
+    assert graph.played == 0
+    assert "0 episodes" in capsys.readouterr().out
+    assert not (tmp_path / "mine" / "run.json").exists(), "it would block the next start with other settings"
+
+
+def test_when_an_episode_is_not_stored_expect_it_said_not_counted_and_the_end_to_be_an_error(
+    tmp_path: Path, graph: SlowGraph, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph.loses = {1}
+    with pytest.raises(UserError, match="2 of 3 episodes of this session were stored"):
+        train.run(options(tmp_path), tmp_path / "out.json")
+    said = capsys.readouterr().out
+    assert "episode 1 was not stored" in said and "3 episodes, 1 of them not stored and not counted" in said
+    log = TrainingLog(tmp_path / "mine" / "episodes.jsonl")
+    assert [each.stored for each in log.episodes] == [False, True, True]
+    assert json.loads((tmp_path / "out.json").read_text())["lost"] == 1
+    assert train.run(options(tmp_path))["steps"] == 80, "nothing was lost in this session"
+
+
+def test_when_episodes_in_a_row_are_not_stored_expect_the_run_to_end(tmp_path: Path, graph: SlowGraph) -> None:
+    graph.loses = {2, 3, 4}
+    with pytest.raises(UserError, match="2 episodes in a row were not stored"):
+        train.run(options(tmp_path, minutes=1.0))
+    assert graph.played == 3
+
+
+def test_when_the_learner_dies_and_is_started_again_expect_that_said_and_the_run_to_go_on(
+    tmp_path: Path, graph: SlowGraph, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph.dies_in = 1
+    assert train.run(options(tmp_path))["episodes"] == 2
+    assert "learner_node has died and was started again" in capsys.readouterr().out
+    assert graph.arrived == 2
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_when_the_learner_dies_and_stays_dead_expect_an_end_that_says_so(
+    tmp_path: Path, graph: SlowGraph, last: int
+) -> None:
+    graph.dies_in, graph.comes_back = last, False
+    with pytest.raises(UserError, match="learner_node has said nothing"):
+        train.run(options(tmp_path))
+    assert graph.played == last
+    assert (tmp_path / "mine" / "curve.png").is_file()
+
+
+def test_when_a_run_is_trained_already_expect_refusal_that_names_the_process_and_nothing_written(
+    tmp_path: Path, graph: SlowGraph
+) -> None:
+    spent(tmp_path)
+    with RunFolder(tmp_path / "mine"):
+        before = {path: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+        with pytest.raises(UserError, match=rf"'mine' is being trained by process {os.getpid()} on .* since 20"):
+            train.run(options(tmp_path))
+        assert {path: path.read_bytes() for path in (tmp_path / "mine").iterdir()} == before
+    assert train.run(options(tmp_path))["episodes"] == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "minutes", "words"),
+    [
+        (replace(SETTINGS, seed=99_999_999), 0.05, "seed 99999999.*allowed are 0..4193"),
+        (replace(SETTINGS, task="juggle"), 0.05, "no task 'juggle'"),
+        (SETTINGS, math.nan, "minutes is nan"),
+        (SETTINGS, math.inf, "minutes is inf"),
+    ],
+)
+def test_when_a_start_is_refused_expect_nothing_left_of_it(
+    tmp_path: Path, settings: RunSettings, minutes: float, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        train.run(options(tmp_path, settings, minutes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_when_a_stack_does_not_start_expect_its_output_and_a_name_that_other_settings_may_use(
+    tmp_path: Path, graph: SlowGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine"
+
+    def fails(_stack: StackOptions, log: Path, **_named: Any) -> Any:
+        log.write_text("why")
+        (folder / "transitions").mkdir()
+        (folder / "version.json").touch()
+        raise UserError("vla_node (ERROR MODEL_FAILURE)")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(train, "running_client", fails)
+        for _ in range(2):
+            with pytest.raises(UserError, match="MODEL_FAILURE"):
+                train.run(options(tmp_path, replace(SETTINGS, model_dir="wrong")))
+    assert sorted(path.name for path in folder.iterdir()) == ["stack_1.log", "stack_2.log"]
+    assert train.run(options(tmp_path))["episodes"] == 2
+    assert train.read_settings(folder) == SETTINGS
+
+
+def test_when_the_figures_cannot_be_written_expect_refusal_before_an_episode(tmp_path: Path, graph: SlowGraph) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*file/out\.json"):
+        train.run(options(tmp_path), tmp_path / "file" / "out.json")
+    with pytest.raises(UserError, match=r"cannot write .*file/mine"):
+        train.run(options(tmp_path / "file"))
+    assert graph.played == 0
+
+
+def test_when_one_output_fails_at_the_end_expect_the_others_written(
+    tmp_path: Path, graph: SlowGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train, "write_curve", full)
+    with pytest.raises(UserError, match=r"not written: .*curve\.png: No space left on device"):
+        train.run(options(tmp_path), tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text())["episodes"] == 2
 
 
 class Tuned:
@@ -260,6 +369,15 @@ def test_when_the_learner_reports_expect_its_figures_and_nonsense_left_out() -> 
 def test_when_the_learner_has_diverged_expect_the_reason_and_while_it_waits_for_data_none() -> None:
     assert report_of({"waiting": "diverged", "problem": "loss is nan"}).halt == "diverged: loss is nan"
     assert report_of({"waiting": "data", "problem": "a step was refused"}).halt == ""
+
+
+def test_when_the_learner_is_silent_expect_the_age_of_its_figures_on_the_screen() -> None:
+    console = Console(width=120, record=True, file=None)
+    old = replace(report_of({"updates": "77"}), heard_s=time.monotonic() - 42.0)
+    console.print(figures(tally([episode(1)]), old, Budget(19.0)))
+    assert "no word for 42 s: its figures are old" in console.export_text()
+    console.print(figures(tally([episode(1)]), replace(old, heard_s=time.monotonic()), Budget(19.0)))
+    assert "no word" not in console.export_text()
 
 
 def test_when_figures_are_shown_expect_success_help_and_updates() -> None:

@@ -40,3 +40,9 @@ def test_when_three_in_a_row_abort_expect_the_run_gives_up_with_the_reason() -> 
     run.records += [record(Outcome.ABORTED)] * 3
     assert run.next_plan is None
     assert "why" in run.message
+
+
+def test_when_the_last_seed_would_be_too_large_expect_refusal_with_the_range() -> None:
+    assert plans_of(task="stack", episodes=2, first_seed=2**32 - 2, max_steps=9)[-1].seed == 2**32 - 1
+    with pytest.raises(ValueError, match=r"the last seed would be 4294967296: allowed are 0\.\.4294967295"):
+        plans_of(task="stack", episodes=2, first_seed=2**32 - 1, max_steps=9)

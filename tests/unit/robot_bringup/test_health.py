@@ -86,3 +86,21 @@ def test_when_a_node_fails_expect_it_told_apart_from_one_that_is_not_there_yet()
     watched.update("/vla_node", report(State.ERROR, reason=Reason.MODEL_FAILURE, seen_s=1.0))
     assert "MODEL_FAILURE" in watched.failed(1.0)
     assert watched.failed(100.0) == ""
+
+
+def test_when_storage_is_not_ready_expect_no_episode_to_begin() -> None:
+    watched = Health(["arm_node"], 2.0, storage=["recorder_node"])
+    watched.update("/arm_node", report(State.READY))
+    assert watched.missing(0.0) == "recorder_node has not been heard of"
+    for state in (State.HOLDING, State.RUNNING, State.STOPPED):
+        watched.update("/recorder_node", report(state, reason=Reason.DISK_FULL))
+        assert watched.missing(0.0) == f"recorder_node is {state.name} DISK_FULL"
+    watched.update("/recorder_node", report(State.READY))
+    assert watched.missing(0.0) == ""
+
+
+def test_when_storage_records_expect_the_running_episode_to_go_on_and_its_death_to_end_it() -> None:
+    watched = Health([], 2.0, storage=["recorder_node"])
+    watched.update("/recorder_node", report(State.RUNNING))
+    assert watched.problem(0.0) == ""
+    assert watched.problem(9.0) == "recorder_node is silent"

@@ -162,15 +162,34 @@ def test_when_our_own_launch_files_are_planned_expect_the_whole_ring():
 @pytest.mark.parametrize(
     ("freeze", "learning"), [("false", {"transition_node", "learner_node"}), ("true", {"learner_node"})]
 )
-def test_when_a_run_trains_expect_its_half_beside_the_ring_and_what_collects_watched(tmp_path, freeze, learning):
+def test_when_a_run_trains_expect_its_half_beside_the_ring(tmp_path, freeze, learning):
     launch = Path(__file__).resolve().parents[3] / "launch" / "whetstone.launch.xml"
     pytest.importorskip("rclpy")
     whole = Planner(tmp_path, {}).plan(launch, {})
     planned = Planner(tmp_path, {}).plan(launch, {"train": "true", "run": "mine", "method": "expo", "freeze": freeze})
     names = {process.name.rpartition("-")[0] for process in planned}
     assert names - {process.name.rpartition("-")[0] for process in whole} == learning
+
+
+@pytest.mark.parametrize(
+    ("arguments", "storage"),
+    [
+        ({}, []),
+        ({"record": "true"}, ["recorder_node"]),
+        ({"train": "1"}, ["transition_node"]),
+        ({"train": "true", "record": "True"}, ["recorder_node", "transition_node"]),
+        ({"train": "true", "record": "true", "freeze": "true"}, ["recorder_node"]),
+        ({"train": "true", "freeze": "true"}, []),
+    ],
+)
+def test_when_something_is_to_be_kept_expect_episodes_to_wait_for_its_storage(tmp_path, arguments, storage):
+    launch = Path(__file__).resolve().parents[3] / "launch" / "whetstone.launch.xml"
+    pytest.importorskip("rclpy")
+    planned = Planner(tmp_path, {}).plan(launch, {"run": "mine", "method": "expo", **arguments})
     (episodes,) = (process for process in planned if process.name.startswith("episode_node"))
-    assert any("sim_collects.yaml" in word for word in episodes.argv) is (freeze == "false")
+    (file,) = (word for word in episodes.argv if "/storage/" in word)
+    values = yaml.safe_load(Path(file).read_text()).get("/**/episode_node", {"ros__parameters": {}})
+    assert values["ros__parameters"].get("storage_nodes", []) == storage
 
 
 @pytest.mark.parametrize(("method", "steers"), [("none", False), ("expo", False), ("dsrl", True)])

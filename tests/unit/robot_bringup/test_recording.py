@@ -5,8 +5,9 @@ import pytest
 
 from robot_bringup.core.recording import reader
 from robot_bringup.core.recording.definitions import DefinitionError, complete, dependencies
-from robot_bringup.core.recording.episode_file import Channel, EpisodeFile, Message
+from robot_bringup.core.recording.episode_file import Channel, EpisodeFile, Message, recording_name
 from robot_bringup.core.recording.recorder import Limits, Recorder
+from robot_bringup.core.recording.storage import Storage
 
 CHANNELS = [
     Channel("/instruction", "std_msgs/msg/String", "string data\n", "- depth: 1\n"),
@@ -119,3 +120,76 @@ def test_when_the_file_is_no_recording_expect_a_clear_error(tmp_path: Path, cont
     path.write_bytes(content)
     with pytest.raises(reader.RecordingError, match=r"x\.mcap"):
         reader.metadata(path)
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """A disk that refuses at one step of a recording."""
+
+    def refuse(*_args: object, **_named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(EpisodeFile, method, refuse)
+
+
+@pytest.mark.parametrize("step", ["__init__", "write", "finish"])
+def test_when_the_disk_refuses_expect_the_episode_lost_with_its_reason_and_the_next_one_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    record = recorder(tmp_path)
+    with monkeypatch.context() as full:
+        full_disk(full, step)
+        record.started("e1", now_s=0.0)
+        record.message(say("/mark", "x", 1), now_s=0.1)
+        record.ended({"outcome": "succeeded"}, now_s=1.0)
+        assert record.tick(2.0) is None
+    assert record.lost == 1
+    assert "No space left on device" in record.problem
+    assert not list(tmp_path.iterdir())
+    record.started("e2", now_s=3.0)
+    record.ended({"outcome": "succeeded"}, now_s=4.0)
+    assert record.tick(5.0) == tmp_path / "e2.mcap"
+    assert record.lost == 1
+
+
+def test_when_there_is_a_recording_of_that_name_expect_it_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "e1.mcap").write_text("mine")
+    record = recorder(tmp_path)
+    record.started("e1", now_s=0.0)
+    record.ended({"outcome": "succeeded"}, now_s=1.0)
+    assert record.tick(2.0) is None
+    assert "exists already" in record.problem
+    assert (tmp_path / "e1.mcap").read_text() == "mine"
+
+
+def test_when_an_episode_is_abandoned_expect_no_file_and_no_loss_of_the_disk(tmp_path: Path) -> None:
+    record = recorder(tmp_path)
+    record.started("e1", now_s=0.0)
+    record.abandon()
+    assert (record.is_busy, record.lost) == (False, 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_when_episodes_are_numbered_expect_names_that_tell_them_apart() -> None:
+    assert recording_name("stack", 17, 2) == "stack_17_000002.mcap"
+
+
+def test_when_there_is_room_expect_no_problem_and_the_folder(tmp_path: Path) -> None:
+    assert Storage(tmp_path / "deep" / "mcap", 1).problem() == ""
+    assert (tmp_path / "deep" / "mcap").is_dir()
+
+
+def test_when_there_is_too_little_room_expect_what_is_free_and_what_is_needed(tmp_path: Path) -> None:
+    problem = Storage(tmp_path, 10**18).problem()
+    assert "MB free in" in problem and "at least 1000000000000.0 MB needed" in problem
+
+
+def test_when_a_recording_was_larger_than_what_is_free_expect_the_next_one_to_need_as_much(tmp_path: Path) -> None:
+    storage = Storage(tmp_path, 0)
+    assert storage.problem() == ""
+    storage.note(10**18)
+    assert "needed" in storage.problem()
+
+
+def test_when_the_folder_cannot_be_made_expect_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "Not a directory" in Storage(tmp_path / "file" / "mcap", 0).problem()

@@ -59,6 +59,21 @@ def test_when_episodes_are_added_up_expect_the_last_twenty_judged_ones_to_make_t
     assert sums.human_share == pytest.approx(500 / 5010)
 
 
+def test_when_an_episode_was_not_stored_expect_it_counted_as_lost_and_not_as_robot_time_used() -> None:
+    sums = tally([episode(1), episode(2, stored=False), episode(3, "aborted", stored=False)])
+    assert (sums.episodes, sums.lost, sums.steps) == (3, 1, 200)
+    assert Budget(1.0, 400).spent(sums) == pytest.approx(0.5)
+
+
+def test_when_a_log_is_of_before_episodes_said_whether_they_are_stored_expect_them_to_be(tmp_path: Path) -> None:
+    log = TrainingLog(tmp_path / "episodes.jsonl")
+    log.append(episode(1))
+    text = log.path.read_text()
+    assert ', "stored": true' in text
+    log.path.write_text(text.replace(', "stored": true', ""))
+    assert TrainingLog(log.path).episodes == [episode(1)]
+
+
 def test_when_nothing_was_played_expect_no_rate_and_nothing_spent() -> None:
     sums = tally([])
     assert sums.success is None and sums.edited is None

@@ -60,6 +60,14 @@ def test_when_run_again_from_the_same_seed_expect_the_same_weights(pocket_direct
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 10, 11])
+def test_when_there_are_few_steps_expect_a_loss_of_each(pocket_directory, windows, steps):
+    losses = []
+    backend = PocketBackend.load(str(pocket_directory))
+    finetune_expert(backend.model, windows, FinetuneConfig(steps=steps, batch=1, noises=1), losses.append)
+    assert len(losses) == steps
+
+
 def test_when_averaged_expect_the_mean_of_what_each_seed_gives(pocket_directory, windows):
     def expert(backend):
         return {n: p.detach().clone() for n, p in expert_parameters(backend.model).items()}

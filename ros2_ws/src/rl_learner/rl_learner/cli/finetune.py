@@ -10,14 +10,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
+from rl_learner.cli.numbers import count
 from rl_learner.cli.robots import dataset_of, episodes_of, shown_to_policy, watcher_of
 from rl_learner.core.imitating import worth_imitating
 from vla_policy.core.backends.pocket import PocketBackend
@@ -25,6 +29,7 @@ from vla_policy.core.flow import Prefix
 from vla_policy.core.training.export import export_finetuned
 from vla_policy.core.training.finetune import FinetuneConfig, Windows, finetune_soup
 from vla_policy.nodes.resources import find
+from whetstone_common.core.outputs import OutputError, check_new_folder
 
 _console = Console()
 _EVERY = 50  # steps that a shown loss is the mean of
@@ -39,12 +44,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model-dir", default="package://vla_policy/models/pocket", help="of a pocket VLA")
     parser.add_argument("--robot", default="sim_panda", help="robot file")
     parser.add_argument("--mapping", type=Path, help="file that says how the datasets record the robot's joints")
-    parser.add_argument("--steps", type=int, default=defaults.steps, help="of the optimiser")
-    parser.add_argument("--average", type=int, default=1, help="fine-tunings whose weights are averaged")
+    parser.add_argument("--steps", type=count, default=defaults.steps, help="of the optimiser")
+    parser.add_argument("--average", type=count, default=1, help="fine-tunings whose weights are averaged")
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
-    parser.add_argument("--executed", type=int, default=8, help="steps of a chunk before the next look")
-    parser.add_argument("--stride", type=int, default=2, help="frames between two windows of a person")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--executed", type=count, default=8, help="steps of a chunk before the next look")
+    parser.add_argument("--stride", type=count, default=2, help="frames between two windows of a person")
+    parser.add_argument("--threads", type=count, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     return parser.parse_args(argv)
 
@@ -85,13 +90,26 @@ def tune(backend: PocketBackend, windows: Windows, config: FinetuneConfig, avera
     return losses
 
 
+def export_model(source: Path, out: Path, model: nn.Module, extra: Mapping[str, Any]) -> None:
+    """Writes what was learnt; elsewhere, when the place has become unusable since it was tried.
+
+    Raises:
+        OutputError: It is elsewhere; the text says where.
+    """
+    try:
+        export_finetuned(source, out, model, extra)
+    except (OSError, SafetensorError) as error:
+        elsewhere = Path(tempfile.mkdtemp(prefix="whetstone_finetuned_")) / out.name
+        export_finetuned(source, elsewhere, model, extra)
+        raise OutputError(f"cannot write {out}: {error}; the model is in {elsewhere}: move it from there") from error
+
+
 def main(argv: list[str] | None = None) -> int:
     """The whole job; 2 when something does not fit."""
     args = parse(argv)
     torch.set_num_threads(args.threads)
     try:
-        if args.out.exists():
-            raise FileExistsError(f"{args.out} is there already: choose another folder, or remove it")
+        check_new_folder(args.out)
         config = FinetuneConfig(steps=args.steps, learning_rate=args.learning_rate, seed=args.seed)
         source = find(args.model_dir)
         backend = PocketBackend.load(str(source))
@@ -103,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
                 "windows": len(windows), "steps": args.steps, "averaged": args.average, "loss": round(losses[-1], 4),
             }
         }  # fmt: skip
-        export_finetuned(source, args.out, backend.model, extra)
+        export_model(source, args.out, backend.model, extra)
     except (ValueError, RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from rl_learner.cli.numbers import count
 from rl_learner.cli.robots import dataset_of, episodes_of, shown_to_policy, watcher_of
 from rl_learner.core.dataset import Dataset
 from rl_learner.core.demonstrations import Looks, Onlooker
@@ -27,6 +28,7 @@ from vla_policy.core.backends import BACKENDS, load_backend
 from vla_policy.core.protocol import Backend
 from vla_policy.core.serving import weights_sha256
 from vla_policy.nodes.resources import find
+from whetstone_common.core.outputs import check_new_folder
 
 _EXPO = "package://rl_learner/config/methods/expo.yaml"
 _console = Console()
@@ -42,8 +44,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model-dir", default="package://vla_policy/models/pocket")
     parser.add_argument("--robot", default="sim_panda", help="robot file")
     parser.add_argument("--mapping", type=Path, help="file that says how the dataset records the robot's joints")
-    parser.add_argument("--candidates", type=int, default=8, help="chunks per look")
-    parser.add_argument("--stride", type=int, default=2, help="frames between two looks")
+    parser.add_argument("--candidates", type=count, default=8, help="chunks per look")
+    parser.add_argument("--stride", type=count, default=2, help="frames between two looks")
     return parser.parse_args(argv)
 
 
@@ -77,8 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     """The whole job; 2 when something does not fit."""
     args, counts = parse(argv), list[int]()
     try:
-        if args.out.exists():
-            raise FileExistsError(f"{args.out} is there already: choose another folder, or remove it")
+        check_new_folder(args.out)
         dataset = dataset_of(args.dataset, args.robot, args.mapping)
         backend = load_backend(args.backend, str(find(args.model_dir)))
         watcher = watcher_of(args.robot, backend.spec)

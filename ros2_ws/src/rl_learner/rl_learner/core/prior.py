@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rl_learner.core.codec import TRANSITION_SCHEMA, decode, encode
 from rl_learner.core.spool import Entry, Kind, Limits, Spool, read_all
 from rl_learner.core.transition import Transition
+from whetstone_common.core.outputs import new_folder
 
 _FOLDER, _ORIGIN = "transitions", "prior.json"
 _LIMITS = Limits(max_bytes=64_000_000_000, segment_bytes=64_000_000)
@@ -73,21 +74,14 @@ def write_prior(folder: Path, episodes: Iterable[Sequence[Transition]], weights_
         FileExistsError: The folder is there already.
         ValueError: There is not one transition.
     """
-    if folder.exists():
-        raise FileExistsError(f"{folder} is there already")
-    unfinished, count = folder.with_name(f"{folder.name}.part"), 0
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        spool = Spool(unfinished / _FOLDER, _LIMITS, identity=identity)
-        for transitions in episodes:
-            spool.append([Entry(Kind.DATA, TRANSITION_SCHEMA, encode(made)) for made in transitions])
-            count += len(transitions)
-        spool.close()
+    count = 0
+    with new_folder(folder) as unfinished:
+        with closing(Spool(unfinished / _FOLDER, _LIMITS, identity=identity)) as spool:
+            for transitions in episodes:
+                spool.append([Entry(Kind.DATA, TRANSITION_SCHEMA, encode(made)) for made in transitions])
+                count += len(transitions)
         _check_not_empty(folder, count)
         (unfinished / _ORIGIN).write_text(json.dumps({"weights_sha256": weights_sha256}) + "\n", encoding="utf-8")
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return count
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -29,7 +30,11 @@ from robot_bringup.core.lerobot_export.frames import image_of
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
 
+_TROUBLED = {State.HOLDING, State.ERROR}
 _WORKING = {State.READY, State.RUNNING, State.HOLDING, State.STOPPED}
+# A node that works speaks twice a second; on a crowded machine less often.
+SILENT_S = 6.0
+_DEAD_S = 20.0
 _ACCEPT_TIMEOUT_S = 60.0
 _CANCEL_TIMEOUT_S = 10.0
 _ENDED = (GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED)
@@ -74,6 +79,7 @@ class Client:
         self._check = check
         self._cameras = cameras
         self._statuses: dict[str, NodeStatus] = {}
+        self._heard_s: dict[str, float] = {}
         self._take: Take | None = None
         self._takes: deque[Take] = deque(maxlen=max(takes, 1))
         self._films = takes > 0
@@ -120,7 +126,8 @@ class Client:
         self._node.create_subscription(Image, topic, keep, self._camera_qos, raw=True)
 
     def _on_status(self, msg: NodeStatus) -> None:
-        self._statuses[msg.node.rsplit("/", 1)[-1]] = msg
+        name = msg.node.rsplit("/", 1)[-1]
+        self._statuses[name], self._heard_s[name] = msg, time.monotonic()
 
     def _on_event(self, msg: EpisodeEvent) -> None:
         self.events.append(msg)
@@ -175,6 +182,35 @@ class Client:
             return f"{name} (not heard of)"
         return f"{name} ({State(status.state).name} {Reason(status.reason).name})"
 
+    def trouble(self) -> str:
+        """Which nodes hold or have failed, and why; empty while none does."""
+        return ", ".join(
+            f"{self._state_of(name)} {status.detail}".rstrip()
+            for name, status in self._statuses.items()
+            if status.state in _TROUBLED
+        )
+
+    def silence_s(self, node: str) -> float:
+        """Seconds since a node's last word; infinite when there was none."""
+        return time.monotonic() - self._heard_s.get(node, -math.inf)
+
+    def epoch_of(self, node: str) -> int:
+        """Which process of a node spoke last, 0 when none has."""
+        status = self._statuses.get(node)
+        return int(status.node_epoch) if status is not None else 0
+
+    def not_ready(self, nodes: Sequence[str]) -> str:
+        """Which of the nodes is not READY, in what state and why; empty when all are."""
+        for name in nodes:
+            status = self._statuses.get(name)
+            if self.silence_s(name) > SILENT_S:
+                return f"{name} has said nothing for {_seconds(self.silence_s(name))}"
+            # A message that was refused lies behind; what comes next is kept.
+            refused_one = status is not None and (status.state, status.reason) == (State.HOLDING, Reason.BAD_MESSAGE)
+            if status is None or not (status.state == State.READY or refused_one):
+                return f"{self._state_of(name)} {status.detail if status else ''}".rstrip()
+        return ""
+
     # ---- doing -----------------------------------------------------------------------------------------------------
 
     def run_episodes(
@@ -183,7 +219,7 @@ class Client:
         """Run a goal to its end; Ctrl-C cancels it and waits until the arm holds.
 
         Raises:
-            UserError: The goal was refused.
+            UserError: The goal was refused, or episode_node has died.
         """
         goal.client = self._node.get_fully_qualified_name()
         sent = self._action.send_goal_async(goal, feedback_callback=lambda msg: on_feedback(msg.feedback))
@@ -193,13 +229,27 @@ class Client:
             raise UserError("episode_node refused the goal\n\nAnother goal may be running; wait for it or stop it.")
         handle = sent.result()
         result = handle.get_result_async()
+        alive = self._watch_over("episode_node")
         try:
-            self.spin_until(lambda: result.done() or handle.status in _ENDED, float("inf"))
+            self.spin_until(lambda: result.done() or handle.status in _ENDED or not alive(), float("inf"))
             return self._result(handle, result)
         except KeyboardInterrupt:
             handle.cancel_goal_async()
             self.spin_until(result.done, _CANCEL_TIMEOUT_S)
             raise
+
+    def _watch_over(self, node: str) -> Callable[[], bool]:
+        """A function that raises UserError when the node that runs a goal has died: nobody else would end the wait."""
+        epoch = self.epoch_of(node)
+
+        def alive() -> bool:
+            if self.epoch_of(node) != epoch:
+                raise UserError(f"{node} was restarted while it ran episodes")
+            if self.silence_s(node) > _DEAD_S:
+                raise UserError(f"{node} has said nothing for {_seconds(self.silence_s(node))} while it ran episodes")
+            return True
+
+        return alive
 
     def _result(self, handle: Any, result: Any) -> RunEpisodes.Result:
         """Result of a goal that has ended; on a crowded machine an answer may be lost, so it is asked for again."""
@@ -241,6 +291,10 @@ class Client:
             tuple(_decode(data) for data in take.views[name]) for name, _ in self._cameras if name in take.views
         )
         return Clip(views, f"{take.instruction}: {take.outcome}", take.outcome == "success")
+
+
+def _seconds(duration_s: float) -> str:
+    return f"{duration_s:.0f} s" if math.isfinite(duration_s) else "as long as we listen"
 
 
 def _decode(data: bytes) -> np.ndarray:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from robot_bringup.core.statistics import wilson
 from robot_bringup.core.training import LAST, TrainingEpisode, tally
+from whetstone_common.core.outputs import whole_file
 
 _INCHES = (9.0, 6.0)
 _DPI = 120
@@ -36,11 +36,9 @@ def write_curve(path: Path, title: str, episodes: Sequence[TrainingEpisode]) -> 
     _draw_learner(bottom, minutes, episodes)
     top.set_title(title)
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    figure.savefig(partial, dpi=_DPI, format="png")
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=_DPI, format="png")
     pyplot.close(figure)
-    os.replace(partial, path)
 
 
 def _series(episodes: Sequence[TrainingEpisode]) -> tuple[list[float], list[Any], list[tuple[float, float]]]:

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from robot_bringup.cli import screen, sharpen
+from robot_bringup.cli import outputs, screen, sharpen
 from robot_bringup.cli.client import FILM_FPS
-from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
+from robot_bringup.cli.errors import UserError
+from robot_bringup.cli.evaluate import EvalOptions, played, running_client
 from robot_bringup.cli.options import StackOptions
 from robot_bringup.cli.sharpen import Sharpening
 from robot_bringup.core import film, report
@@ -56,6 +57,9 @@ class _TaskResult:
 
 def run(options: DemoOptions, json: Path) -> dict[str, Any]:
     """The whole command; returns the figures that it also writes to `json`."""
+    EvalOptions(max(options.episodes, options.control_episodes), options.seed).check()
+    outputs.check_folders(options.out)
+    outputs.check_files(json)
     if options.sharpening is not None:
         sharpen.check(options.sharpening)
     began_s = time.monotonic()
@@ -70,12 +74,12 @@ def run(options: DemoOptions, json: Path) -> dict[str, Any]:
     trues = [result.true for result in results]
     wall_s = time.monotonic() - began_s
     figures = _figures(trues, controls, [result.ready_s for result in results], wall_s)
-    report.write_json(json, figures)
     clips = [result.clip for result in results if result.clip is not None]
-    if clips:
-        film.write_gif(options.out / "demo.gif", clips, FILM_FPS)
     _show(trues, controls, wall_s)
-    screen.console.print(f"wrote {json}" + (f" and {options.out / 'demo.gif'}" if clips else ""))
+    outputs.write_each(
+        (json, lambda path: report.write_json(path, figures)),
+        (options.out / "demo.gif" if clips else None, lambda path: film.write_gif(path, clips, FILM_FPS)),
+    )
     if options.sharpening is not None:
         for learnt in sharpen.run(options.sharpening, options.out, times):
             # What is known stays on the disk, whatever becomes of the rest.
@@ -83,7 +87,19 @@ def run(options: DemoOptions, json: Path) -> dict[str, Any]:
             figures["wall_s"] = time.monotonic() - began_s
             report.write_json(json, figures)
         screen.console.print(f"wrote {json} after {figures['wall_s']:.0f} s in all")
+    refuse_shortfalls([*trues, *controls], options.out)
     return figures
+
+
+def refuse_shortfalls(evaluations: Sequence[Evaluation], out: Path) -> None:
+    """Say which tasks are not what was asked for.
+
+    Raises:
+        UserError: One is not.
+    """
+    short = [f"{evaluation.task}: {evaluation.shortfall}" for evaluation in evaluations if evaluation.shortfall]
+    if short:
+        raise UserError(f"{'; '.join(short)}\n\nOutput of the stacks: {out}/demo_*.log")
 
 
 def _run_task(bars: Any, task: str, options: DemoOptions, until_s: float) -> _TaskResult:
@@ -92,17 +108,18 @@ def _run_task(bars: Any, task: str, options: DemoOptions, until_s: float) -> _Ta
     began_s = time.monotonic()
     log = options.out / f"demo_{task}.log"
     with running_client(stack, log, attach=False, takes=options.episodes, note=bar.note) as client:
+        bar.trouble = client.trouble
         ready_s = time.monotonic() - began_s
         goal = EvalOptions(options.episodes, options.seed)
-        true = evaluate(client, task, goal, bar.feedback)
+        true = played(client, task, goal, bar.feedback)
         bar.finish(true)
         # The first success shows what the policy can do; the table says how often.
         clip = client.first_clip(lambda take: take.outcome == "success") or client.first_clip(lambda _take: True)
         control = None
-        if options.control_episodes > 0 and time.monotonic() < until_s:
+        if options.control_episodes > 0 and not true.shortfall and time.monotonic() < until_s:
             second = screen.EpisodeBar(bars, f"{task}, other words", options.control_episodes)
             other = replace(goal, episodes=options.control_episodes, other_words=True)
-            control = evaluate(client, task, other, second.feedback)
+            control = played(client, task, other, second.feedback)
             second.finish(control)
     return _TaskResult(true, control, clip, ready_s)
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robot_bringup.cli import screen
+from vla_interfaces.msg import EpisodeEvent
+
+from robot_bringup.cli import outputs, screen
 from robot_bringup.cli.client import Client
 from robot_bringup.cli.errors import UserError
-from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
+from robot_bringup.cli.evaluate import BrokenOffError, EvalOptions, evaluate, running_client
 from robot_bringup.cli.exporting import export
 from robot_bringup.cli.options import StackOptions
-from robot_bringup.core.recording.reader import metadata
+from robot_bringup.cli.storage import wait_for_storage
+from robot_bringup.core import report
+from robot_bringup.core.recording.episode_file import recording_name
 from robot_bringup.core.report import Evaluation
 
 # The expert fails now and then; so many more episodes are tried before giving up.
@@ -49,29 +53,98 @@ class DemosOptions:
         """Folder of the exported dataset."""
         return self.out / "lerobot"
 
+    @property
+    def log(self) -> Path:
+        """Output of the stack."""
+        return self.out / "demos.log"
 
-def run(options: DemosOptions) -> dict[str, Any]:
-    """The whole command; returns its figures."""
-    if options.dataset.exists():
-        raise UserError(f"{options.dataset} exists\n\nChoose another --out, or remove it.")
-    runs = _record(options)
-    kept = keep_successes(options.recordings, options.episodes)
-    if not kept:
-        raise UserError(f"no recording in {options.recordings}\n\nOutput of the stack: {options.out / 'demos.log'}")
-    frames = export(kept, options.dataset, options.robot)
-    attempts = sum(len(run.rows) for run in runs)
-    screen.console.print(f"{len(kept)} episodes, {frames} frames: {options.recordings} and {options.dataset}")
-    return {
+
+def run(options: DemosOptions, json: Path | None = None) -> dict[str, Any]:
+    """The whole command; returns its figures.
+
+    Raises:
+        UserError: Fewer demonstrations were kept than were wanted; those that were are exported.
+    """
+    EvalOptions(_ATTEMPTS_FACTOR * options.episodes, options.seed).check()
+    outputs.check_new_folder(options.dataset)
+    outputs.check_folders(options.recordings)
+    outputs.check_files(json, options.log)
+    session = _record(options)
+    kept = session.keep_successes(options.episodes)
+    frames = export(kept, options.dataset, options.robot) if kept else 0
+    if kept:
+        screen.console.print(f"{len(kept)} episodes, {frames} frames: {options.recordings} and {options.dataset}")
+    rows = [row for run in session.runs for row in run.rows]
+    figures = {
         "task": options.task,
+        "wanted": options.episodes,
         "episodes": len(kept),
-        "attempts": attempts,
-        "expert_successes": sum(row.success for run in runs for row in run.rows),
+        "attempts": len(rows),
+        "expert_successes": sum(row.success for row in rows),
         "frames": frames,
-        "runs": [run.figures() for run in runs],
+        "runs": [run.figures() for run in session.runs],
     }
+    outputs.write_each((json, lambda path: report.write_json(path, figures)))
+    if len(kept) < options.episodes:
+        raise UserError(
+            f"{len(kept)} of {options.episodes} demonstrations were kept, {figures['expert_successes']} of {len(rows)} "
+            f"attempts succeeded: {session.problem}\n\nOutput of the stack: {options.log}"
+        )
+    return figures
 
 
-def _record(options: DemosOptions) -> list[Evaluation]:
+class _Session:
+    """What one call of the command plays and records; files of others in the folder are not its business.
+
+    Attributes:
+        runs: What was played.
+        problem: Why it broke off.
+    """
+
+    def __init__(self, client: Client, options: DemosOptions) -> None:
+        """Nothing is played yet."""
+        self._client, self._options = client, options
+        self.runs: list[Evaluation] = []
+        self.problem = "so many attempts are the limit"
+
+    def recordings(self, *, succeeded: bool) -> list[Path]:
+        """Files of episodes that have ended with that outcome, in order, as far as they were kept."""
+        ends = [event for event in self._client.events if event.event != EpisodeEvent.STARTED and event.episode > 0]
+        paths = [
+            self._options.recordings / recording_name(event.task, event.epoch, event.episode)
+            for event in ends
+            if (event.event == EpisodeEvent.SUCCEEDED) == succeeded
+        ]
+        return [path for path in paths if path.is_file()]
+
+    def play(self, stack: StackOptions, bar: screen.EpisodeBar) -> None:
+        """Let the expert drive until there are enough recordings.
+
+        Raises:
+            UserError: It cannot go on.
+        """
+        seed = self._options.seed
+        bound = seed + _ATTEMPTS_FACTOR * self._options.episodes
+        while (missing := self._options.episodes - len(self.recordings(succeeded=True))) > 0 and seed < bound:
+            wait_for_storage(self._client, stack.storage, bar.note)
+            wanted = EvalOptions(min(missing, bound - seed), seed)
+            run = evaluate(self._client, self._options.task, wanted, bar.feedback)
+            self.runs.append(run)
+            seed += len(run.rows)
+            # The recorder closes a file a moment after its episode has ended.
+            self._client.spin_until(lambda: not self._client.not_ready(stack.storage), _LAST_FILE_TIMEOUT_S)
+            if not run.judged and not self._client.not_ready(stack.storage):
+                raise UserError(f"the expert cannot drive: {run.message}")
+        bar.finish_with(len(self.recordings(succeeded=True)))
+
+    def keep_successes(self, count: int) -> list[Path]:
+        """Delete this session's recordings of anything but successes; return the first `count` of the others."""
+        for path in self.recordings(succeeded=False):
+            path.unlink()
+        return self.recordings(succeeded=True)[:count]
+
+
+def _record(options: DemosOptions) -> _Session:
     stack = StackOptions(
         task=options.task,
         robot=options.robot,
@@ -83,35 +156,16 @@ def _record(options: DemosOptions) -> list[Evaluation]:
             ("record_dir", str(options.recordings.resolve())),
         ),
     )
-    runs: list[Evaluation] = []
     with screen.progress() as bars:
         bar = screen.EpisodeBar(bars, f"{options.task} by the expert", options.episodes)
-        log = options.out / "demos.log"
-        with running_client(stack, log, attach=False, takes=0, note=bar.note) as client:
+        with running_client(stack, options.log, attach=False, takes=0, note=bar.note) as client:
+            bar.trouble = client.trouble
             client.engage(engaged=True)
-            seed, missing = options.seed, options.episodes
-            while missing > 0 and seed < options.seed + _ATTEMPTS_FACTOR * options.episodes:
-                runs.append(evaluate(client, options.task, EvalOptions(missing, seed), bar.feedback))
-                seed += missing
-                missing -= sum(row.success for row in runs[-1].rows)
-                if not runs[-1].judged:
-                    raise UserError(f"the expert cannot drive: {runs[-1].message}\n\nOutput of the stack: {log}")
-            _wait_for_files(client, options.recordings, sum(len(run.rows) for run in runs))
-            bar.finish(runs[-1])
-    return runs
-
-
-def _wait_for_files(client: Client, folder: Path, count: int) -> None:
-    """The recorder closes a file a moment after its episode has ended."""
-    client.spin_until(lambda: len(list(folder.glob("*.mcap"))) >= count, _LAST_FILE_TIMEOUT_S)
-
-
-def keep_successes(folder: Path, count: int) -> list[Path]:
-    """Delete recordings of anything but successes; return the first `count` of them."""
-    kept = []
-    for path in sorted(folder.glob("*.mcap")):
-        if metadata(path)["outcome"] == "succeeded":
-            kept.append(path)
-        else:
-            path.unlink()
-    return kept[:count]
+            session = _Session(client, options)
+            try:
+                session.play(stack, bar)
+            except UserError as error:
+                session.problem = str(error).partition("\n\n")[0]
+                if isinstance(error, BrokenOffError):
+                    session.runs.append(error.evaluation)
+    return session

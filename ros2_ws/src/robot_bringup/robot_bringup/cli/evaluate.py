@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vla_interfaces.action import RunEpisodes
+from vla_interfaces.msg import EpisodeEvent
 
+from robot_bringup.cli import outputs as files
 from robot_bringup.cli import screen
 from robot_bringup.cli.client import FILM_FPS, Client
 from robot_bringup.cli.errors import UserError
@@ -19,6 +21,7 @@ from robot_bringup.cli.marks import marks_from_keyboard
 from robot_bringup.cli.options import StackOptions, robot_of
 from robot_bringup.cli.stack import Stack, own_environment
 from robot_bringup.core import film, report
+from robot_bringup.core.episodes import SEED_BOUND, Outcome
 from robot_bringup.core.report import Evaluation, rows_of
 
 READY_TIMEOUT_S = 240.0
@@ -42,6 +45,37 @@ class EvalOptions:
     other_words: bool = False
     max_steps: int = 0
 
+    @property
+    def said(self) -> str:
+        """Words other than the task's own, as the figures name them."""
+        return self.instruction or ("other words of the same scene" if self.other_words else "")
+
+    def check(self) -> None:
+        """Refuse seeds that there are not.
+
+        Raises:
+            UserError: The last episode would have one.
+        """
+        last = self.seed + self.episodes - 1
+        if last >= SEED_BOUND:
+            raise UserError(
+                f"{self.episodes} episodes from seed {self.seed} end at seed {last}: seeds are 0..{SEED_BOUND - 1}\n\n"
+                "Use a smaller --seed."
+            )
+
+
+class BrokenOffError(UserError):
+    """The stack ended while episodes ran.
+
+    Attributes:
+        evaluation: What was played before.
+    """
+
+    def __init__(self, text: str, evaluation: Evaluation) -> None:
+        """Keep both."""
+        super().__init__(text)
+        self.evaluation = evaluation
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -62,7 +96,12 @@ class Outputs:
 def evaluate(
     client: Client, task: str, options: EvalOptions, on_feedback: Callable[[RunEpisodes.Feedback], None]
 ) -> Evaluation:
-    """Run episodes in a stack that is ready."""
+    """Run episodes in a stack that is ready.
+
+    Raises:
+        BrokenOffError: The stack has ended; what was played before stands in it.
+        UserError: The goal was refused.
+    """
     goal = RunEpisodes.Goal(
         task=task,
         episodes=options.episodes,
@@ -71,18 +110,38 @@ def evaluate(
         instruction=options.instruction,
         other_words=options.other_words,
     )
-    began_s = time.monotonic()
-    result = client.run_episodes(goal, on_feedback)
+    began_s, heard = time.monotonic(), len(client.events)
+    try:
+        result = client.run_episodes(goal, on_feedback)
+    except UserError as error:
+        played = [event for event in client.events[heard:] if event.event != EpisodeEvent.STARTED]
+        if not played:
+            raise
+        raise BrokenOffError(str(error), _heard(task, options, played, began_s, str(error))) from error
     rows = rows_of(
         task,
-        options.instruction or ("other words of the same scene" if options.other_words else ""),
+        options.said,
         seeds=list(result.seeds),
         outcomes=list(result.outcomes),
         steps=list(result.steps),
         durations_s=list(result.duration_s),
     )
     said = rows[0].instruction if rows else options.instruction
-    return Evaluation(task, said, rows, time.monotonic() - began_s, result.message)
+    return Evaluation(task, said, rows, time.monotonic() - began_s, result.message, options.episodes)
+
+
+def _heard(task: str, options: EvalOptions, ends: list[EpisodeEvent], began_s: float, message: str) -> Evaluation:
+    """Episodes as their end was told, where nobody is left who would give the result."""
+    rows = rows_of(
+        task,
+        options.said,
+        seeds=[event.seed for event in ends],
+        outcomes=[Outcome(event.event).text for event in ends],
+        steps=[event.steps for event in ends],
+        durations_s=[event.duration_s for event in ends],
+    )
+    headline = message.partition("\n\n")[0]
+    return Evaluation(task, options.said, rows, time.monotonic() - began_s, headline, options.episodes)
 
 
 @contextmanager
@@ -107,30 +166,51 @@ def _no_check() -> None:
 
 def run(stack: StackOptions, options: EvalOptions, outputs: Outputs, *, attach: bool, log: Path) -> Evaluation:
     """The whole command."""
+    options.check()
+    files.check_files(outputs.json, outputs.csv, outputs.gif, outputs.video, log)
     with screen.progress() as bars:
         bar = screen.EpisodeBar(bars, stack.task, options.episodes)
         with running_client(stack, log, attach=attach, takes=outputs.takes, note=bar.note) as client:
+            bar.trouble = client.trouble
             with marks_from_keyboard(client) if not stack.sim else nullcontext():
-                evaluation = evaluate(client, stack.task, options, bar.feedback)
+                evaluation = played(client, stack.task, options, bar.feedback)
             bar.finish(evaluation)
             clips = client.clips() if outputs.takes else []
     screen.console.print(screen.results_table([evaluation]))
-    if evaluation.judged == ():
-        raise UserError(f"no episode could be judged: {evaluation.message}\n\nOutput of the stack: {log}")
     write(evaluation, outputs, clips)
+    refuse_shortfall(evaluation, log)
     return evaluation
 
 
+def played(
+    client: Client, task: str, options: EvalOptions, on_feedback: Callable[[RunEpisodes.Feedback], None]
+) -> Evaluation:
+    """As `evaluate`, for those who take what there is: a stack that has ended is the evaluation's message."""
+    try:
+        return evaluate(client, task, options, on_feedback)
+    except BrokenOffError as error:
+        return error.evaluation
+
+
+def refuse_shortfall(evaluation: Evaluation, log: Path) -> None:
+    """Say that an evaluation is not what was asked for.
+
+    Raises:
+        UserError: Fewer episodes were judged.
+    """
+    if evaluation.shortfall:
+        raise UserError(f"{evaluation.shortfall}\n\nOutput of the stack: {log}")
+
+
 def write(evaluation: Evaluation, outputs: Outputs, clips: list[film.Clip]) -> None:
-    """Write what was asked for."""
-    if outputs.json is not None:
-        report.write_json(outputs.json, evaluation.figures())
-    if outputs.csv is not None:
-        report.write_csv(outputs.csv, evaluation.rows)
-    if clips and outputs.gif is not None:
-        film.write_gif(outputs.gif, clips, FILM_FPS)
-    if clips and outputs.video is not None:
-        film.write_mp4(outputs.video, clips, FILM_FPS)
-    for path in (outputs.json, outputs.csv, outputs.gif, outputs.video):
-        if path is not None and path.exists():
-            screen.console.print(f"wrote {path}")
+    """Write what was asked for.
+
+    Raises:
+        UserError: Something could not be written; the rest is.
+    """
+    files.write_each(
+        (outputs.json, lambda path: report.write_json(path, evaluation.figures())),
+        (outputs.csv, lambda path: report.write_csv(path, evaluation.rows)),
+        (outputs.gif if clips else None, lambda path: film.write_gif(path, clips, FILM_FPS)),
+        (outputs.video if clips else None, lambda path: film.write_mp4(path, clips, FILM_FPS)),
+    )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from rich.table import Table
 from robot_bringup.cli import demo as demo_command
 from robot_bringup.cli import demos as demos_command
 from robot_bringup.cli import evaluate as eval_command
-from robot_bringup.cli import jobs, node_params, operate, status
+from robot_bringup.cli import jobs, node_params, operate, outputs, status
 from robot_bringup.cli import train as train_command
 from robot_bringup.cli import trained as trained_command
 from robot_bringup.cli.doctor import CHECKS
@@ -29,7 +30,7 @@ from robot_bringup.cli.screen import console
 from robot_bringup.cli.sharpen import Sharpening
 from robot_bringup.cli.stack import launch_command, own_environment
 from robot_bringup.core import report
-from robot_bringup.core.training import Budget
+from robot_bringup.core.training import LAST_RUN_SEED, Budget
 
 app = typer.Typer(
     help="A vision-language-action policy on a robot arm, through ROS 2.",
@@ -43,6 +44,14 @@ _INTERRUPTED = 130
 for commands in (operate, node_params, status):
     commands.register(app)
 
+
+def _finite(value: float) -> float:
+    """NaN is below no bound and above none."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not allowed: a finite number is")
+    return value
+
+
 Task = Annotated[str, typer.Option(help="Task file, by name.")]
 Episodes = Annotated[int, typer.Option(min=1, max=100000, help="Number of episodes.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first episode.")]
@@ -53,7 +62,12 @@ Prior = Annotated[
 ]
 FinetuneAt = Annotated[
     float,
-    typer.Option(min=0.0, max=1.0, help="Share of the run after which the VLA is fine-tuned on it, 0 for never."),
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        callback=_finite,
+        help="Share of the run after which the VLA is fine-tuned on it, 0 for never.",
+    ),
 ]
 Mapping = Annotated[
     Path | None, typer.Option(help="File that says in which names, order and units the robot's joints are recorded.")
@@ -96,7 +110,7 @@ def evaluate(
     method: Annotated[str, typer.Option(help="How steering_node chooses.")] = "none",
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = 1,
     execution: Annotated[str, typer.Option(help="sync or async.")] = "sync",
-    max_steps: Annotated[int, typer.Option(min=0, help="Ticks of an episode, 0 for the task's.")] = 0,
+    max_steps: Annotated[int, typer.Option(min=0, max=100_000, help="Ticks of an episode, 0 for the task's.")] = 0,
     sim: Annotated[bool, typer.Option(help="Simulator, or a real arm.")] = True,
     robot: Annotated[str, typer.Option(help="Robot file.")] = "sim_panda",
     attach: Annotated[bool, typer.Option("--attach", help="Use the stack that runs in this ROS domain.")] = False,
@@ -135,9 +149,13 @@ def evaluate(
 def train(
     task: Task = "pick_place",
     method: Annotated[str, typer.Option(help="What is learnt: expo or dsrl.")] = "expo",
-    minutes: Annotated[float, typer.Option(min=0.01, help="Robot time of the whole run [min].")] = 19.0,
-    max_steps: Annotated[int, typer.Option(min=0, help="Control steps of the whole run, 0 for no bound.")] = 11_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of scenes, exploration and networks.")] = 0,
+    minutes: Annotated[
+        float, typer.Option(min=0.01, callback=_finite, help="Robot time of the whole run [min].")
+    ] = 19.0,
+    max_steps: Annotated[
+        int, typer.Option(min=0, max=100_000_000, help="Control steps of the whole run, 0 for no bound.")
+    ] = 11_000,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_RUN_SEED, help="Of scenes, exploration and networks.")] = 0,
     run: Annotated[str, typer.Option(help="Name of the run; empty for one made of task, method and seed.")] = "",
     operator: Annotated[Operator, typer.Option(help="Who takes over.")] = Operator.SCRIPTED,
     pace: Annotated[Pace, typer.Option(help="How time passes.")] = Pace.LOCKSTEP,
@@ -169,26 +187,34 @@ def train(
     )
     name = run or f"{task}_{method}_{seed}"
     options = train_command.TrainOptions(name, runs, settings, Budget(minutes, max_steps), record=record)
-    figures = train_command.run(options)
-    if json is not None:
-        report.write_json(json, figures)
+    train_command.run(options, json)
 
 
 @app.command()
 def demo(
     episodes: Episodes = 3,
-    control_episodes: Annotated[int, typer.Option(min=0, help="Control episodes per task.")] = 1,
+    control_episodes: Annotated[int, typer.Option(min=0, max=100_000, help="Control episodes per task.")] = 1,
     seed: Seed = 1000,
     tasks: Annotated[str, typer.Option(help="Tasks, separated by commas; empty for all.")] = "",
     backend: Annotated[Backend, typer.Option(help="Kind of model.")] = Backend.ONNX,
     out: Annotated[Path, typer.Option(help="Folder for demo.json, films, logs and the run.")] = Path("out"),
     budget_s: Annotated[
-        float, typer.Option(min=1.0, help="Wall time of it all; a slow machine leaves out control runs and scenes [s].")
+        float,
+        typer.Option(
+            min=1.0,
+            callback=_finite,
+            help="Wall time of it all; a slow machine leaves out control runs and scenes [s].",
+        ),
     ] = 900.0,
     train_minutes: Annotated[
-        float, typer.Option(min=0.0, help="Then sharpen the policy for so much robot time, 0 for not [min].")
+        float,
+        typer.Option(
+            min=0.0, callback=_finite, help="Then sharpen the policy for so much robot time, 0 for not [min]."
+        ),
     ] = 19.0,
-    train_max_steps: Annotated[int, typer.Option(min=0, help="Or so many control steps, 0 for no bound.")] = 5_000,
+    train_max_steps: Annotated[
+        int, typer.Option(min=0, max=100_000_000, help="Or so many control steps, 0 for no bound.")
+    ] = 5_000,
     train_task: Annotated[str, typer.Option(help="Task that is learnt.")] = "pick_place",
     train_method: Annotated[str, typer.Option(help="expo or dsrl.")] = "expo",
     train_prior: Prior = None,
@@ -221,9 +247,7 @@ def demos(
     json: JsonFile = None,
 ) -> None:
     """Record demonstrations of the scripted expert through the graph; export them as a LeRobotDataset."""
-    figures = demos_command.run(demos_command.DemosOptions(task, episodes, seed, out, robot))
-    if json is not None:
-        report.write_json(json, figures)
+    demos_command.run(demos_command.DemosOptions(task, episodes, seed, out, robot), json)
 
 
 @app.command()
@@ -239,6 +263,7 @@ def export(
     files = sorted(recordings.glob("*.mcap"))
     if not files:
         raise UserError(f"no .mcap file in {recordings}")
+    outputs.check_new_folder(out)
     done = export_dataset(files, out, robot, skip_damaged=skip_damaged)
     for text in done.skipped:
         console.print(f"[yellow]left out:[/] {escape(text)}", highlight=False)
@@ -279,6 +304,7 @@ def finetune(
 @app.command()
 def doctor(json: JsonFile = None) -> None:
     """Check this machine and say how to put right what is wrong."""
+    outputs.check_files(json)
     findings = [check() for check in CHECKS]
     table = Table()
     for name in ("", "what", "found", "how to fix"):

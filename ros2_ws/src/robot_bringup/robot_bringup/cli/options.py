@@ -131,8 +131,20 @@ class StackOptions:
     def nodes(self) -> tuple[str, ...]:
         """Nodes that must work before an episode can run."""
         learning = self.training.nodes if self.training is not None else ()
-        own = ("arm_node", "episode_node", *POLICY_NODES, *learning)
+        recording = ("recorder_node",) if self.is_recorded else ()
+        own = ("arm_node", "episode_node", *POLICY_NODES, *learning, *recording)
         return ("sim_node", *own) if self.sim else own
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there is a file of every episode."""
+        return ("record", "true") in self.extra
+
+    @property
+    def storage(self) -> tuple[str, ...]:
+        """Nodes that keep what happens: an episode begins when each of them is READY."""
+        learning = self.training.nodes if self.training is not None and not self.training.freeze else ()
+        return (*learning, "recorder_node") if self.is_recorded else learning
 
     def check(self) -> StackOptions:
         """Refuse what cannot work before anything is started.

@@ -54,8 +54,9 @@ class Errand:
         scenes: How many.
         until_s: Monotonic time, which processes share, at which no scene is begun any more.
         films: Of so many first scenes a film may be kept.
-        folder: For films and the stacks' logs.
+        folder: For the stacks' logs.
         sharpened: Whether what the run adds up to plays, or its base.
+        film_folder: For films, empty for one in `folder`.
     """
 
     run: str
@@ -66,6 +67,7 @@ class Errand:
     films: int
     folder: str
     sharpened: bool = False
+    film_folder: str = ""
 
     @property
     def side(self) -> str:
@@ -74,7 +76,7 @@ class Errand:
 
     def film(self, seed: int) -> Path:
         """File of a scene's film."""
-        return Path(self.folder) / "demo_films" / f"{self.side}_{seed}.npz"
+        return Path(self.film_folder or f"{self.folder}/demo_films") / f"{self.side}_{seed}.npz"
 
     @property
     def log(self) -> Path:

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from vla_interfaces.action import RunEpisodes
@@ -17,10 +18,15 @@ console = Console()
 
 
 class EpisodeBar:
-    """Progress bar over episodes, fed with an action's feedback."""
+    """Progress bar over episodes, fed with an action's feedback.
+
+    Attributes:
+        trouble: Says which node holds or has failed, and why; empty while none does.
+    """
 
     def __init__(self, progress: Progress, label: str, total: int) -> None:
         """Add a bar of `total` episodes."""
+        self.trouble: Callable[[], str] = str
         self._progress = progress
         self._task = progress.add_task(label, total=total, note="")
 
@@ -32,11 +38,16 @@ class EpisodeBar:
         """Show an action's feedback."""
         done = feedback.episode if feedback.phase == "judging" else feedback.episode - 1
         note = f"{feedback.successes} succeeded · {feedback.phase} · step {feedback.step}"
-        self._progress.update(self._task, completed=done, note=note)
+        words = " · ".join(filter(None, (note, escape(self.trouble()))))
+        self._progress.update(self._task, completed=done, note=words)
 
     def finish(self, evaluation: Evaluation) -> None:
         """Show the end."""
-        self._progress.update(self._task, completed=len(evaluation.rows), note=str(evaluation.rate))
+        self._progress.update(self._task, completed=len(evaluation.judged), note=str(evaluation.rate))
+
+    def finish_with(self, kept: int) -> None:
+        """Show how many episodes were kept."""
+        self._progress.update(self._task, completed=kept, note=f"{kept} kept")
 
 
 @contextmanager

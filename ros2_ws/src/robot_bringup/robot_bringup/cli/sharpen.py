@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import shlex
-import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,18 +149,22 @@ def _train(options: TrainOptions) -> None:
 def _compare(
     wanted: Sharpening, options: TrainOptions, out: Path, times: Timetable
 ) -> tuple[trained.Comparison, Path | None]:
-    errand = Errand(
-        options.run, str(wanted.runs), wanted.seed, wanted.scenes, times.scenes_until_s, _FILMS, str(out.resolve())
-    )
-    films = errand.film(wanted.seed).parent
-    shutil.rmtree(films, ignore_errors=True)
-    try:
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="demo_films_", dir=out) as films:
+        errand = Errand(
+            options.run,
+            str(wanted.runs),
+            wanted.seed,
+            wanted.scenes,
+            times.scenes_until_s,
+            _FILMS,
+            str(out.resolve()),
+            film_folder=films,
+        )
         base, sharpened = same_scenes(*scenes.play_both(errand))
         if not base.rows:
             raise UserError(f"no scene could be judged in both\n\nOutput of the stacks: {out}/demo_base.log")
         return trained.Comparison("sharpened", sharpened, base), _film(errand, base, sharpened, out / GIF)
-    finally:
-        shutil.rmtree(films, ignore_errors=True)
 
 
 def _film(errand: Errand, base: Evaluation, sharpened: Evaluation, path: Path) -> Path | None:

@@ -7,18 +7,21 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from robot_bringup.cli import screen, tuning
-from robot_bringup.cli.client import Client
+from robot_bringup.cli import outputs, screen, tuning
+from robot_bringup.cli.client import SILENT_S, Client
 from robot_bringup.cli.curve import write_curve
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.method_file import read_method_file
 from robot_bringup.cli.options import StackOptions, Training
+from robot_bringup.cli.run_folder import RunFolder, has_begun
+from robot_bringup.cli.storage import wait_for_storage
 from robot_bringup.cli.training_screen import TrainingScreen
 from robot_bringup.cli.training_watch import TrainingWatch
 from robot_bringup.core import report
@@ -27,6 +30,9 @@ from robot_bringup.core.training import Budget, TrainingEpisode, TrainingError, 
 
 CANDIDATES = 8
 _MOST_ABORTS = 5
+_MOST_LOSSES = 2
+# Counter of transition_node.
+_STORED = "episodes_stored"
 # Messages of an episode that has ended may be a moment behind its result.
 _LAST_WORDS_S = 1.0
 _ON_ITS_WAY_S = 10.0
@@ -177,7 +183,7 @@ def read_settings(folder: Path) -> RunSettings:
 def _keep_settings(options: TrainOptions) -> None:
     """Write the settings of a new run; refuse to continue an old one with others."""
     path = options.folder / "run.json"
-    if not path.exists():
+    if not path.exists() or not has_begun(options.folder):
         report.write_json(path, asdict(options.settings))
         return
     before, now = asdict(read_settings(options.folder)), asdict(options.settings)
@@ -189,33 +195,83 @@ def _keep_settings(options: TrainOptions) -> None:
         )
 
 
-def run(options: TrainOptions) -> dict[str, Any]:
-    """The whole command; returns what it adds up to."""
+def run(options: TrainOptions, json: Path | None = None) -> dict[str, Any]:
+    """The whole command; returns what it adds up to, and writes that to `json`.
+
+    Raises:
+        UserError: It cannot begin, it broke off, or not all of what was driven was kept.
+    """
+    _check(options, json)
+    with RunFolder(options.folder):
+        _keep_settings(options)
+        log = _log(options)
+        before = len(log.episodes)
+        try:
+            _sessions(options, log)
+        except BaseException:
+            # What it adds up to is written all the same; why it broke off is what is said last.
+            with suppress(UserError):
+                _conclude(options, log, json)
+            raise
+        summary = _conclude(options, log, json)
+        driven = tally(log.episodes[before:])
+        if driven.lost:
+            raise UserError(
+                f"{driven.episodes - driven.lost} of {driven.episodes} episodes of this session were stored\n\n"
+                f"Nothing was learnt from the others. Output of the stacks: {options.folder}/stack_*.log"
+            )
+    return summary
+
+
+def _check(options: TrainOptions, json: Path | None) -> None:
+    """Refuse what cannot work before anything is written."""
     options.stack.check()
-    _keep_settings(options)
+    try:
+        options.budget.check()
+        training_seed(options.settings.seed, 1)
+    except TrainingError as error:
+        raise UserError(str(error)) from error
+    outputs.check_folders(options.folder)
+    outputs.check_files(json)
+
+
+def _log(options: TrainOptions) -> TrainingLog:
     try:
         log = TrainingLog(options.folder / "episodes.jsonl")
         training_seed(options.settings.seed, len(log.episodes) + 1)
     except TrainingError as error:
         raise UserError(str(error)) from error
-    try:
-        if options.is_to_be_tuned:
-            _train(options, log, until=options.settings.finetune_at)
-            if options.budget.spent(tally(log.episodes)) >= options.settings.finetune_at:
-                _tune(options, tuning.tune)
-        _train(options, log, until=1.0)
-        if options.settings.distil and log.episodes and not tuning.is_distilled(options.folder, log.path):
-            _tune(options, tuning.distil)
-        if _is_late(options) and options.budget.spent(tally(log.episodes)) < 1.0:
-            screen.console.print("the time for training is up before its steps are")
-    finally:
-        if log.episodes:
-            write_curve(options.folder / "curve.png", _title(options), log.episodes)
-            screen.console.print(f"wrote {log.path} and {options.folder / 'curve.png'}")
-    summary = asdict(tally(log.episodes))
+    return log
+
+
+def _sessions(options: TrainOptions, log: TrainingLog) -> None:
+    """Train, and fine-tune on the way and at the end where that is wanted."""
+    if options.is_to_be_tuned:
+        _train(options, log, until=options.settings.finetune_at)
+        if options.budget.spent(tally(log.episodes)) >= options.settings.finetune_at:
+            _tune(options, tuning.tune)
+    _train(options, log, until=1.0)
+    if options.settings.distil and log.episodes and not tuning.is_distilled(options.folder, log.path):
+        _tune(options, tuning.distil)
+    if _is_late(options) and options.budget.spent(tally(log.episodes)) < 1.0:
+        screen.console.print("the time for training is up before its steps are")
+
+
+def _conclude(options: TrainOptions, log: TrainingLog, json: Path | None) -> dict[str, Any]:
+    """Write and say what a run adds up to."""
+    so_far = tally(log.episodes)
+    summary = asdict(so_far)
+    if log.episodes:
+        screen.console.print(f"wrote {log.path}", soft_wrap=True)
+    kept = f", {so_far.lost} of them not stored and not counted" if so_far.lost else ""
     screen.console.print(
-        f"{options.run}: {summary['episodes']} episodes, {summary['steps']} steps, "
-        f"{summary['robot_s'] / 60:.1f} min of robot time"
+        f"{options.run}: {so_far.episodes} episodes{kept}, {so_far.steps} steps, "
+        f"{so_far.robot_min:.1f} min of robot time"
+    )
+    curve = options.folder / "curve.png" if log.episodes else None
+    outputs.write_each(
+        (curve, lambda path: write_curve(path, _title(options), log.episodes)),
+        (json, lambda path: report.write_json(path, summary)),
     )
     return summary
 
@@ -251,7 +307,7 @@ def _train(options: TrainOptions, log: TrainingLog, until: float) -> None:
                     break
                 session.wait_for_learner()
                 session.episode()
-            session.wait_for_transitions()
+            session.finish()
 
 
 def _stack_log(folder: Path) -> Path:
@@ -271,40 +327,84 @@ class Session:
         self._stack_log = stack_log
         self.watch = TrainingWatch(client.subscribe)
         self._began_s = time.monotonic() - (log.episodes[-1].wall_s if log.episodes else 0.0)
-        self._aborts = 0
+        self._aborts = self._losses = 0
+        self._learner_epoch = client.epoch_of("learner_node")
+        self._storage = options.stack.storage
 
     def wait_for_learner(self) -> None:
-        """In lockstep, let the learner make up for what it owes before the next episode: robot time is scarce.
+        """Let storage be ready and, in lockstep, the learner make up for what it owes: robot time is scarce.
 
         Raises:
-            UserError: It learns no more; episodes would be thrown away.
+            UserError: It learns no more, or nothing is stored; episodes would be thrown away.
         """
+        self._wait_for_storage()
         if self.watch.learner.halt:
-            raise UserError(
-                f"the learner has halted, {self.watch.learner.halt}\n\nOutput of the stack: {self._stack_log}"
-            )
+            raise self._error(f"the learner has halted, {self.watch.learner.halt}")
         if self._options.settings.pace != "lockstep" or not self._log.episodes:
             return
         self.wait_for_transitions()
-        self._wait(lambda: self.watch.learner.behind <= _MOST_OWED, "the learner catches up", _CATCH_UP_S)
-        if self.watch.learner.version > 0:
-            self._wait(lambda: self.watch.learner.accepted > 0, "the first weights are on their way", _ON_ITS_WAY_S)
+        if not self._wait(lambda: self.watch.learner.behind <= _MOST_OWED, "the learner catches up", _CATCH_UP_S):
+            raise self._error(f"the learner still owes {self.watch.learner.behind:g} updates after {_CATCH_UP_S:g} s")
+        if self.watch.learner.version > 0 and not self._wait(
+            lambda: self.watch.learner.accepted > 0, "the first weights are on their way", _ON_ITS_WAY_S
+        ):
+            self._say("the learner's weights have not been accepted; the next episode is played without them")
 
     def wait_for_transitions(self) -> None:
-        """Let the last episode reach the learner; a stack that is closed before has not stored it yet."""
-        judged = sum(episode.judged for episode in self._log.episodes)
-        # What was dropped on the way never comes, so this wait is short.
-        self._wait(lambda: self.watch.learner.episodes >= judged, "the last episode is on its way", _ON_ITS_WAY_S)
+        """Let the last episode reach the learner; until then it is stored, and comes to it with the next session."""
+        stored = sum(episode.judged and episode.stored for episode in self._log.episodes)
+        if not self._wait(
+            lambda: self.watch.learner.episodes >= stored, "the last episode is on its way", _ON_ITS_WAY_S
+        ):
+            missing = stored - self.watch.learner.episodes
+            self._say(f"{missing} of {stored} stored episodes have not reached the learner yet")
 
-    def _wait(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+    def finish(self) -> None:
+        """End a session: everything is with the learner, and the learner is there.
+
+        Raises:
+            UserError: It is not.
+        """
+        if self._log.episodes:
+            self._wait_for_storage()
+            self.wait_for_transitions()
+
+    def _wait_for_storage(self) -> None:
+        """Wait until what is driven will be stored and learnt from; say so when the learner was started again."""
+        try:
+            wait_for_storage(self._client, self._storage, self._view.note)
+        except UserError as error:
+            raise self._error(str(error)) from error
+        epoch = self._client.epoch_of("learner_node")
+        if epoch != self._learner_epoch:
+            self._learner_epoch = epoch
+            self.watch.forget_learner()
+            self._say("learner_node has died and was started again; it goes on from its newest checkpoint")
+            self._wait(lambda: self.watch.learner.heard_s > 0.0, "the new learner reports", _ON_ITS_WAY_S)
+
+    def _error(self, text: str) -> UserError:
+        return UserError(f"{text}\n\nOutput of the stack: {self._stack_log}")
+
+    def _say(self, text: str) -> None:
+        screen.console.print(text, style="yellow", markup=False)
+
+    def _wait(self, condition: Callable[[], bool], what: str, timeout_s: float) -> bool:
+        """Wait while the learner is there; one that dies meanwhile is waited for, and its time does not count."""
         so_far = tally(self._log.episodes)
+        is_gone = False
 
         def look() -> bool:
+            nonlocal is_gone
             self._view.show(so_far, self.watch.learner)
-            return condition()
+            is_gone = self._client.silence_s("learner_node") > SILENT_S
+            return is_gone or condition()
 
-        self._view.note(what)
-        self._client.spin_until(look, timeout_s)
+        while True:
+            self._view.note(what)
+            is_over = self._client.spin_until(look, timeout_s)
+            if not is_gone:
+                return is_over
+            self._wait_for_storage()
 
     def episode(self) -> None:
         """Run one episode and write it down.
@@ -317,22 +417,39 @@ class Session:
         so_far = tally(self._log.episodes)
 
         def feedback(feedback: Any) -> None:
-            self._view.note(f"episode {number} · {feedback.phase} · step {feedback.step}")
+            words = f"episode {number} · {feedback.phase} · step {feedback.step}"
+            self._view.note(" · ".join(filter(None, (words, self._client.trouble()))))
             self._view.show(so_far, self.watch.learner)
 
         self._client.events.clear()
+        stored = self._client.counter("transition_node", _STORED)
         evaluation = evaluate(self._client, self._options.settings.task, EvalOptions(1, seed), feedback)
         for row in evaluation.rows:
-            self._log.append(self._episode(number, row))
+            self._log.append(self._episode(number, row, stored))
+        self._count_losses(number)
         self._view.show(tally(self._log.episodes), self.watch.learner)
         self._aborts = 0 if evaluation.judged else self._aborts + 1
         if self._aborts >= _MOST_ABORTS:
-            raise UserError(
-                f"{self._aborts} episodes in a row were aborted: {evaluation.message}\n\n"
-                f"Output of the stack: {self._stack_log}"
-            )
+            raise self._error(f"{self._aborts} episodes in a row were aborted: {evaluation.message}")
 
-    def _episode(self, number: int, row: EpisodeRow) -> TrainingEpisode:
+    def _count_losses(self, number: int) -> None:
+        newest = self._log.episodes[-1]
+        if newest.counts:
+            self._losses = 0
+            return
+        self._losses += 1
+        self._say(f"episode {number} was not stored: {self._client.trouble() or 'transition_node does not say why'}")
+        if self._losses >= _MOST_LOSSES:
+            raise self._error(f"{self._losses} episodes in a row were not stored")
+
+    def _is_stored(self, row: EpisodeRow, before: int) -> bool:
+        """Whether an episode has reached the disk; an aborted one has nothing that must."""
+        if row.outcome == "aborted":
+            return False
+        self._view.note("the episode is stored")
+        return self._client.spin_until(lambda: self._client.counter("transition_node", _STORED) > before, _ON_ITS_WAY_S)
+
+    def _episode(self, number: int, row: EpisodeRow, stored: int) -> TrainingEpisode:
         watch, events = self.watch, self._client.events
         # An episode that was aborted before it began has no number.
         key = (events[-1].epoch, events[-1].episode) if events else (0, 0)
@@ -352,4 +469,5 @@ class Session:
             updates=watch.learner.updates,
             q_mean=q_mean if q_mean == q_mean else None,
             wall_s=time.monotonic() - self._began_s,
+            stored=self._is_stored(row, stored),
         )

@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.table import Table
 
-from robot_bringup.cli import screen
+from robot_bringup.cli import outputs, screen
 from robot_bringup.cli.client import Client
 from robot_bringup.cli.errors import UserError
-from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
+from robot_bringup.cli.evaluate import EvalOptions, played, refuse_shortfall, running_client
 from robot_bringup.cli.options import StackOptions, Training
 from robot_bringup.cli.train import RunSettings, read_settings, stack_of
 from robot_bringup.cli.tuning import distilled_of, model_of
@@ -65,18 +65,22 @@ def run(
 ) -> Comparison:
     """The whole command; with a model that was fine-tuned since where one is named, the base is still the run's own."""
     check_seeds(options)
+    options.check()
+    outputs.check_files(json, csv, log)
     settings = read_settings(runs / name)
-    base = _base(settings, options, log.with_name(f"{log.stem}_base{log.suffix}")) if paired else None
+    base_log = log.with_name(f"{log.stem}_base{log.suffix}")
+    base = _base(settings, options, base_log) if paired else None
     stack = run_stack(name, runs, settings, model_dir)
     trained = _evaluation(stack, f"{settings.task}, {name}", options, log)
     comparison = Comparison(name, trained, base)
     show(comparison)
-    if json is not None:
-        report.write_json(json, comparison.figures())
-        screen.console.print(f"wrote {json}")
-    if csv is not None:
-        report.write_csv(csv, comparison.trained.rows)
-        screen.console.print(f"wrote {csv}")
+    outputs.write_each(
+        (json, lambda path: report.write_json(path, comparison.figures())),
+        (csv, lambda path: report.write_csv(path, comparison.trained.rows)),
+    )
+    if base is not None:
+        refuse_shortfall(base, base_log)
+    refuse_shortfall(trained, log)
     return comparison
 
 
@@ -119,7 +123,8 @@ def _evaluation(stack: StackOptions, label: str, options: EvalOptions, log: Path
         with running_client(stack, log, attach=False, takes=0, note=bar.note) as client:
             if stack.training is not None:
                 wait_for_weights(client)
-            evaluation = evaluate(client, stack.task, options, bar.feedback)
+            bar.trouble = client.trouble
+            evaluation = played(client, stack.task, options, bar.feedback)
         bar.finish(evaluation)
     if not evaluation.judged:
         raise UserError(f"no episode could be judged: {evaluation.message}\n\nOutput of the stack: {log}")

@@ -18,6 +18,8 @@ from robot_bringup.core.training import LAST, Budget, Tally
 
 _REFRESH_HZ = 4.0
 _BAR_WIDTH = 40
+# The learner reports every second.
+_OLD_S = 5.0
 
 
 class TrainingScreen:
@@ -65,6 +67,10 @@ def figures(so_far: Tally, learner: LearnerReport, budget: Budget) -> Table:
     table.add_row("edited", _percent(so_far.edited), f"mean value {_number(learner.q_mean, 2)}")
     rate = f"{_number(learner.updates_per_s, 0)} per s"
     table.add_row("updates", f"{learner.updates} ({rate})", learner.waiting)
+    if learner.age_s > _OLD_S:
+        table.add_row("learner", Text(f"no word for {learner.age_s:.0f} s: its figures are old", style="bold red"), "")
+    if so_far.lost:
+        table.add_row("not stored", Text(f"{so_far.lost} episodes", style="bold red"), "")
     return table
 
 

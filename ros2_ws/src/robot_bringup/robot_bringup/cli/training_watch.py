@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -36,6 +37,7 @@ class LearnerReport:
         finished: It wants no more steps.
         waiting: What it waits for.
         problem: What went wrong last.
+        heard_s: Monotonic time at which it was said, 0 when nothing was.
     """
 
     updates: int = 0
@@ -49,6 +51,12 @@ class LearnerReport:
     finished: bool = False
     waiting: str = ""
     problem: str = ""
+    heard_s: float = 0.0
+
+    @property
+    def age_s(self) -> float:
+        """How old the figures are; 0 when there are none."""
+        return time.monotonic() - self.heard_s if self.heard_s else 0.0
 
     @property
     def halt(self) -> str:
@@ -121,4 +129,9 @@ class TrainingWatch:
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
             if _LEARNER in status.name:
-                self.learner = report_of({pair.key: pair.value for pair in status.values})
+                said = report_of({pair.key: pair.value for pair in status.values})
+                self.learner = replace(said, heard_s=time.monotonic())
+
+    def forget_learner(self) -> None:
+        """Drop the figures of a learner that is gone."""
+        self.learner = LearnerReport()

@@ -16,6 +16,8 @@ from rich.markup import escape
 from robot_bringup.cli import jobs, screen
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.exporting import export_dataset
+from robot_bringup.core.recording.reader import RecordingError, metadata
+from robot_bringup.core.training import TrainingError, TrainingLog
 
 _MODEL, _DISTILLED, _RECORDINGS = "model", "distilled", "mcap"
 _AVERAGED = 3  # fine-tunings that a run is distilled by, while nobody waits for it
@@ -24,6 +26,27 @@ _AVERAGED = 3  # fine-tunings that a run is distilled by, while nobody waits for
 def recordings_of(folder: Path) -> Path:
     """Where a run keeps its episodes with their images."""
     return folder / _RECORDINGS
+
+
+def own_recordings(folder: Path) -> list[Path]:
+    """Recordings of a run's own episodes; what others have put beside them is left alone, and said."""
+    try:
+        played = TrainingLog(folder / "episodes.jsonl").episodes
+    except TrainingError as error:
+        raise UserError(str(error)) from error
+    known = {(str(episode.seed), episode.outcome, str(episode.steps)) for episode in played}
+    own, others = [], []
+    for path in sorted(recordings_of(folder).glob("*.mcap")):
+        try:
+            said = metadata(path)
+            is_own = (said.get("seed"), said.get("outcome"), said.get("steps")) in known
+        except RecordingError as error:
+            is_own = False
+            screen.console.print(str(error), style="yellow", markup=False)
+        (own if is_own else others).append(path)
+    if others:
+        screen.console.print(f"{len(others)} recordings in {recordings_of(folder)} are not of this run: left out")
+    return own
 
 
 def model_of(folder: Path, begun_with: str) -> str:
@@ -71,9 +94,9 @@ def _imitate(folder: Path, out: Path, begun_with: str, robot: str, average: int 
     Raises:
         UserError: There is nothing to learn from, or the model is not one that can be fine-tuned.
     """
-    recordings = sorted(recordings_of(folder).glob("*.mcap"))
+    recordings = own_recordings(folder)
     if not recordings:
-        raise UserError(f"nothing was recorded in {recordings_of(folder)}")
+        raise UserError(f"nothing of this run was recorded in {recordings_of(folder)}")
     with tempfile.TemporaryDirectory(prefix="dataset_", dir=folder) as made:
         dataset = Path(made) / "lerobot"
         with screen.console.status(f"{len(recordings)} episodes become a dataset"):

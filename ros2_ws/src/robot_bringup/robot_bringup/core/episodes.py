@@ -6,6 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+# Seeds travel as uint32.
+SEED_BOUND = 2**32
+
 
 class Outcome(IntEnum):
     """How an episode ended; the numbers are those of vla_interfaces/EpisodeEvent."""
@@ -130,4 +133,7 @@ def plans_of(
     """
     if episodes < 1 or max_steps < 1:
         raise ValueError(f"episodes = {episodes}, max_steps = {max_steps}: both must be at least 1")
+    if first_seed + episodes > SEED_BOUND:
+        last = first_seed + episodes - 1
+        raise ValueError(f"the last seed would be {last}: allowed are 0..{SEED_BOUND - 1}; begin with a smaller one")
     return [Plan(task, first_seed + i, max_steps, instruction, other_words, manual_reset) for i in range(episodes)]

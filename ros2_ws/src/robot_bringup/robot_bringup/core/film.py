@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from robot_bringup.core.video import VideoFile
+from whetstone_common.core.outputs import whole_file
 
 _HEIGHT_PX = 288
 _CAPTION_PX = 26
@@ -109,12 +109,10 @@ def write_gif_of(path: Path, scenes: Sequence[Sequence[Image.Image]], fps: float
     durations_ms = [int(1000 / fps) + (int(1000 * _PAUSE_S) if i in ends else 0) for i in range(len(frames))]
     palette = _palette(frames)
     small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    partial = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    small[0].save(
-        partial, format="GIF", save_all=True, append_images=small[1:], duration=durations_ms, loop=0, optimize=True
-    )
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        small[0].save(
+            partial, format="GIF", save_all=True, append_images=small[1:], duration=durations_ms, loop=0, optimize=True
+        )
 
 
 def _palette(frames: Sequence[Image.Image]) -> Image.Image:
@@ -134,9 +132,8 @@ def write_mp4(path: Path, clips: Sequence[Clip], fps: int) -> None:
     if not frames:
         raise ValueError("no picture to write")
     height, width = frames[0].shape[:2]
-    partial = path.with_name(path.stem + ".part" + path.suffix)
-    video = VideoFile(partial, fps, height, width)
-    for frame in frames:
-        video.append(frame)
-    video.close()
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        video = VideoFile(partial, fps, height, width)
+        for frame in frames:
+            video.append(frame)
+        video.close()

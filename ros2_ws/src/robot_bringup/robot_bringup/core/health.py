@@ -44,17 +44,19 @@ class Health:
     epoch, and what it knew of the episode is gone.
     """
 
-    def __init__(self, nodes: Sequence[str], silent_after_s: float) -> None:
+    def __init__(self, nodes: Sequence[str], silent_after_s: float, storage: Sequence[str] = ()) -> None:
         """Watch nodes by their base names.
 
         Args:
             nodes: Base names, for example arm_node.
             silent_after_s: Silence that counts as death.
+            storage: Further nodes, which keep what happens: no episode begins before each of them is READY.
         """
-        self._reports: dict[str, Report | None] = dict.fromkeys(nodes)
+        self._storage = frozenset(storage)
+        self._reports: dict[str, Report | None] = dict.fromkeys((*nodes, *storage))
         self._silent_after_s = silent_after_s
         self._epochs: dict[str, int] = {}
-        self._processes: dict[str, dict[int, _Process]] = {name: {} for name in nodes}
+        self._processes: dict[str, dict[int, _Process]] = {name: {} for name in self._reports}
 
     def update(self, node: str, report: Report) -> None:
         """Take a status message of a fully qualified node name."""
@@ -81,6 +83,8 @@ class Health:
             assert report is not None  # noqa: S101 - else it is unheard
             # A stopped arm can be reset and a disarmed one armed, so that is for the caller to do.
             if report.state not in _WORKING | {State.STOPPED}:
+                return f"{name} is {report.text}"
+            if name in self._storage and report.state is not State.READY:
                 return f"{name} is {report.text}"
         return ""
 

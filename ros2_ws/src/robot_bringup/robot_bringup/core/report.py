@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from robot_bringup.core.statistics import Rate, mean, wilson
+from whetstone_common.core.outputs import whole_file
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Evaluation:
         rows: Episodes in order.
         wall_s: Wall time of the whole run.
         message: How the run ended, in words.
+        asked: Episodes that were asked for, 0 for as many as there are rows.
     """
 
     task: str
@@ -56,6 +57,19 @@ class Evaluation:
     rows: tuple[EpisodeRow, ...]
     wall_s: float
     message: str = ""
+    asked: int = 0
+
+    @property
+    def shortfall(self) -> str:
+        """What became of the episodes that were asked for and not judged, and why; empty when all were."""
+        asked, judged = max(self.asked, len(self.rows)), len(self.judged)
+        if judged == asked:
+            return ""
+        aborted = len(self.rows) - judged
+        return (
+            f"{judged} of {asked} episodes were judged, {aborted} were aborted, {asked - len(self.rows)} not run: "
+            f"{self.message or 'no reason was given'}"
+        )
 
     @property
     def judged(self) -> tuple[EpisodeRow, ...]:
@@ -82,6 +96,7 @@ class Evaluation:
         return {
             "task": self.task,
             "instruction": self.instruction,
+            "asked": max(self.asked, len(self.rows)),
             "episodes": len(self.rows),
             "aborted": len(self.rows) - len(self.judged),
             "success_rate": asdict(self.rate),
@@ -112,10 +127,8 @@ def rows_of(
 
 def write_text(path: Path, text: str) -> None:
     """Write a file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, figures: Mapping[str, Any]) -> None:
@@ -125,10 +138,7 @@ def write_json(path: Path, figures: Mapping[str, Any]) -> None:
 
 def write_csv(path: Path, rows: Sequence[EpisodeRow]) -> None:
     """Write one line per episode."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(EpisodeRow.__dataclass_fields__))
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
-    os.replace(partial, path)

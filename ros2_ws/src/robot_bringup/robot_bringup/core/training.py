@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ LAST = 20
 FIRST_TRAINING_SEED = 100_000_000
 SEEDS_PER_RUN = 1_000_000
 _SEED_BOUND = 2**32
+LAST_RUN_SEED = (_SEED_BOUND - FIRST_TRAINING_SEED) // SEEDS_PER_RUN - 1
 _S_PER_MIN = 60.0
 
 
@@ -42,6 +44,7 @@ class TrainingEpisode:
         updates: Of the learner, at the end of the episode.
         q_mean: Mean value of what the learner was given, NaN is stored as null.
         wall_s: Wall time of the run at the end of the episode, all its sessions together.
+        stored: Whether its transitions are on the disk; an aborted one has none to store.
     """
 
     episode: int
@@ -57,11 +60,17 @@ class TrainingEpisode:
     updates: int
     q_mean: float | None
     wall_s: float
+    stored: bool = True
 
     @property
     def judged(self) -> bool:
         """Whether it says something about the policy."""
         return self.outcome != "aborted"
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is part of what was learnt from, and of the robot time that was used for it."""
+        return self.stored or not self.judged
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ class Tally:
 
     Attributes:
         episodes: How many.
+        lost: Of them, those that were judged and not stored; nothing below counts them.
         steps: Ticks of all.
         robot_s: ROS time of all.
         human_share: Of all steps, commanded by a person.
@@ -79,6 +89,7 @@ class Tally:
     """
 
     episodes: int
+    lost: int
     steps: int
     robot_s: float
     human_share: float
@@ -94,11 +105,13 @@ class Tally:
 
 def tally(episodes: Sequence[TrainingEpisode]) -> Tally:
     """Add episodes up."""
+    total, episodes = len(episodes), [episode for episode in episodes if episode.counts]
     last = [episode for episode in episodes if episode.judged][-LAST:]
     steps = sum(episode.steps for episode in episodes)
     decisions = sum(episode.decisions for episode in last)
     return Tally(
-        episodes=len(episodes),
+        episodes=total,
+        lost=total - len(episodes),
         steps=steps,
         robot_s=sum(episode.duration_s for episode in episodes),
         human_share=sum(episode.human_steps for episode in episodes) / steps if steps else 0.0,
@@ -120,6 +133,17 @@ class Budget:
     minutes: float
     max_steps: int = 0
 
+    def check(self) -> None:
+        """Refuse a budget that would never be used up, or is none.
+
+        Raises:
+            TrainingError: It is not finite, or not positive.
+        """
+        if not (math.isfinite(self.minutes) and self.minutes > 0.0):
+            raise TrainingError(f"minutes is {self.minutes}: allowed are finite numbers above 0")
+        if self.max_steps < 0:
+            raise TrainingError(f"max_steps is {self.max_steps}: allowed are 0 and more")
+
     def spent(self, so_far: Tally) -> float:
         """Share of the budget that is used up, 0 to 1."""
         shares = [so_far.robot_min / self.minutes]
@@ -136,8 +160,9 @@ def training_seed(run_seed: int, episode: int) -> int:
     """
     seed = FIRST_TRAINING_SEED + SEEDS_PER_RUN * run_seed + episode - 1
     if not 1 <= episode <= SEEDS_PER_RUN or not seed < _SEED_BOUND:
-        last = (_SEED_BOUND - FIRST_TRAINING_SEED) // SEEDS_PER_RUN - 1
-        raise TrainingError(f"seed {run_seed}, episode {episode}: allowed are 0..{last} and 1..{SEEDS_PER_RUN}")
+        raise TrainingError(
+            f"seed {run_seed}, episode {episode}: allowed are 0..{LAST_RUN_SEED} and 1..{SEEDS_PER_RUN}"
+        )
     return seed
 
 
@@ -183,7 +208,9 @@ class TrainingLog:
 
 
 def _episode(body: dict[str, Any]) -> TrainingEpisode:
-    names = {field.name for field in fields(TrainingEpisode)}
-    if set(body) != names:
-        raise ValueError(f"keys {sorted(set(body) ^ names)} are missing or unknown")
+    names = {field.name: field.default is MISSING for field in fields(TrainingEpisode)}
+    # Runs of before have no field that was added since.
+    wrong = (set(body) - set(names)) | {name for name, is_needed in names.items() if is_needed and name not in body}
+    if wrong:
+        raise ValueError(f"keys {sorted(wrong)} are missing or unknown")
     return TrainingEpisode(**body)

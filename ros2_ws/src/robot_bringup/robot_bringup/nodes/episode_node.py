@@ -12,7 +12,7 @@ from vla_interfaces.action import RunEpisodes
 from vla_interfaces.msg import Executed, NodeStatus, PolicyContract, TaskTruth
 from vla_interfaces.srv import SetInstruction
 
-from robot_bringup.core.episodes import Run, Verdict, plans_of
+from robot_bringup.core.episodes import SEED_BOUND, Run, Verdict, plans_of
 from robot_bringup.core.health import Health
 from robot_bringup.core.judges import Mark
 from robot_bringup.nodes import episode_convert as convert
@@ -51,7 +51,8 @@ class EpisodeNode(WhetstoneNode):
 
     def on_setup(self) -> None:
         """Create publishers, subscriptions, clients."""
-        self._health = Health(self._needed_nodes(), self.param("silent_after_s"))
+        silent_after_s, storage = self.param("silent_after_s"), self.param("storage_nodes")
+        self._health = Health(self._needed_nodes(), silent_after_s, storage=storage)
         self._driver: Driver[tuple[str, RunEpisodes.Result]] = Driver()
         self._waiter = Waiter(self._check_goal, self._driver.step)
         self._course = Course(self, self._health, self._waiter, self._driver.step)
@@ -171,9 +172,12 @@ class EpisodeNode(WhetstoneNode):
     # ---- the goal --------------------------------------------------------------------------------------------------
 
     def _on_goal(self, goal: RunEpisodes.Goal) -> GoalResponse:
-        if self._goal is not None or goal.episodes < 1:
+        if self._goal is not None or goal.episodes < 1 or goal.first_seed + goal.episodes > SEED_BOUND:
             self.counters["goal_refused"] += 1
-            self.get_logger().warning("goal refused: another one runs, or it asks for no episode")
+            self.get_logger().warning(
+                f"goal refused: another one runs, or {goal.episodes} episodes from seed {goal.first_seed} are none, or "
+                f"end above the last seed, {SEED_BOUND - 1}"
+            )
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from vla_interfaces.msg import EpisodeEvent
+from vla_interfaces.msg import EpisodeEvent, NodeStatus
 
 from robot_bringup.core.episodes import Outcome
 from robot_bringup.core.recording.definitions import complete, split
-from robot_bringup.core.recording.episode_file import Channel, EpisodeFile, Message
+from robot_bringup.core.recording.episode_file import Channel, EpisodeFile, Message, recording_name
 from robot_bringup.core.recording.recorder import Limits, Recorder
+from robot_bringup.core.recording.storage import Storage
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
@@ -26,6 +27,13 @@ from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
 
 _CLOSE_PERIOD_S = 0.05
+_CHECK_PERIOD_S = 0.5
+# A recording that the disk did not take needs more room than it had.
+_MORE = 1.1
+_MB = 1_000_000
+# The status of episode_node may be older than its event.
+_ORPHANED_S = 2.0
+_REASONS = {True: Reason.DISK_FULL, False: Reason.NONE}
 _LOCKSTEP_QOS = {"sensor": qos.RECORD, "latched": qos.LATCHED, "record": qos.RECORD}
 _REALTIME_QOS = _LOCKSTEP_QOS | {"sensor": qos.SENSOR_IN}
 
@@ -76,6 +84,8 @@ class RecorderNode(WhetstoneNode):
         super().__init__("recorder_node", package="robot_bringup", **kwargs)
         self._recorder: Recorder | None = None
         self._start_ns = 0
+        self._started_s = self._checked_s = 0.0
+        self._name = ""
 
     def check_parameters(self, values: dict[str, Any]) -> None:
         """Every topic must be readable.
@@ -99,14 +109,16 @@ class RecorderNode(WhetstoneNode):
                 c.topic for c, topic in zip(self._channels, topics, strict=True) if topic.reading == "latched"
             ),
         )
+        self._storage = Storage(Path(self.param("directory")), int(self.param("min_free_mb") * _MB))
         for topic, channel in zip(topics, self._channels, strict=True):
             self._subscribe(topic, channel.topic, profiles[topic.reading])
         self.create_subscription(EpisodeEvent, "episode", self._on_episode, qos.RECORD)
+        self.create_subscription(NodeStatus, "node_status", self._on_status, qos.RECORD)
         self.create_steady_timer(_CLOSE_PERIOD_S, self._on_tick)
 
     def on_start(self) -> None:
-        """Ready: episodes begin by themselves."""
-        self.set_state(State.READY)
+        """Ready, when there is room: episodes begin by themselves."""
+        self._show()
 
     def on_stop(self) -> None:
         """Finish what has ended."""
@@ -134,27 +146,62 @@ class RecorderNode(WhetstoneNode):
             self._recorder.message(Message(topic, bytes(data), now_ns), time.monotonic())
 
     def _on_episode(self, event: EpisodeEvent) -> None:
-        if self._recorder is None:
+        recorder = self._recorder
+        if recorder is None:
             return
-        if event.event == EpisodeEvent.STARTED:
-            stem = f"{event.task}_{event.epoch}_{event.episode:06d}"
-            self._start_ns = to_ns(event.time)
-            self._written(self._recorder.started(stem, time.monotonic()))
-            self.set_state(State.RUNNING, Reason.NONE, stem)
+        if event.event != EpisodeEvent.STARTED:
+            recorder.ended(_metadata(event, self._start_ns), time.monotonic())
+            self._name = ""
             return
-        self._recorder.ended(_metadata(event, self._start_ns), time.monotonic())
+        self._name = recording_name(event.task, event.epoch, event.episode)
+        self._start_ns, self._started_s = to_ns(event.time), time.monotonic()
+        problem = self._storage.problem()
+        self._written(recorder.refuse(problem) if problem else recorder.started(self._name, time.monotonic()))
+        self._show()
+
+    def _on_status(self, msg: NodeStatus) -> None:
+        """Forget an episode whose end nobody is left to tell."""
+        if self._recorder is None or not self._name or msg.node.rsplit("/", 1)[-1] != "episode_node":
+            return
+        if msg.state != State.RUNNING and time.monotonic() - self._started_s > _ORPHANED_S:
+            self._recorder.abandon()
+            self._name = ""
 
     def _on_tick(self) -> None:
-        if self._recorder is not None:
-            self._written(self._recorder.tick(time.monotonic()))
+        if self._recorder is None or not self.active:
+            return
+        self._written(self._recorder.tick(time.monotonic()))
+        self._show()
 
-    def _open(self, stem: str) -> EpisodeFile:
-        return EpisodeFile(Path(self.param("directory")) / f"{stem}.mcap", self._channels)
+    def _open(self, name: str) -> EpisodeFile:
+        return EpisodeFile(Path(self.param("directory")) / name, self._channels)
 
     def _written(self, path: Path | None) -> None:
         if path is not None:
             self.counters["files"] += 1
-            self.set_state(State.READY, Reason.NONE, str(path))
+            self._storage.note(path.stat().st_size)
+            self._checked_s = 0.0
+
+    # ---- status ------------------------------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        """Say whether what happens is being kept, or whether the next episode would be."""
+        recorder = self._recorder
+        if recorder is None or self.status[0] is State.ERROR:
+            return
+        if recorder.lost > self.counters["episodes_not_kept"]:
+            self.counters["episodes_not_kept"] = recorder.lost
+            self._storage.note(int(_MORE * recorder.discarded_bytes))
+            self.get_logger().error(f"an episode is not kept: {recorder.problem}")
+            self._checked_s = 0.0
+        if recorder.is_busy:
+            self.set_state(State.RUNNING, Reason.NONE, self._name or "closing the file")
+        elif self._name:
+            self.set_state(State.HOLDING, Reason.DISK_FULL, f"this episode is not kept: {recorder.problem}")
+        elif time.monotonic() - self._checked_s >= _CHECK_PERIOD_S:
+            self._checked_s = time.monotonic()
+            problem = self._storage.problem()
+            self.set_state(State.HOLDING if problem else State.READY, _REASONS[bool(problem)], problem)
 
 
 def _metadata(event: EpisodeEvent, start_ns: int) -> dict[str, str]:

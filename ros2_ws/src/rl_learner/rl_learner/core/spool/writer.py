@@ -80,6 +80,7 @@ class Writer:
         transitions = [Entry(Kind.DATA, TRANSITION_SCHEMA, encode(t)) for t in batch.transitions]
         try:
             self._append([*transitions, _note(batch.entry)])
+            self.counters["episodes_stored"] += not batch.entry.dropped
         except SpoolFullError as error:
             self._needed = sum(len(entry.payload) for entry in transitions)
             self.full = error

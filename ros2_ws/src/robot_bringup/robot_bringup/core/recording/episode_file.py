@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mcap.writer import CompressionType, Writer
 
+_SUFFIX = ".mcap"
 # What rosbag2 writes; readers choose their decoder by it.
 _PROFILE = "ros2"
 _LIBRARY = "whetstone"
@@ -47,11 +49,23 @@ class Message:
     time_ns: int
 
 
+def recording_name(task: str, epoch: int, episode: int) -> str:
+    """File name of an episode's recording: whoever knows the episode knows its file among others'."""
+    return f"{task}_{epoch}_{episode:06d}{_SUFFIX}"
+
+
 class EpisodeFile:
     """Writes to `<name>.part` beside the target and renames it at the end, so a crash leaves no half episode."""
 
     def __init__(self, path: Path, channels: Sequence[Channel]) -> None:
-        """Open the file and describe all topics."""
+        """Open the file and describe all topics.
+
+        Raises:
+            FileExistsError: There is a recording of that name, which stays as it is.
+            OSError: The disk refuses.
+        """
+        if path.exists():
+            raise FileExistsError(f"{path} exists already")
         self.path = path
         self.count = 0
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,13 +77,22 @@ class EpisodeFile:
         self._channels = {channel.topic: self._register(channel) for channel in channels}
         self._sequence = dict.fromkeys(self._channels, 0)
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in the file so far, without what the writer still gathers."""
+        return 0 if self._stream.closed else self._stream.tell()
+
     def _register(self, channel: Channel) -> int:
         schema = self._writer.register_schema(channel.type_name, "ros2msg", channel.definition.encode())
         metadata = {"offered_qos_profiles": channel.qos}
         return int(self._writer.register_channel(channel.topic, "cdr", schema, metadata))
 
     def write(self, message: Message) -> None:
-        """Append a message of one of the announced topics."""
+        """Append a message of one of the announced topics.
+
+        Raises:
+            OSError: The disk refuses.
+        """
         self._sequence[message.topic] += 1
         self._writer.add_message(
             channel_id=self._channels[message.topic],
@@ -81,7 +104,11 @@ class EpisodeFile:
         self.count += 1
 
     def finish(self, metadata: Mapping[str, str]) -> Path:
-        """Add what is known of the episode, flush to disk, give the file its name."""
+        """Add what is known of the episode, flush to disk, give the file its name.
+
+        Raises:
+            OSError: The disk refuses.
+        """
         self._writer.add_metadata("episode", dict(metadata))
         self._writer.finish()
         self._stream.flush()
@@ -92,6 +119,8 @@ class EpisodeFile:
 
     def discard(self) -> None:
         """Forget the episode."""
-        if not self._stream.closed:
+        # On a full disk what waits in the stream cannot be written; it is not wanted either.
+        with suppress(OSError):
             self._stream.close()
-        self._partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._partial.unlink(missing_ok=True)

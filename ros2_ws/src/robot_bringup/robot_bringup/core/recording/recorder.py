@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,13 @@ class Limits:
 
 
 class Recorder:
-    """Buffer before an episode, file during it, a short wait after it."""
+    """Buffer before an episode, file during it, a short wait after it.
+
+    Attributes:
+        problem: Why the newest episode is not kept, empty while it is.
+        lost: Episodes that the disk did not take.
+        discarded_bytes: Of the newest of them, what the disk had taken before it refused.
+    """
 
     def __init__(
         self,
@@ -52,26 +58,71 @@ class Recorder:
         self._buffer: deque[tuple[float, Message]] = deque(maxlen=limits.max_buffered)
         self._file: EpisodeFile | None = None
         self._ending: tuple[float, dict[str, str]] | None = None
+        self.problem = ""
+        self.lost = self.discarded_bytes = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an episode is being recorded, or waits for what is still on its way."""
+        return self._file is not None
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the episode that is recorded has ended."""
+        return self._ending is not None
 
     def message(self, message: Message, now_s: float) -> None:
         """Take a message."""
         if message.topic in self._latched:
             self._latched[message.topic] = message
         if self._file is not None:
-            self._file.write(message)
+            self._write(self._file, [message])
             return
         self._buffer.append((now_s, message))
 
     def started(self, stem: str, now_s: float) -> Path | None:
         """Begin an episode; returns the file of the one before, when that was still waiting."""
         finished = self._close()
-        self._file = self._open_file(stem)
+        self.problem = ""
         fresh = [message for seen_s, message in self._buffer if now_s - seen_s <= self._limits.before_s]
         latched = [message for message in self._latched.values() if message is not None and message not in fresh]
-        for message in (*latched, *fresh):
-            self._file.write(message)
         self._buffer.clear()
+        try:
+            self._file = self._open_file(stem)
+        except OSError as error:
+            self._lose(str(error))
+            return finished
+        self._write(self._file, [*latched, *fresh])
         return finished
+
+    def refuse(self, problem: str) -> Path | None:
+        """Let an episode pass that cannot be kept; returns the file of the one before, as `started` does."""
+        finished = self._close()
+        self._lose(problem)
+        return finished
+
+    def abandon(self) -> None:
+        """Forget an episode of which no end will come."""
+        self._ending = None
+        self._close()
+
+    def _write(self, file: EpisodeFile, messages: Sequence[Message]) -> None:
+        try:
+            for message in messages:
+                file.write(message)
+        except OSError as error:
+            self._file = self._ending = None
+            self._discard(file, error)
+
+    def _discard(self, file: EpisodeFile, error: OSError) -> None:
+        """Let an episode go that the disk does not take."""
+        self.discarded_bytes = file.size_bytes
+        file.discard()
+        self._lose(f"{file.path}: {error.strerror or error}")
+
+    def _lose(self, problem: str) -> None:
+        self.problem = problem
+        self.lost += 1
 
     def ended(self, metadata: Mapping[str, str], now_s: float) -> None:
         """End the episode, soon; `metadata["outcome"]` decides whether the file stays."""
@@ -97,4 +148,8 @@ class Recorder:
         if not kept or ending is None:
             file.discard()
             return None
-        return file.finish(ending[1])
+        try:
+            return file.finish(ending[1])
+        except OSError as error:
+            self._discard(file, error)
+            return None

@@ -19,6 +19,7 @@ from vla_policy.core.backends.pocket import REQUIRED
 from vla_policy.core.files import read_manifest, read_tensors, write_manifest
 from vla_policy.core.rl_token import TokenEncoder, TokenShape
 from vla_policy.core.tokenizer import WordTokenizer
+from whetstone_common.core.outputs import new_folder
 
 
 def shape_of(checkpoint: Path) -> PocketShape:
@@ -83,18 +84,18 @@ def export_finetuned(source: Path, out: Path, model: nn.Module, extra: Mapping[s
         out: directory to make; it appears when it is whole.
         model: of the same shape.
         extra: further entries of the manifest.
+
+    Raises:
+        FileExistsError: there is something of that name.
     """
     manifest = {name: value for name, value in read_manifest(source).items() if name != "files"}
-    unfinished = out.with_name(f"{out.name}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for name in REQUIRED:
-        shutil.copyfile(source / name, unfinished / name)
-    wanted = read_tensors(source / "model.safetensors")  # tied weights are stored once
-    tensors = {name: value for name, value in model.state_dict().items() if name in wanted}
-    save_file({name: _half(value) for name, value in tensors.items()}, unfinished / "model.safetensors")
-    write_manifest(unfinished, REQUIRED, manifest | {"model_id": f"{manifest['model_id']}-finetuned"} | dict(extra))
-    unfinished.rename(out)
+    with new_folder(out) as unfinished:
+        for name in REQUIRED:
+            shutil.copyfile(source / name, unfinished / name)
+        wanted = read_tensors(source / "model.safetensors")  # tied weights are stored once
+        tensors = {name: value for name, value in model.state_dict().items() if name in wanted}
+        save_file({name: _half(value) for name, value in tensors.items()}, unfinished / "model.safetensors")
+        write_manifest(unfinished, REQUIRED, manifest | {"model_id": f"{manifest['model_id']}-finetuned"} | dict(extra))
 
 
 def _half(tensor: Tensor) -> Tensor:

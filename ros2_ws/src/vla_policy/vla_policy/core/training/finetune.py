@@ -22,6 +22,9 @@ from vla_policy.core.flow import Prefix, velocity
 from vla_policy.core.training.losses import FlowTime
 from vla_policy.core.training.rows import HalfRows
 
+_RISE = 0.1  # share of the steps in which the learning rate rises
+_CYCLE_STEPS = 3
+
 
 @dataclass(frozen=True)
 class FinetuneConfig:
@@ -120,7 +123,7 @@ def finetune_expert(
     for parameter in trained:
         parameter.requires_grad_(requires_grad=True)
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.1)
+    schedule = _schedule(optimizer, config)
     model.train()
     for _ in range(config.steps):
         rows = torch.randint(len(windows), (config.batch,), generator=generator)
@@ -132,6 +135,14 @@ def finetune_expert(
         schedule.step()
         report(float(loss.detach()))
     model.eval().requires_grad_(requires_grad=False)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, config: FinetuneConfig) -> torch.optim.lr_scheduler.LRScheduler:
+    """One cycle, whose rise and fall need a step each; a learning rate that stays where there are too few."""
+    if config.steps < _CYCLE_STEPS:
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    rise = max(_RISE, 2.0 / config.steps)
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=rise)
 
 
 def finetune_soup(

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers on the command lines of the batch jobs."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def count(text: str) -> int:
+    """A whole number of 1 or more.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: a whole number of 1 or more is")
+    return value
