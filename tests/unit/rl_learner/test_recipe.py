@@ -55,6 +55,24 @@ def test_when_a_file_is_wrong_expect_the_key_in_the_error(tmp_path, blocks, word
         recipe(tmp_path, {"schedule": {}, **blocks})
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"critic: 5", "block critic is 5, expected keys with values"),
+        (b"expo: [1]", r"block expo is \[1\]"),
+        (b"- expo", "expected blocks of settings"),
+        (b"expo: {steps: {}}", "int"),
+        (b"expo: [", "it is not YAML"),
+        (b"\xff", "it is not UTF-8 text"),
+    ],
+)
+def test_when_a_file_has_no_blocks_of_settings_expect_file_and_block(tmp_path, content, words):
+    path = tmp_path / "method.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"method\.yaml: .*{words}"):
+        read_recipe(path)
+
+
 @pytest.mark.parametrize("change", [{"base_episodes": 0}, {"batch": 1}, {"updates_per_step": -1.0}, {"discount": 1.5}])
 def test_when_a_schedule_cannot_work_expect_its_name_in_the_error(tmp_path, change):
     with pytest.raises(ValueError, match=next(iter(change))):

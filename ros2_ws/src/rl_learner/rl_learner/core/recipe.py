@@ -16,6 +16,7 @@ from rl_learner.core.dsrl import Dsrl, DsrlConfig
 from rl_learner.core.expo import Expo, ExpoConfig
 from rl_learner.core.replay import ReplayShape
 from vla_policy.core.steering.scoring import Reduce
+from whetstone_common.core.foreign import SchemaError, reading, shortened, text_of
 
 CONFIGS: dict[str, type[ExpoConfig] | type[DsrlConfig]] = {"expo": ExpoConfig, "dsrl": DsrlConfig}
 _ENOUGH = 1 << 16  # features, where nothing depends on how many there are
@@ -104,6 +105,10 @@ class Recipe:
         return {name: _plain(block) for name, block in (blocks | {"schedule": asdict(self.schedule)}).items()}
 
 
+class MethodFileError(ValueError):
+    """A method's file that cannot be used; the text names file and key."""
+
+
 def read_recipe(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Recipe:
     """The file of a method.
 
@@ -116,19 +121,23 @@ def read_recipe(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = 
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such method file")
-    try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: {error}") from error
+    with reading(path, MethodFileError):
+        blocks = _blocks(yaml.safe_load(text_of(path)))
+        for name, block in (overrides or {}).items():
+            blocks.setdefault(name, {}).update(block)
+        try:
+            return _recipe(blocks)
+        except (ValueError, TypeError) as error:
+            raise SchemaError(str(error)) from error
+
+
+def _blocks(body: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(body, Mapping):
-        raise ValueError(f"{path}: expected blocks of settings")
-    blocks = {str(name): dict(block or {}) for name, block in body.items()}
-    for name, block in (overrides or {}).items():
-        blocks.setdefault(name, {}).update(block)
-    try:
-        return _recipe(blocks)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise SchemaError("expected blocks of settings")
+    for name, block in body.items():
+        if not isinstance(block, Mapping | None):
+            raise SchemaError(f"block {name} is {shortened(repr(block))}, expected keys with values")
+    return {str(name): dict(block or {}) for name, block in body.items()}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -43,15 +43,13 @@ def read_method_file(method: str, path: Path | None = None) -> MethodFile:
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
         block, schedule = dict(body[method] or {}), dict(body.get("schedule") or {})
+        discount = float(schedule["discount"]) if "discount" in schedule else None
+        best_of = int(block["best_of"]) if "best_of" in block else None
     except (OSError, yaml.YAMLError, TypeError, ValueError) as error:
         raise UserError(f"method file {path}: {error}") from error
     except KeyError as error:
         raise UserError(f"method file {path} has no block {method!r}") from error
-    return MethodFile(
-        path=path,
-        discount=float(schedule["discount"]) if "discount" in schedule else None,
-        best_of=int(block["best_of"]) if "best_of" in block else None,
-    )
+    return MethodFile(path, discount, best_of)
 
 
 def _shipped(method: str) -> Path:
