@@ -29,7 +29,9 @@ class Script:
         silent_at: Tick after which the arm says nothing any more.
         stop_at: Tick at which the arm stops.
         restart_at: Tick at which the arm comes back as another process.
+        hold_at: Ticks from which on and until which the policy's node holds.
         refuse_reset: The simulator refuses every reset.
+        deaf: The observer goes on with the words that it has.
     """
 
     succeed_at: dict[int, int] = field(default_factory=dict)
@@ -37,7 +39,9 @@ class Script:
     silent_at: dict[int, int] = field(default_factory=dict)
     stop_at: dict[int, int] = field(default_factory=dict)
     restart_at: dict[int, int] = field(default_factory=dict)
+    hold_at: dict[int, tuple[int, int]] = field(default_factory=dict)
     refuse_reset: bool = False
+    deaf: bool = False
 
 
 class FakeCell(Node):
@@ -50,14 +54,18 @@ class FakeCell(Node):
         self.seed = self.tick = self.reset_id = self.episode = 0
         self.epoch, self.running, self.silent = _EPOCH, False, False
         self.arm_state = NodeStatus.READY
+        self.vla_state = NodeStatus.READY
+        self._holds_idle = False
+        self.idle = False  # the arm is READY although the episode runs
         self.calls: list[str] = []
         self.instructions: list[str] = []
         self.resumed_with: list[Resume.Request] = []
         self._truth = self.create_publisher(TaskTruth, "/sim/truth", qos.RECORD)
         self._executed = self.create_publisher(Executed, "executed", qos.RECORD)
         self._status = self.create_publisher(NodeStatus, "node_status", qos.LATCHED)
+        self.in_use = self.create_publisher(String, "instruction_in_use", qos.LATCHED)
         self.mark = self.create_publisher(String, "mark", qos.RING)
-        self.create_subscription(String, "instruction", lambda m: self.instructions.append(m.data), qos.LATCHED)
+        self.create_subscription(String, "instruction", self._on_instruction, qos.LATCHED)
         for kind, name, answer in (
             (Arm, "arm_node/arm", self._arm),
             (Reset, "arm_node/reset", self._reset),
@@ -68,6 +76,11 @@ class FakeCell(Node):
             self.create_service(kind, name, answer)
         self.create_timer(_TICK_S, self._on_tick)
         self.create_timer(_STATUS_S, self._on_status)
+
+    def _on_instruction(self, msg: String) -> None:
+        self.instructions.append(msg.data)
+        if not self.script.deaf:
+            self.in_use.publish(msg)
 
     def _arm(self, _request: Arm.Request, response: Arm.Response) -> Arm.Response:
         self.calls.append("arm")
@@ -85,12 +98,14 @@ class FakeCell(Node):
         self.resumed_with.append(request)
         self.episode += 1
         self.running = True
+        self._on_status()
         response.success, response.epoch, response.episode = True, self.epoch, self.episode
         return response
 
     def _pause(self, _request: Pause.Request, response: Pause.Response) -> Pause.Response:
         self.calls.append("pause")
         self.running = False
+        self._on_status()
         response.success = True
         return response
 
@@ -101,12 +116,13 @@ class FakeCell(Node):
             return response
         self.seed, self.tick = request.seed, 0
         self.reset_id += 1
+        self._hold()
         response.success, response.reset_id, response.instruction = True, self.reset_id, "put the red cube"
         response.stamp = self._now()
         return response
 
     def _now(self) -> Time:
-        return Time(sec=100 * self.reset_id, nanosec=50_000_000 * (self.tick % 20))
+        return Time(sec=100 * self.reset_id + self.tick // 20, nanosec=50_000_000 * (self.tick % 20))
 
     def _at(self, moments: dict[int, int]) -> bool:
         return self.seed in moments and self.tick >= moments[self.seed]
@@ -122,6 +138,7 @@ class FakeCell(Node):
             self.epoch += 1
             self.script.restart_at.pop(self.seed)
         self.silent = self._at(self.script.silent_at)
+        self._hold()
         stamp = Stamp(epoch=self.epoch, episode=self.episode)
         self._executed.publish(Executed(stamp=stamp, episode_step=self.tick - 1, time=self._now()))
         self._truth.publish(
@@ -134,8 +151,26 @@ class FakeCell(Node):
             )
         )
 
+    def hold_idle(self) -> None:
+        """The policy's node holds, whether or not an episode runs."""
+        self._holds_idle = True
+        self._hold()
+
+    def _hold(self) -> None:
+        begin, end = self.script.hold_at.get(self.seed, (0, 0))
+        holds = self._holds_idle or begin <= self.tick < end
+        state = NodeStatus.HOLDING if holds else NodeStatus.READY
+        if state != self.vla_state:
+            self.vla_state = state
+            self._on_status()
+
     def _on_status(self) -> None:
-        for name, epoch, state in (("/arm_node", self.epoch, self.arm_state), ("/vla_node", 1, NodeStatus.READY)):
-            if name == "/arm_node" and self.silent:
-                continue
-            self._status.publish(NodeStatus(node=name, node_epoch=epoch, state=state))
+        arm = NodeStatus(node="/arm_node", node_epoch=self.epoch, state=self.arm_state)
+        if self.running and not self.idle and arm.state == NodeStatus.READY:
+            arm.state = NodeStatus.RUNNING
+        vla = NodeStatus(node="/vla_node", node_epoch=1, state=self.vla_state)
+        if vla.state == NodeStatus.HOLDING:
+            vla.reason, vla.detail = NodeStatus.MISSING_STREAM, "no front"
+        observer = NodeStatus(node="/observation_node", node_epoch=1, state=NodeStatus.READY)
+        for status in (vla, observer) if self.silent else (arm, vla, observer):
+            self._status.publish(status)

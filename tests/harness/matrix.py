@@ -276,6 +276,30 @@ ROWS = (
         ),
     ),
     Row(
+        "75",
+        "a node of the ring holds: before an episode, from its first step to its last, for most of it, or for long",
+        "such an episode is aborted, not counted and not learnt from; the reason names each node that held and why",
+        (_PROCESS, "tests/unit/robot_bringup/test_holding.py", "tests/node/robot_bringup/test_episode_node.py"),
+    ),
+    Row(
+        "76",
+        "an instruction that is empty, too long, not one line of text, or that the model cannot take whole",
+        "refused where it is given; nobody goes on with older words, and nothing moves",
+        (
+            _PROCESS,
+            "tests/unit/whetstone_common/test_instruction.py",
+            "tests/node/robot_bringup/test_episode_node.py",
+            "tests/node/vla_policy/test_observation_node.py",
+            "tests/node/vla_policy/test_vla_node.py",
+        ),
+    ),
+    Row(
+        "77",
+        "other words in the middle of an episode, by the service or by another publisher",
+        "the service refuses; another publisher's words abort the episode, and all publishers are named",
+        (_PROCESS, "tests/node/robot_bringup/test_episode_node.py"),
+    ),
+    Row(
         "80",
         "a dataset with joints in degrees, or the gripper from 0 to 100",
         "every value is compared with the robot file; refused with episode, frame, joint, value and limits; a mapping "

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import rclpy
 from rcl_interfaces.srv import SetParameters
@@ -22,6 +22,7 @@ from harness.oracle import Status
 from harness.until import until
 from whetstone_common.core.reason import Reason, State
 
+T = TypeVar("T")
 LATCHED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RELIABLE = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 _STATES = {int(state): state.name for state in State}
@@ -42,6 +43,7 @@ class Watcher:
         self._clients: dict[str, Any] = {}
         self._publishers: dict[str, Any] = {}
         self._goals: list[ActionClient] = []
+        self._adopted: list[Node] = []
         self.node.create_subscription(NodeStatus, "node_status", self._on_status, LATCHED)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="watcher", daemon=True)
@@ -54,7 +56,8 @@ class Watcher:
         self._executor.shutdown()
         for client in self._goals:
             client.destroy()
-        self.node.destroy_node()
+        for node in (*self._adopted, self.node):
+            node.destroy_node()
         self._context.try_shutdown()
 
     def _spin(self) -> None:
@@ -63,6 +66,13 @@ class Watcher:
 
     def _on_status(self, msg: NodeStatus) -> None:
         self.statuses.append(to_status(msg, time.monotonic_ns()))
+
+    def adopt(self, make: Callable[[Context], T]) -> T:
+        """Let a node of a test live in this thread and domain."""
+        node: Any = make(self._context)
+        self._executor.add_node(node)
+        self._adopted.append(node)
+        return node  # type: ignore[no-any-return]
 
     # ---- states ----------------------------------------------------------------------------------------------------
 

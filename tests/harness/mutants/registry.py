@@ -253,6 +253,28 @@ def sick_nodes_are_ignored() -> None:
     replace(f"{_ARM}.health:Health.problem", lambda _self, _now_s: "")
 
 
+def holding_is_well() -> None:
+    """An episode begins and goes on while a node that it needs holds."""
+    replace(f"{_ARM}.health:Health.unready", lambda _self: "")
+    replace(f"{_ARM}.health:Health.holding", lambda _self: {})
+
+
+def any_words_may_be_said() -> None:
+    """A goal's instruction is taken as it comes."""
+    replace("robot_bringup.nodes.episode_node:check_instruction", lambda words: words)
+    replace("robot_bringup.nodes.episode_course:check_instruction", lambda words: words)
+
+
+def any_words_are_shown() -> None:
+    """Whatever comes as instruction is shown to the policy."""
+    replace("vla_policy.nodes.observation_node:check_instruction", lambda words: words or "do something")
+
+
+def words_are_not_compared() -> None:
+    """What the policy is shown is taken for what the episode says."""
+    replace("robot_bringup.nodes.episode_course:Course._words_problem", lambda _self, _live: "")
+
+
 def own_pause_is_not_noticed() -> None:
     """After a hang of its own the arm node goes on where it was."""
     silence_is_ignored()
@@ -448,6 +470,8 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         any_driver_is_believed,
         any_trainer_is_followed,
         any_version_is_newer,
+        any_words_are_shown,
+        any_words_may_be_said,
         bytes_are_believed,
         chunk_is_not_checked,
         chunk_never_ends,
@@ -461,6 +485,7 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         frozen_joints_are_believed,
         gaps_are_filled,
         hold_is_a_wall,
+        holding_is_well,
         images_are_believed,
         joints_by_position,
         last_button_wins,
@@ -490,6 +515,7 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         watchdogs_follow_the_clock,
         weights_are_not_tried,
         weights_are_unpickled,
+        words_are_not_compared,
     )
 }
 MUTATIONS |= DATASETS

@@ -14,6 +14,7 @@ from harness.rows import (
     processes,
     storage,
     timing,
+    truth,
     weights,
 )
 from harness.rows.case import Case
@@ -23,7 +24,7 @@ _ORDER = (
     "50", "51", "52", "53", "54", "55",
     "1", "8", "44", "46", "19", "22", "43", "45", "18", "13", "23", "6", "14", "25", "10", "5", "20", "9", "21", "17",
     "15", "16", "85", "86", "87", "88", "89", "31", "29", "27", "28", "30", "38", "41", "2",
-    "36", "35", "32", "37", "80", "81", "82", "83",
+    "36", "35", "32", "37", "75", "76", "77", "80", "81", "82", "83",
     "65", "67",
 )  # fmt: skip
 _ALL = (
@@ -38,5 +39,6 @@ _ALL = (
     *learning.CASES,
     *datasets.CASES,
     *storage.CASES,
+    *truth.CASES,
 )
 CASES: tuple[Case, ...] = tuple(sorted(_ALL, key=lambda case: _ORDER.index(case.row)))

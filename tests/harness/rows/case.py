@@ -69,7 +69,12 @@ def always(cell: Cell) -> Verdict:
 
 def statuses(cell: Cell) -> list[Status]:
     """All statuses so far."""
-    return list(cell.world.watcher.statuses)
+    return statuses_of(cell.world)
+
+
+def statuses_of(world: World) -> list[Status]:
+    """All statuses so far, where there is no arm."""
+    return list(world.watcher.statuses)
 
 
 def underrun_then_lost(cell: Cell, fault_ns: int, open_loop_s: float = OPEN_LOOP_S) -> Verdict:

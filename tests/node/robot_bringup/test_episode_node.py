@@ -284,3 +284,129 @@ def test_when_a_goal_would_end_above_the_last_seed_expect_refusal_and_the_node_r
     assert not rig.send(episodes=2, first_seed=2**32 - 1).accepted
     assert list(rig.run(episodes=1, first_seed=2**32 - 1).seeds) == [2**32 - 1]
     assert rig.node.status[0] is State.READY
+
+
+def test_when_a_node_holds_before_the_start_expect_abort_with_its_reason_and_no_motion(rigs: Any) -> None:
+    rig = rigs(hold_timeout_s=0.3)
+    rig.cell.hold_idle()
+    result = rig.run(episodes=1)
+    assert list(result.outcomes) == ["aborted"]
+    assert "not begun: vla_node is HOLDING MISSING_STREAM no front" in result.message
+    assert "resume" not in rig.cell.calls and not rig.rewards
+
+
+@pytest.mark.row(75)
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (Script(hold_at={0: (1, 999)}), "vla_node held"),
+        (Script(hold_at={0: (1, 999)}, succeed_at={0: 38}), "vla_node held"),
+        (Script(hold_at={0: (10, 32)}), "of 2.0 s: vla_node held 1."),
+    ],
+)
+def test_when_the_robot_was_blind_for_most_of_an_episode_expect_abort_instead_of_a_verdict(
+    rigs: Any, script: Script, reason: str
+) -> None:
+    rig = rigs(script)
+    result = rig.run(episodes=1)
+    assert list(result.outcomes) == ["aborted"]
+    assert reason in result.message and "MISSING_STREAM no front" in result.message
+    rig.spin_until(lambda: len(rig.events) == 2, "events")
+    assert rig.events[-1].event == EpisodeEvent.ABORTED and reason in rig.events[-1].reason
+    assert not rig.rewards
+
+
+@pytest.mark.row(75)
+def test_when_a_node_holds_for_long_expect_the_episode_ended_at_once(rigs: Any) -> None:
+    rig = rigs(Script(hold_at={0: (20, 999999)}), hold_timeout_s=2.0)
+    result = rig.run(episodes=1, max_steps=1000)
+    assert list(result.outcomes) == ["aborted"]
+    assert "s in a row: vla_node held" in result.message
+    assert 50 <= result.steps[0] <= 200
+
+
+def test_when_a_node_holds_briefly_expect_the_episode_to_count(rigs: Any) -> None:
+    rig = rigs(Script(hold_at={0: (10, 20)}, succeed_at={0: 38}))
+    assert list(rig.run(episodes=1).outcomes) == ["succeeded"]
+
+
+@pytest.mark.row(75)
+def test_when_the_arm_was_paused_by_another_expect_abort(rigs: Any) -> None:
+    rig = rigs()
+    handle = rig.send(episodes=1, max_steps=300)
+    rig.spin_until(lambda: rig.cell.tick > 5, "running")
+    # The world goes on without the arm.
+    rig.cell.idle = True
+    assert "arm_node held" in rig.result_of(handle).message
+
+
+# ---- words ---------------------------------------------------------------------------------------------------------
+
+_OBSERVED = {"watched_nodes": ["arm_node", "vla_node", "observation_node"]}
+_BAD_WORDS = ("   ", "x" * 2000, "put it\ndown", "go \u202e on", "\x1b[2J")
+
+
+@pytest.mark.row(76)
+@pytest.mark.parametrize("words", _BAD_WORDS)
+def test_when_the_goal_s_words_cannot_be_said_expect_no_episode_and_why(rigs: Any, words: str) -> None:
+    rig = rigs()
+    result = rig.run(episodes=1, instruction=words)
+    assert result.episodes == 0 and "the instruction" in result.message
+    assert not rig.cell.calls and not rig.cell.instructions
+    assert rig.node.status[0] is State.READY
+    assert list(rig.run(episodes=1, max_steps=3).outcomes) == ["timed_out"]
+
+
+@pytest.mark.parametrize("words", _BAD_WORDS)
+def test_when_a_parameter_s_words_cannot_be_said_expect_refusal(rigs: Any, words: str) -> None:
+    rig = rigs()
+    answer = rig.node.set_parameters([Parameter("instruction", value=words)])[0]
+    assert not answer.successful and "the instruction" in answer.reason
+
+
+def test_when_words_have_white_space_around_them_expect_it_gone_everywhere(rigs: Any) -> None:
+    rig = rigs(**_OBSERVED)
+    assert list(rig.run(episodes=1, max_steps=3, instruction=" stack it \n").outcomes) == ["timed_out"]
+    assert rig.cell.instructions == ["stack it"]
+    rig.spin_until(lambda: len(rig.events) == 2, "events")
+    assert {event.instruction for event in rig.events} == {"stack it"}
+
+
+@pytest.mark.row(76)
+def test_when_the_observer_goes_on_with_old_words_expect_nothing_to_move_and_both_named(rigs: Any) -> None:
+    rig = rigs(Script(deaf=True), **_OBSERVED)
+    rig.cell.in_use.publish(String(data="the words before"))
+    result = rig.run(episodes=1)
+    assert list(result.outcomes) == ["aborted"]
+    assert "uses the instruction 'the words before' instead of 'put the red cube'" in result.message
+    assert "publishers of the topic: /episode_node" in result.message
+    assert "resume" not in rig.cell.calls and not rig.rewards
+
+
+@pytest.mark.row(77)
+@pytest.mark.parametrize("words", ["stack it", ""])
+def test_when_another_changes_the_words_mid_episode_expect_abort_with_its_name(rigs: Any, words: str) -> None:
+    rig = rigs(**_OBSERVED)
+    foreign = rig.user.create_publisher(String, "instruction", qos.LATCHED)
+    handle = rig.send(episodes=1, max_steps=100000)
+    rig.spin_until(lambda: rig.cell.tick > 5, "running")
+    foreign.publish(String(data=words))
+    result = rig.result_of(handle)
+    assert list(result.outcomes) == ["aborted"]
+    assert f"uses the instruction {words!r} instead of 'put the red cube'" in result.message
+    assert "/episode_node, /user" in result.message
+    rig.spin_until(lambda: len(rig.events) == 2, "events")
+    assert rig.events[-1].event == EpisodeEvent.ABORTED and not rig.rewards
+
+
+@pytest.mark.row(77)
+def test_when_words_are_set_mid_episode_expect_refusal_and_the_episode_goes_on(rigs: Any) -> None:
+    rig = rigs(**_OBSERVED)
+    client = rig.user.create_client(SetInstruction, "episode_node/set_instruction")
+    handle = rig.send(episodes=1, max_steps=300)
+    rig.spin_until(lambda: rig.cell.tick > 5, "running")
+    answer = client.call_async(SetInstruction.Request(instruction="stack it"))
+    rig.spin_until(answer.done, "answer")
+    assert not answer.result().success and "cancel" in answer.result().message
+    assert list(rig.result_of(handle).outcomes) == ["timed_out"]
+    assert rig.cell.instructions == ["put the red cube"]

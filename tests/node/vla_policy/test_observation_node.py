@@ -165,6 +165,39 @@ def test_when_the_words_change_expect_the_new_ones_in_the_next_answer(rig: Rig) 
     assert observed.answer(1).instruction == "stack the red cube on the green cube"
 
 
+@pytest.mark.row(76)
+@pytest.mark.parametrize("words", ["", "   ", "x" * 2000, "put it\ndown", "go \u202e on"])
+def test_when_words_cannot_be_said_expect_no_answer_with_older_ones_and_why(rig: Rig, words: str) -> None:
+    observed = Observed(rig)
+    in_use = rig.hear("instruction_in_use", String, qos.LATCHED)
+    observed.around.tick()
+    observed.answer(1)
+    observed.around.say(String(data=words))
+    observed.counted("instruction_bad")
+    _, _, detail = rig.until_status(observed.node, State.HOLDING, Reason.BAD_MESSAGE)
+    assert detail.startswith("instruction refused: the instruction ")
+    rig.turn(0.2)
+    assert observed.node.status[:2] == (State.HOLDING, Reason.BAD_MESSAGE)
+    observed.around.tick()
+    assert observed.no_answer(2)[0] == Reason.BAD_MESSAGE and in_use[-1].data == ""
+    observed.around.say(String(data=" stack it "))
+    rig.until_status(observed.node, State.READY)
+    observed.around.tick()
+    assert observed.answer(3).instruction == "stack it" == in_use[-1].data
+
+
+@pytest.mark.row(77)
+def test_when_two_nodes_publish_the_words_expect_both_named(rig: Rig) -> None:
+    observed = Observed(rig)
+    other = Node("panel", context=rig.context)
+    other.create_publisher(String, "instruction", qos.LATCHED)
+    observed.around.tick()
+    _, _, detail = rig.until_status(observed.node, State.READY, Reason.SECOND_SOURCE)
+    assert "instruction has 2 publishers" in detail and "/panel, /probe" in detail
+    other.destroy_node()
+    rig.until_status(observed.node, State.READY, Reason.NONE)
+
+
 @pytest.mark.row(21)
 @pytest.mark.parametrize("changes", [{"cameras": ("front", "side")}, {"joint_names": tuple("abcdefgh")}])
 def test_when_the_policy_wants_what_the_robot_has_not_expect_refusal_that_names_it(rig: Rig, changes: dict) -> None:

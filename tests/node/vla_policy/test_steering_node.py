@@ -161,6 +161,13 @@ def test_when_a_proposal_cannot_be_played_expect_refusal_and_the_next_one_played
     rig.until(lambda: steered.chunks, what="a chunk")
 
 
+def test_when_nothing_is_proposed_after_a_refusal_expect_ready_again(rig: Rig) -> None:
+    steered = Steered(rig)
+    steered.propose(proposal(1, horizon=8))
+    rig.until_status(steered.node, State.HOLDING)
+    rig.until_status(steered.node, State.READY)
+
+
 @pytest.mark.row(22)
 def test_when_a_proposal_is_repeated_or_older_expect_one_chunk(rig: Rig) -> None:
     steered = Steered(rig)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from rclpy.parameter import Parameter
-from std_msgs.msg import UInt32
+from std_msgs.msg import String, UInt32
 from vla_interfaces.msg import Features, Noise, Observation, PolicyContract, Proposal, Request
 
 from harness.rig import Rig
@@ -125,6 +125,29 @@ def test_when_an_observation_does_not_fit_expect_refusal_and_the_next_one_served
     rig.until_status(served.node, State.HOLDING, Reason.BAD_MESSAGE)
     assert served.node.counters["observation_bad"] == 1 and served.node.counters["model_failures"] == 0
     assert served.ask(2).stamp.request_id == 2
+
+
+def test_when_nothing_is_asked_after_a_refusal_expect_ready_again(rig: Rig) -> None:
+    served = Served(rig)
+    bad = observation(1)
+    bad.proprio = [0.1] * 9
+    served.see(bad)
+    rig.until_status(served.node, State.HOLDING, Reason.BAD_MESSAGE)
+    rig.until_status(served.node, State.READY)
+
+
+@pytest.mark.row(76)
+def test_when_the_model_cannot_take_the_words_expect_holding_until_there_are_others(rig: Rig) -> None:
+    served = Served(rig, fake_max_words=3)
+    say = rig.voice("instruction", String, qos.LATCHED)
+    say(String(data="put the red cube down"))
+    _, _, detail = rig.until_status(served.node, State.HOLDING, Reason.BAD_MESSAGE)
+    assert "has 5 words, at most 3" in detail
+    rig.turn(2.5)
+    assert served.node.status[:2] == (State.HOLDING, Reason.BAD_MESSAGE)
+    say(String(data="put it down"))
+    rig.until_status(served.node, State.READY)
+    assert served.ask(1).stamp.request_id == 1
 
 
 @pytest.mark.row(22)

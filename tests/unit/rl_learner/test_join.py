@@ -199,6 +199,17 @@ def test_when_an_episode_is_aborted_expect_no_transition_but_an_entry() -> None:
     assert (batch.transitions, batch.entry.dropped, batch.entry.outcome) == ((), "aborted", "aborted")
 
 
+@pytest.mark.row(77)
+@pytest.mark.parametrize(
+    ("words", "dropped"), [("put the red cube on the blue plate", ""), ("", ""), ("stack it", "other words")]
+)
+def test_when_a_decision_followed_other_words_expect_nothing_learnt_from_the_episode(words: str, dropped: str) -> None:
+    *records, last = plain_episode(10)
+    assert isinstance(last, Event)
+    batch = joined([*records, replace(last, instruction=words)], at_s=0.4)
+    assert batch.entry.dropped.startswith(dropped) and bool(batch.transitions) is not bool(dropped)
+
+
 def test_when_aborted_episodes_are_kept_expect_whole_windows_only() -> None:
     batch = joined(plain_episode(10, Outcome.ABORTED), keep_aborted=True, at_s=0.4)
     assert [(t.episode_step, t.mask, t.steps) for t in batch.transitions] == [(0, 1.0, 4), (4, 1.0, 4)]

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import pytest
+
 from robot_bringup.core.health import Health, Report
 from whetstone_common.core.reason import Reason, State
 
@@ -104,3 +106,34 @@ def test_when_storage_records_expect_the_running_episode_to_go_on_and_its_death_
     watched.update("/recorder_node", report(State.RUNNING))
     assert watched.problem(0.0) == ""
     assert watched.problem(9.0) == "recorder_node is silent"
+
+
+def test_when_a_node_holds_expect_it_may_not_begin_and_counts_as_held() -> None:
+    watched = health()
+    watched.update("/vla_node", report(State.HOLDING, reason=Reason.MISSING_STREAM))
+    assert watched.missing(0.0) == watched.problem(0.0) == ""
+    assert watched.unready() == "vla_node is HOLDING MISSING_STREAM"
+    assert watched.holding() == {"vla_node": "HOLDING MISSING_STREAM"}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "held"),
+    [
+        (State.RUNNING, Reason.NONE, False),
+        (State.RUNNING, Reason.TAKEOVER, False),
+        (State.READY, Reason.EPISODE_END, False),
+        (State.READY, Reason.NONE, True),
+        (State.READY, Reason.DISARMED, True),
+        (State.HOLDING, Reason.UNDERRUN, True),
+        (State.STARTING, Reason.NONE, True),
+    ],
+)
+def test_when_an_episode_runs_expect_the_arm_to_run(state: State, reason: Reason, held: bool) -> None:
+    watched = Health(["arm_node", "vla_node"], 2.0, arm="arm_node")
+    watched.update("/vla_node", report(State.READY))
+    watched.update("/arm_node", report(State.READY))
+    watched.begin_episode()
+    assert not watched.holding()
+    watched.update("/arm_node", report(State.RUNNING))
+    watched.update("/arm_node", report(state, reason=reason))
+    assert list(watched.holding()) == (["arm_node"] if held else [])

@@ -29,6 +29,18 @@ def test_when_there_are_too_many_words_expect_refusal_and_no_cut():
         TOKENIZER.encode("red " * 10)
 
 
+@pytest.mark.parametrize("words", ["put the 🟥 cube", "поставь куб", "put the cube on the plâte", "cube 日本"])
+def test_when_characters_would_be_cut_off_expect_refusal_that_shows_them(words):
+    with pytest.raises(ValueError, match="cannot read: '[^a-z ]+'"):
+        TOKENIZER.encode(words)
+
+
+@pytest.mark.parametrize("words", ["wave", "?!", "wave at them"])
+def test_when_no_word_is_known_expect_refusal(words):
+    with pytest.raises(ValueError, match="no word that this model knows"):
+        TOKENIZER.encode(words)
+
+
 def test_when_saved_and_loaded_expect_the_same_tokenizer(tmp_path):
     TOKENIZER.save(tmp_path / "vocab.json")
     assert WordTokenizer.load(tmp_path / "vocab.json") == TOKENIZER

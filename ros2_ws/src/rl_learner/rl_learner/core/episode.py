@@ -127,6 +127,12 @@ def missing_of(episode: Episode, contracts: Mapping[str, Contract], rules: Rules
     return Missing(patience=Patience.QUIET if has_looks or end.outcome is Outcome.ABORTED else Patience.NONE)
 
 
+def has_other_words(episode: Episode) -> bool:
+    """Whether a decision was made for words that are not those of the ended episode."""
+    said = episode.end.instruction if episode.end else ""
+    return bool(said) and any(decision.instruction != said for decision in episode.decisions.values())
+
+
 def _played(episode: Episode) -> set[int]:
     """Request ids of the chunks that played."""
     return {step.stamp.request_id for step in episode.steps.values() if step.actor is Actor.POLICY}

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rl_learner.core.episode import Episode, Patience, Rules, build, missing_of
+from rl_learner.core.episode import Episode, Patience, Rules, build, has_other_words, missing_of
 from rl_learner.core.ledger import EpisodeEntry
 from rl_learner.core.records import Decision, Event, Judgement, Outcome, Step, is_finite
 from rl_learner.core.transition import Transition
@@ -157,6 +157,8 @@ class Joiner:
             return Batch(_entry(episode, dropped="no end")) if is_late else None
         if episode.end.outcome is Outcome.ABORTED and not self._rules.keep_aborted:
             return Batch(_entry(episode, dropped="aborted"))
+        if has_other_words(episode):
+            return Batch(_entry(episode, dropped="other words than the episode's"))
         missing = missing_of(episode, self._contracts, self._rules)
         if missing.fatal:
             return Batch(_entry(episode, dropped=missing.fatal)) if is_late else None

@@ -133,6 +133,7 @@ class Event:
         task: Name of the task.
         steps: Executed steps when it ended.
         time_ns: When (ROS time).
+        instruction: Words that it was run with, empty when nobody says so.
     """
 
     epoch: int
@@ -141,6 +142,7 @@ class Event:
     task: str
     steps: int
     time_ns: int
+    instruction: str = ""
 
 
 def is_finite(record: Decision | Step) -> bool:

@@ -84,7 +84,7 @@ def to_event(msg: EpisodeEvent) -> Event:
     Raises:
         ValueError: The event is unknown.
     """
-    return Event(msg.epoch, msg.episode, Outcome(msg.event), msg.task, msg.steps, to_ns(msg.time))
+    return Event(msg.epoch, msg.episode, Outcome(msg.event), msg.task, msg.steps, to_ns(msg.time), msg.instruction)
 
 
 def to_ack(msg: TransitionAck) -> Ack:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from whetstone_common.core.reason import Reason, State
 
-_WORKING = {State.READY, State.RUNNING, State.HOLDING}
+_WELL = {State.READY, State.RUNNING}
+# Holding is not well, but what was seen and said before a reset of the scene may be what it waits for.
+_WORKING = _WELL | {State.HOLDING}
 _BROKEN = {State.ERROR, State.FINALIZED}
 
 
@@ -44,14 +46,18 @@ class Health:
     epoch, and what it knew of the episode is gone.
     """
 
-    def __init__(self, nodes: Sequence[str], silent_after_s: float, storage: Sequence[str] = ()) -> None:
+    def __init__(
+        self, nodes: Sequence[str], silent_after_s: float, storage: Sequence[str] = (), *, arm: str = ""
+    ) -> None:
         """Watch nodes by their base names.
 
         Args:
             nodes: Base names, for example arm_node.
             silent_after_s: Silence that counts as death.
             storage: Further nodes, which keep what happens: no episode begins before each of them is READY.
+            arm: The node that must be RUNNING while an episode runs.
         """
+        self._arm, self._arm_ran = arm, False
         self._storage = frozenset(storage)
         self._reports: dict[str, Report | None] = dict.fromkeys((*nodes, *storage))
         self._silent_after_s = silent_after_s
@@ -66,13 +72,19 @@ class Health:
         self._reports[name] = report
         process = self._processes[name].setdefault(report.epoch_ns, _Process(report.seen_s))
         process.last_s = float("-inf") if report.state is State.FINALIZED else report.seen_s
+        self._arm_ran = self._arm_ran or (name == self._arm and report.state is State.RUNNING)
 
     def report(self, name: str) -> Report | None:
         """Newest report of a node."""
         return self._reports.get(name)
 
+    def watches(self, name: str) -> bool:
+        """Whether episodes need this node."""
+        return name in self._reports
+
     def begin_episode(self) -> None:
-        """Remember which processes the episode starts with."""
+        """Remember which processes the episode starts with; the arm has yet to run."""
+        self._arm_ran = False
         self._epochs = {name: report.epoch_ns for name, report in self._reports.items() if report is not None}
 
     def missing(self, now_s: float) -> str:
@@ -121,3 +133,19 @@ class Health:
             del known[epoch]
         ordered = sorted(known.values(), key=lambda each: each.first_s)
         return any(older.last_s > newer.first_s for older, newer in itertools.pairwise(ordered))
+
+    def unready(self) -> str:
+        """The first node that is heard of and not well, with its reason; empty when all are."""
+        return next((f"{name} is {report.text}" for name, report in self._heard() if report.state not in _WELL), "")
+
+    def holding(self) -> dict[str, str]:
+        """State and reason in words of each node that does not do its part of the running episode."""
+        return {name: report.text for name, report in self._heard() if not self._does_its_part(name, report)}
+
+    def _heard(self) -> list[tuple[str, Report]]:
+        return [(name, report) for name, report in self._reports.items() if report is not None]
+
+    def _does_its_part(self, name: str, report: Report) -> bool:
+        # That the arm runs is told after the start; its own count of steps may end a moment before the judge's.
+        may_be_idle = name != self._arm or not self._arm_ran or report.reason is Reason.EPISODE_END
+        return report.state is State.RUNNING or (report.state is State.READY and may_be_idle)

@@ -14,16 +14,20 @@ from vla_interfaces.srv import Arm, Pause, Reset, Resume, SimReset
 
 from robot_bringup.core.episodes import Outcome, Plan, Record, Verdict
 from robot_bringup.core.health import Health
+from robot_bringup.core.holding import HoldLimits, HoldTimes
 from robot_bringup.core.judges import Event, Panel, Settings, Step, Truth
 from robot_bringup.nodes import episode_convert as convert
 from robot_bringup.nodes.waiting import Aborted, Waiter
+from whetstone_common.core.instruction import InstructionError, check_instruction, shown
 from whetstone_common.core.reason import Reason, State
-from whetstone_common.nodes import qos
+from whetstone_common.nodes import graph, qos
 from whetstone_common.nodes.convert import to_ns, to_time
 from whetstone_common.nodes.node import WhetstoneNode
 
 _NS_PER_S = 1e9
-# How long subscribers may take to acknowledge the instruction.
+# Who shows the instruction to the policy.
+_OBSERVER = "observation_node"
+# How long subscribers may take to acknowledge the instruction, and the observer to use it.
 _ACK_TIMEOUT_S = 5.0
 
 
@@ -44,6 +48,7 @@ class Live:
     steps: int = 0
     progressed_s: float = 0.0
     panel: Panel | None = None
+    holds: HoldTimes | None = None
 
 
 def _steps_of(event: Event, live: Live) -> int:
@@ -60,6 +65,7 @@ class Course:
         live: The episode in progress, None between goals.
         truth: Newest truth of the simulator.
         contract: Of the served policy.
+        words_in_use: What the policy is shown as instruction, None when nobody has said so.
         ready_marked: A person has put the scene back since the episode's turn began.
     """
 
@@ -85,6 +91,7 @@ class Course:
         self.live: Live | None = None
         self.truth: Truth | None = None
         self.contract: PolicyContract | None = None
+        self.words_in_use: str | None = None
         self.ready_marked = False
         self._heard_all = False
 
@@ -105,7 +112,8 @@ class Course:
         try:
             await self._wait_for_nodes(live)
             await self._reset_scene(live)
-            self._instruct(live.instruction)
+            await self._instruct(live)
+            await self._wait_until_well()
             await self._let_go(live)
             return await self._watch(live)
         except Aborted as reason:
@@ -201,13 +209,40 @@ class Course:
         live.reset_id = int(response.reset_id)
         live.start_ns = to_ns(response.stamp)
 
-    def _instruct(self, instruction: str) -> None:
-        """Publish the instruction, and wait until it has arrived: the policy must not start with the old one."""
-        if not instruction.strip():
+    async def _instruct(self, live: Live) -> None:
+        """Publish the instruction, and wait until it is the one in use: the policy must not start with an old one."""
+        if not live.instruction.strip():
             raise Aborted("there is no instruction: give one with the goal, or set the parameter")
-        self.say(instruction)
+        try:
+            live.instruction = check_instruction(live.instruction)
+        except InstructionError as error:
+            raise Aborted(str(error)) from error
+        self.say(live.instruction)
         if not self._instruction.wait_for_all_acked(Duration(seconds=_ACK_TIMEOUT_S)):
             raise Aborted(f"the instruction was not acknowledged within {_ACK_TIMEOUT_S:g} s")
+        await self._waiter.until(
+            lambda: not self._words_problem(live), _ACK_TIMEOUT_S, lambda: f"not begun: {self._words_problem(live)}"
+        )
+
+    def _words_problem(self, live: Live) -> str:
+        """How the words that the policy is shown differ from those of the episode, empty when they do not."""
+        if self.words_in_use == live.instruction or not self._health.watches(_OBSERVER):
+            return ""
+        report = self._health.report(_OBSERVER)
+        state = f", it is {report.text}" if report and not self.words_in_use else ""
+        speakers = ", ".join(sorted(graph.full_name(info) for info in graph.publishers(self._node, "instruction")))
+        return (
+            f"{_OBSERVER} uses the instruction {shown(self.words_in_use or '')} instead of {shown(live.instruction)}"
+            f"{state}; publishers of the topic: {speakers}"
+        )
+
+    async def _wait_until_well(self) -> None:
+        """Refuse to begin while a node holds: what it waits for has been reset and said by now."""
+        await self._waiter.until(
+            lambda: not self._health.unready(),
+            self._node.param("hold_timeout_s"),
+            lambda: f"not begun: {self._health.unready()}",
+        )
 
     async def _let_go(self, live: Live) -> None:
         known = self.truth is not None and self.truth.reset_id == live.reset_id
@@ -228,20 +263,24 @@ class Course:
         request = Resume.Request(seed=live.plan.seed, max_steps=live.plan.max_steps, not_before=to_time(live.start_ns))
         response = await self._waiter.call(self._resume, request, self._node.param("service_timeout_s"))
         live.epoch, live.episode = int(response.epoch), int(response.episode)
+        live.holds = HoldTimes(self._episode_s(live))
         live.phase = "running"
         self._publish_event(live, EpisodeEvent.STARTED, None, 0.0)
 
     # ---- while it runs ----------------------------------------------------------------------------------------------
 
     async def _watch(self, live: Live) -> Verdict:
-        assert live.panel is not None  # noqa: S101 - for the type checker; _let_go made it
-        panel = live.panel
+        panel, holds = live.panel, live.holds
+        assert panel is not None and holds is not None  # noqa: S101 - for the type checker; _let_go made them
 
         def over() -> bool:
             now_s = time.monotonic()
+            holds.update(self._episode_s(live), self._health.holding())
+            if problem := self._words_problem(live):
+                raise Aborted(problem)
             if panel.verdict is not None:
                 return True
-            if problem := self._health.problem(now_s):
+            if problem := self._health.problem(now_s) or holds.problem(self._hold_limits):
                 raise Aborted(problem)
             if now_s - live.progressed_s > self._node.param("stall_timeout_s"):
                 raise Aborted(self._stall(live))
@@ -249,12 +288,27 @@ class Course:
 
         await self._waiter.until(over, float("inf"), "")
         assert panel.verdict is not None  # noqa: S101
+        if panel.verdict.outcome is not Outcome.ABORTED and (blind := holds.verdict_problem(self._hold_limits)):
+            raise Aborted(blind)
         return panel.verdict
 
+    @property
+    def _hold_limits(self) -> HoldLimits:
+        return HoldLimits(self._node.param("hold_timeout_s"), self._node.param("hold_max_share"))
+
+    def _episode_s(self, live: Live) -> float:
+        """The episode's time: ticks where a simulator counts them, else the steady clock."""
+        if not live.reset_id:
+            return time.monotonic()
+        known = self.truth is not None and self.truth.reset_id == live.reset_id
+        return (self.truth.stamp_ns if known and self.truth is not None else live.start_ns) / _NS_PER_S
+
     def _stall(self, live: Live) -> str:
-        report = self._health.report(self._node.param("arm_name"))
-        state = f", {self._node.param('arm_name')} is {report.text}" if report else ""
-        return f"no step for {self._node.param('stall_timeout_s'):g} s after step {live.steps}{state}"
+        holding = self._health.holding()
+        if not holding and (report := self._health.report(self._node.param("arm_name"))):
+            holding = {self._node.param("arm_name"): report.text}
+        states = "".join(f", {name} is {text}" for name, text in holding.items())
+        return f"no step for {self._node.param('stall_timeout_s'):g} s after step {live.steps}{states}"
 
     # ---- after it ----------------------------------------------------------------------------------------------------
 

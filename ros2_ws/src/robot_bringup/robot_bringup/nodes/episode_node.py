@@ -12,13 +12,15 @@ from vla_interfaces.action import RunEpisodes
 from vla_interfaces.msg import Executed, NodeStatus, PolicyContract, TaskTruth
 from vla_interfaces.srv import SetInstruction
 
-from robot_bringup.core.episodes import SEED_BOUND, Run, Verdict, plans_of
+from robot_bringup.core.episodes import SEED_BOUND, Plan, Run, Verdict, plans_of
 from robot_bringup.core.health import Health
 from robot_bringup.core.judges import Mark
 from robot_bringup.nodes import episode_convert as convert
 from robot_bringup.nodes.episode_course import Course, Live
 from robot_bringup.nodes.goal_client import GoalClient
 from robot_bringup.nodes.waiting import Cancelled, Driver, Waiter
+from whetstone_common.core.instruction import InstructionError, check_instruction
+from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.main import run as run_node
@@ -49,10 +51,22 @@ class EpisodeNode(WhetstoneNode):
 
     # ---- lifecycle -------------------------------------------------------------------------------------------------
 
+    def check_parameters(self, values: dict[str, Any]) -> None:
+        """Words, where they are given, must be some that can be said.
+
+        Raises:
+            ParameterError: They are not.
+        """
+        try:
+            if values["instruction"]:
+                check_instruction(values["instruction"])
+        except InstructionError as error:
+            raise ParameterError(f"instruction: {error}") from error
+
     def on_setup(self) -> None:
         """Create publishers, subscriptions, clients."""
         silent_after_s, storage = self.param("silent_after_s"), self.param("storage_nodes")
-        self._health = Health(self._needed_nodes(), silent_after_s, storage=storage)
+        self._health = Health(self._needed_nodes(), silent_after_s, storage=storage, arm=self.param("arm_name"))
         self._driver: Driver[tuple[str, RunEpisodes.Result]] = Driver()
         self._waiter = Waiter(self._check_goal, self._driver.step)
         self._course = Course(self, self._health, self._waiter, self._driver.step)
@@ -66,6 +80,7 @@ class EpisodeNode(WhetstoneNode):
             steps,
             (NodeStatus, "node_status", self._on_status, qos.RECORD),
             (PolicyContract, "policy_contract", self._on_contract, qos.LATCHED),
+            (String, "instruction_in_use", self._on_words_in_use, qos.LATCHED),
             (String, "mark", self._on_mark, qos.RING),
             (Float32, "success_score", self._on_score, qos.RING),
         ):
@@ -150,6 +165,10 @@ class EpisodeNode(WhetstoneNode):
     def _on_contract(self, msg: PolicyContract) -> None:
         self._course.contract = msg
 
+    def _on_words_in_use(self, msg: String) -> None:
+        self._course.words_in_use = msg.data
+        self._driver.step()
+
     def _on_mark(self, msg: String) -> None:
         mark: Mark = convert.mark_of(msg, self._course.now_ns())
         self._course.ready_marked = self._course.ready_marked or mark.word in _READY_WORDS
@@ -162,10 +181,14 @@ class EpisodeNode(WhetstoneNode):
     def _on_set_instruction(
         self, request: SetInstruction.Request, response: SetInstruction.Response
     ) -> SetInstruction.Response:
-        if not request.instruction.strip():
-            response.message = "an empty instruction means nothing"
+        if self._goal is not None:
+            response.message = "episodes run with words of their own: cancel them, or give words with the next goal"
             return response
-        self._course.say(request.instruction)
+        try:
+            self._course.say(check_instruction(request.instruction))
+        except InstructionError as error:
+            response.message = str(error)
+            return response
         response.success = True
         return response
 
@@ -206,28 +229,33 @@ class EpisodeNode(WhetstoneNode):
         self._feedback()
 
     async def _work(self, goal: Any) -> tuple[str, RunEpisodes.Result]:
-        request = goal.request
-        run = Run(
-            plans_of(
-                task=request.task or self.param("task"),
-                episodes=request.episodes,
-                first_seed=request.first_seed,
-                max_steps=request.max_steps or self.param("max_steps"),
-                instruction=request.instruction,
-                other_words=request.other_words,
-                manual_reset=request.manual_reset or not self.param("sim_reset"),
-            ),
-            self.param("max_consecutive_aborts"),
-        )
+        try:
+            run = Run(self._plans(goal.request), self.param("max_consecutive_aborts"))
+        except ValueError as error:
+            self.counters["goal_refused"] += 1
+            self.get_logger().warning(f"goal refused: {error}")
+            return "abort", convert.to_result(Run([]), str(error))
         self._goal, self._run = goal, run
         if self.param("cancel_without_client"):
-            self._client = GoalClient(self, "run_episodes", request.client)
+            self._client = GoalClient(self, "run_episodes", goal.request.client)
         self.set_state(State.RUNNING)
         try:
             return await self._episodes(run, goal)
         except Exception as error:  # noqa: BLE001 - boundary of the run: the arm must hold and the client must hear
             self.fail("run_episodes", error)
             return "abort", convert.to_result(run, f"episode_node failed: {error}")
+
+    def _plans(self, request: RunEpisodes.Goal) -> list[Plan]:
+        """Plans of a goal; ValueError when it asks for what cannot be."""
+        return plans_of(
+            task=request.task or self.param("task"),
+            episodes=request.episodes,
+            first_seed=request.first_seed,
+            max_steps=request.max_steps or self.param("max_steps"),
+            instruction=check_instruction(request.instruction) if request.instruction else "",
+            other_words=request.other_words,
+            manual_reset=request.manual_reset or not self.param("sim_reset"),
+        )
 
     async def _episodes(self, run: Run, goal: Any) -> tuple[str, RunEpisodes.Result]:
         while (plan := run.next_plan) is not None:

@@ -166,6 +166,10 @@ class Backend(Protocol):
         """Runs every path once, so that the first request is as fast as the others."""
         ...
 
+    def check_instruction(self, words: str) -> None:
+        """Raises ObservationError for words that would not reach the model whole."""
+        ...
+
     def prefix(self, observation: Observation) -> Any:
         """Encodes images, words and proprioception; the result is opaque and belongs to this backend."""
         ...

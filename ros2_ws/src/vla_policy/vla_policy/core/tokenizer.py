@@ -18,6 +18,8 @@ SPECIAL = ("<pad>", "<bos>", "<unk>", "<object>", "<goal>", "<image>")
 PAD, BOS, UNKNOWN, OBJECT, GOAL, IMAGE = range(len(SPECIAL))
 READOUTS = (OBJECT, GOAL)
 _WORD = re.compile(r"[a-z0-9]+")
+# Between words; anything else would be cut off without a word.
+_BETWEEN = re.compile(r"[\s!-/:-@\[-`{-~]+")
 
 
 class VocabularyError(ValueError):
@@ -65,13 +67,15 @@ class WordTokenizer:
         """Ids of `<bos> words... <pad>... <object> <goal>`; an unknown word becomes `<unk>`.
 
         Raises:
-            ValueError: more than `max_words` words.
+            ValueError: more than `max_words` words, no known word, or characters that are in no word.
         """
-        found = _WORD.findall(text.lower())
+        found = _words(text)
         if len(found) > self.max_words:
             raise ValueError(f"instruction has {len(found)} words, at most {self.max_words}: {shortened(text)!r}")
         index = {word: i + len(SPECIAL) for i, word in enumerate(self.words)}
         ids = [index.get(word, UNKNOWN) for word in found]
+        if set(ids) <= {UNKNOWN}:
+            raise ValueError(f"instruction has no word that this model knows: {text!r}")
         return [BOS, *ids, *[PAD] * (self.max_words - len(ids)), *READOUTS]
 
     def save(self, path: Path) -> None:
@@ -92,4 +96,12 @@ class WordTokenizer:
     @classmethod
     def from_texts(cls, texts: Iterable[str], max_words: int = 12) -> WordTokenizer:
         """Vocabulary of the words in `texts`, sorted."""
-        return cls(words=tuple(sorted({w for text in texts for w in _WORD.findall(text.lower())})), max_words=max_words)
+        return cls(words=tuple(sorted({w for text in texts for w in _words(text)})), max_words=max_words)
+
+
+def _words(text: str) -> list[str]:
+    """Words in lower case; ValueError when there are characters that belong to none."""
+    lower = text.lower()
+    if left := _BETWEEN.sub("", _WORD.sub("", lower)):
+        raise ValueError(f"instruction has characters that this model cannot read: {left[:20]!r} in {text!r}")
+    return _WORD.findall(lower)

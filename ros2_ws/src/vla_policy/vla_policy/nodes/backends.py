@@ -12,7 +12,7 @@ from vla_policy.core.protocol import Backend
 from vla_policy.nodes.resources import find
 
 _FAKE = "fake_"
-_SCRIPT = ("pattern", "value", "prefix_delay_s", "denoise_delay_s", "fault", "fault_after")
+_SCRIPT = ("pattern", "value", "prefix_delay_s", "denoise_delay_s", "fault", "fault_after", "max_words")
 
 Read = Callable[[str], Any]
 

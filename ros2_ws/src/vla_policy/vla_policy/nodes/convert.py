@@ -19,11 +19,11 @@ from vla_policy.core.protocol import Observation
 from vla_policy.core.serving import version_of
 from vla_policy.core.steering import Choice, Situation
 from whetstone_common.core.contract import Contract
+from whetstone_common.core.instruction import check_instruction
 from whetstone_common.core.kinematics import Pose
 from whetstone_common.core.pixels import RGB
 from whetstone_common.nodes.convert import bytes_field, float32_field, shaped, to_ns
 
-MAX_INSTRUCTION = 1000
 
 
 def to_frame(msg: Image | CompressedImage, rules: ImageRules) -> Frame:
@@ -71,11 +71,10 @@ def to_observation(msg: ObservationMsg) -> Observation:
         name: raw_to_rgb(image.height, image.width, image.encoding, image.step, image.data, rules)
         for name, image in zip(msg.cameras, msg.images, strict=True)
     }
-    if len(msg.instruction) > MAX_INSTRUCTION:
-        raise ValueError(f"instruction of {len(msg.instruction)} characters, at most {MAX_INSTRUCTION}")
     if not np.isfinite(np.concatenate([msg.tcp_pose, msg.joint_positions])).all():
         raise ValueError("tcp_pose or joint_positions are not finite")
-    return Observation(images=images, proprio=np.array(msg.proprio, dtype=np.float32), instruction=msg.instruction)
+    instruction = check_instruction(msg.instruction)
+    return Observation(images=images, proprio=np.array(msg.proprio, dtype=np.float32), instruction=instruction)
 
 
 def from_pose(pose: Pose) -> NDArray[np.float64]:

@@ -19,9 +19,10 @@ from vla_policy.core.joints import JointStream, proprioception
 from vla_policy.core.observing import JOINTS, Ask, Observer, ObserverSettings
 from vla_policy.core.robot_view import RobotView
 from vla_policy.core.synchroniser import Limits, Refusal, Snapshot
-from vla_policy.nodes.convert import MAX_INSTRUCTION, from_image, from_pose, to_frame, to_request_times
+from vla_policy.nodes.convert import from_image, from_pose, to_frame, to_request_times
 from vla_policy.nodes.resources import find_robot
 from whetstone_common.core.contract import Contract
+from whetstone_common.core.instruction import InstructionError, check_instruction
 from whetstone_common.core.joint_parts import JointStateError
 from whetstone_common.core.kinematics import Kinematics
 from whetstone_common.core.pixels import ImageError
@@ -64,6 +65,7 @@ class ObservationNode(WhetstoneNode):
         super().__init__("observation_node", package="vla_policy", **kwargs)
         self._contract: Contract | None = None
         self._instruction = ""
+        self._words_refused = ""
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
@@ -87,9 +89,10 @@ class ObservationNode(WhetstoneNode):
             sim_time=self.uses_sim_time,
         )
         self._observations = self.create_publisher(Observation, "observation", qos.RING)
+        self._words_in_use = self.create_publisher(String, "instruction_in_use", qos.LATCHED)
         # Words before requests: a request that follows a new instruction must find it.
         self.create_subscription(String, "instruction", self.on_instruction, qos.LATCHED)
-        self.watch_input("instruction", String, qos.LATCHED)
+        self.watch_input("instruction", String, qos.LATCHED, sole=True)
         self.create_subscription(PolicyContract, "policy_contract", self.on_contract, qos.LATCHED)
         self._subscribe_sensors()
         self.create_subscription(Request, "request", self.on_request, qos.RING)
@@ -155,12 +158,14 @@ class ObservationNode(WhetstoneNode):
     # ---- callbacks -------------------------------------------------------------------------------------------------
 
     def on_instruction(self, msg: String) -> None:
-        """Take the words of the task."""
-        if len(msg.data) > MAX_INSTRUCTION:
+        """Take the words of the task; what cannot be said leaves none, or the policy would follow old ones."""
+        try:
+            self._instruction, self._words_refused = check_instruction(msg.data), ""
+        except InstructionError as error:
             self.counters["instruction_bad"] += 1
-            self._report(Refusal("bad", "instruction", f"instruction has {len(msg.data)} characters"))
-            return
-        self._instruction = msg.data
+            self._instruction, self._words_refused = "", f"instruction refused: {error}"
+            self._report(self._no_words())
+        self._words_in_use.publish(String(data=self._instruction))
 
     def on_contract(self, msg: PolicyContract) -> None:
         """Take what the policy wants to see."""
@@ -300,11 +305,16 @@ class ObservationNode(WhetstoneNode):
     def _ready(self) -> Refusal | None:
         if self._contract is None:
             return Refusal("missing", "policy_contract", "no policy_contract that fits has been received")
-        if not self._instruction:
-            return Refusal("missing", "instruction", "no instruction has been received")
-        return None
+        return self._no_words()
+
+    def _no_words(self) -> Refusal | None:
+        if self._words_refused:
+            return Refusal("bad", "instruction", self._words_refused)
+        return None if self._instruction else Refusal("missing", "instruction", "no instruction has been received")
 
     def _health(self, times: dict[str, int]) -> Refusal | None:
+        if self._words_refused:
+            return self._no_words()
         if self._contract is None:
             return self._ready()
         return self._conflict(times) or self._observer.health(self._contract.cameras, **times)

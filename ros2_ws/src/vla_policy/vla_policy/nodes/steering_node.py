@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import UInt32
@@ -36,6 +37,8 @@ if TYPE_CHECKING:  # the plain method needs no torch
     from vla_policy.nodes.weights_intake import WeightsIntake
 
 _WISH_PERIOD_S = 1.0
+# A refusal is shown for so long; no episode begins meanwhile, and without one no good proposal would end it.
+_REFUSAL_SHOWN_S = 2.0
 _PROPOSAL_REASONS = {"not_finite": Reason.NOT_FINITE, "shape": Reason.BAD_MESSAGE}
 
 
@@ -51,6 +54,7 @@ class SteeringNode(WhetstoneNode):
         self._probes: list[Situation] = []
         self._last: Situation | None = None
         self._intake: WeightsIntake | None = None
+        self._refused_s = 0.0
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
@@ -104,6 +108,8 @@ class SteeringNode(WhetstoneNode):
     def wish(self) -> None:
         """Say how many candidates are wanted; repeated, as a latched sample can reach a late reader after seconds."""
         self._wishes.publish(UInt32(data=self.param("n_candidates")))
+        if self.status[0] is State.HOLDING and time.monotonic() - self._refused_s > _REFUSAL_SHOWN_S:
+            self._say_ready()
 
     def _tuning(self) -> Tuning:
         return Tuning(
@@ -207,6 +213,7 @@ class SteeringNode(WhetstoneNode):
 
     def _refuse(self, counter: str, reason: Reason, detail: str) -> None:
         self.counters[counter] += 1
+        self._refused_s = time.monotonic()
         self.set_state(State.HOLDING, reason, detail)
 
 

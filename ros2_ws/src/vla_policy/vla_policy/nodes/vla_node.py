@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from std_msgs.msg import UInt32
+from std_msgs.msg import String, UInt32
 from vla_interfaces.msg import Features, Noise, PolicyContract, Proposal, Request
 from vla_interfaces.msg import Observation as ObservationMsg
 
@@ -27,6 +27,7 @@ from vla_policy.core.serving import (
 from vla_policy.nodes.backends import build_backend, retell
 from vla_policy.nodes.convert import from_features, to_noise, to_observation
 from vla_policy.nodes.resources import find, find_robot
+from whetstone_common.core.instruction import InstructionError, check_instruction
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.stamp import Stamp
 from whetstone_common.nodes import qos
@@ -36,6 +37,8 @@ from whetstone_common.nodes.node import WhetstoneNode
 
 _JOIN_TIMEOUT_S = 2.0
 _ANNOUNCE_PERIOD_S = 1.0
+# A refusal is shown for so long; no episode begins meanwhile, and without one no good observation would end it.
+_REFUSAL_SHOWN_S = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,8 @@ class VlaNode(WhetstoneNode):
         self._wanted: int | None = None
         self._newest: Stamp | None = None
         self._failures = 0
+        self._refused_s = 0.0
+        self._words_refused = ""
         self._thread: threading.Thread | None = None
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
@@ -102,6 +107,7 @@ class VlaNode(WhetstoneNode):
         self._contracts = self.create_publisher(PolicyContract, "policy_contract", qos.LATCHED)
         self.create_subscription(UInt32, "n_candidates", self.on_wanted, qos.LATCHED)
         self.create_subscription(Noise, "noise", self.on_noise, qos.RING)
+        self.create_subscription(String, "instruction", self.on_instruction, qos.LATCHED)
         self.create_subscription(ObservationMsg, "observation", self.on_observation, qos.RING)
         self.create_steady_timer(_ANNOUNCE_PERIOD_S, self.announce)
         self.announce()
@@ -114,7 +120,7 @@ class VlaNode(WhetstoneNode):
         serve = self.guarded(self.serve)
         self._thread = threading.Thread(target=self._work, args=(self._inbox, serve), name="vla", daemon=True)
         self._thread.start()
-        self.set_state(State.READY)
+        self._say_ready()
 
     def on_stop(self) -> None:
         """Stop the thread; a model that hangs is left behind rather than waited for."""
@@ -127,7 +133,7 @@ class VlaNode(WhetstoneNode):
 
     def on_teardown(self) -> None:
         """Let go of the model."""
-        self._newest = None
+        self._newest, self._words_refused = None, ""
         for name in ("_backend", "_contract"):
             if hasattr(self, name):
                 delattr(self, name)
@@ -140,12 +146,34 @@ class VlaNode(WhetstoneNode):
     def announce(self) -> None:
         """Publish the contract; again and again, as a latched sample can reach a late reader after seconds."""
         self._contracts.publish(from_contract(self._contract))
+        if self.status[0] is State.HOLDING and time.monotonic() - self._refused_s > _REFUSAL_SHOWN_S:
+            self._say_ready()
+
+    def _say_ready(self) -> None:
+        """READY, unless the words of the task are some that the model cannot take."""
+        if self._words_refused:
+            self.set_state(State.HOLDING, Reason.BAD_MESSAGE, self._words_refused)
+        else:
+            self.set_state(State.READY)
 
     # ---- callbacks: short, the work is done elsewhere ----------------------------------------------------------------
 
     def on_wanted(self, msg: UInt32) -> None:
         """Take how many candidates steering_node wants."""
         self._wanted = max(1, msg.data)
+
+    def on_instruction(self, msg: String) -> None:
+        """Say at once that the model cannot take these words, before anything moves."""
+        try:
+            self._backend.check_instruction(check_instruction(msg.data))
+            self._words_refused = ""
+        except InstructionError:
+            return  # observation_node refuses them for everybody
+        except ObservationError as error:
+            self.counters["instruction_bad"] += 1
+            self._words_refused = str(error)
+        if self.active and self.status[0] in (State.READY, State.HOLDING):
+            self._say_ready()
 
     def on_noise(self, msg: Noise) -> None:
         """Take noise that steering_node chose."""
@@ -177,6 +205,7 @@ class VlaNode(WhetstoneNode):
 
     def _refuse(self, counter: str, reason: Reason, detail: str) -> None:
         self.counters[counter] += 1
+        self._refused_s = time.monotonic()
         self.set_state(State.HOLDING, reason, detail)
 
     # ---- the thread that works ---------------------------------------------------------------------------------------
@@ -207,7 +236,7 @@ class VlaNode(WhetstoneNode):
             raise ReasonedError(Reason.MODEL_FAILURE, text) from error
         self._failures = 0
         if is_served:
-            self.set_state(State.READY)
+            self._say_ready()
 
     def _propose(self, job: Job) -> bool:
         began = time.perf_counter()

@@ -55,6 +55,12 @@ def unheard_publishers(node: Any, topic: str, msg_type: type, *profiles: QoSProf
     return found
 
 
+def rival_publishers(node: Any, topic: str) -> str:
+    """A sentence that names all publishers of a topic when there is more than one, else empty."""
+    names = sorted(full_name(info) for info in publishers(node, topic))
+    return f"{topic} has {len(names)} publishers, of whom the last word wins: {', '.join(names)}" if names[1:] else ""
+
+
 def type_name(msg_type: type) -> str:
     """Name of a message class as the graph has it, for example std_msgs/msg/Bool."""
     package, kind, *_ = msg_type.__module__.split(".")

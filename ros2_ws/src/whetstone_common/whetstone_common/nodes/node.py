@@ -24,7 +24,7 @@ from whetstone_common.core.clock import NO_CLOCK
 from whetstone_common.core.parameters import ParameterError, Schema
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.graph import unheard_publishers
+from whetstone_common.nodes.graph import rival_publishers, unheard_publishers
 from whetstone_common.nodes.namesake import Namesake
 
 _GRAPH_PERIOD_S = 1.0
@@ -95,6 +95,7 @@ class WhetstoneNode(LifecycleNode):
         self._own_status = self.status  # what the node itself says, without what the graph adds
         self._graph_problem: tuple[Reason, str] = (Reason.NONE, "")
         self._inputs: list[tuple[str, type, QoSProfile]] = []
+        self._sole_inputs: list[str] = []
         self.namesake = Namesake(self)
         self.create_steady_timer(_GRAPH_PERIOD_S, self._look_at_graph)
         self._status_publisher = self.create_publisher(NodeStatus, "node_status", qos.LATCHED)
@@ -254,6 +255,7 @@ class WhetstoneNode(LifecycleNode):
 
     def _destroy_set_up(self) -> None:
         made, self._set_up, self._inputs = self._set_up or [], None, []
+        self._sole_inputs = []
         for destroy, entity in reversed(made):
             destroy(entity)
 
@@ -288,9 +290,18 @@ class WhetstoneNode(LifecycleNode):
 
     # ---- the graph -------------------------------------------------------------------------------------------------
 
-    def watch_input(self, topic: str, msg_type: type, profile: QoSProfile) -> None:
-        """Show publishers of an input that matters which the subscription with this profile cannot hear."""
+    def watch_input(self, topic: str, msg_type: type, profile: QoSProfile, *, sole: bool = False) -> None:
+        """Show publishers of an input that matters which the subscription with this profile cannot hear.
+
+        Args:
+            topic: As it was subscribed to.
+            msg_type: Its message class.
+            profile: Of the subscription.
+            sole: Show a second publisher too, by name.
+        """
         self._inputs.append((topic, msg_type, profile))
+        if sole:
+            self._sole_inputs.append(topic)
 
     def on_namesake(self) -> None:
         """Another process runs a node of this name: nobody can tell whose messages are whose, so work ends."""
@@ -318,6 +329,9 @@ class WhetstoneNode(LifecycleNode):
         if unheard:
             self.counters["unheard_publishers"] = max(len(unheard), self.counters["unheard_publishers"])
             return Reason.INCOMPATIBLE_PUBLISHER, unheard[0]
+        if rivals := [text for topic in self._sole_inputs if (text := rival_publishers(self, topic))]:
+            self.counters["second_source"] = max(len(rivals), self.counters["second_source"])
+            return Reason.SECOND_SOURCE, rivals[0]
         return Reason.NONE, ""
 
     def publish_status(self) -> None:

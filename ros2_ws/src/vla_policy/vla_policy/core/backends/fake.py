@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_policy.core.protocol import BackendError, FloatArray, Observation, PolicySpec
+from vla_policy.core.protocol import BackendError, FloatArray, Observation, ObservationError, PolicySpec
 
 FAULTS = ("none", "raise_prefix", "raise_denoise", "nan", "inf", "wrong_dims", "wrong_horizon")
 PATTERNS = ("constant", "sine", "noise")
@@ -27,6 +27,7 @@ class FakeScript:
         denoise_delay_s: how long `denoise` blocks.
         fault: one of FAULTS.
         fault_after: number of good calls of `denoise` (or `prefix`) before the fault shows.
+        max_words: longer instructions are refused, 0 for none.
     """
 
     pattern: str = "constant"
@@ -35,6 +36,7 @@ class FakeScript:
     denoise_delay_s: float = 0.0
     fault: str = "none"
     fault_after: int = 0
+    max_words: int = 0
 
     def __post_init__(self) -> None:
         """Refuses words it does not know."""
@@ -102,10 +104,17 @@ class FakeBackend:
     def warmup(self) -> None:
         """Nothing to warm."""
 
+    def check_instruction(self, words: str) -> None:
+        """See `Backend.check_instruction`."""
+        count = len(words.split())
+        if 0 < self.script.max_words < count:
+            raise ObservationError(f"instruction has {count} words, at most {self.script.max_words}")
+
     def prefix(self, observation: Observation) -> Observation:
         """Checks and returns the observation itself."""
         self.prefix_calls += 1
         self._spec.check(observation)
+        self.check_instruction(observation.instruction)
         time.sleep(self.script.prefix_delay_s)
         if self.script.fault == "raise_prefix" and self.prefix_calls > self.script.fault_after:
             raise BackendError("the fake was told to raise in prefix")

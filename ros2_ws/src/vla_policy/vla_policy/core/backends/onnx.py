@@ -181,6 +181,10 @@ class OnnxBackend:
         for count in (1, 8):
             self.denoise(context, np.zeros((count, *spec.noise_shape), dtype=np.float32))
 
+    def check_instruction(self, words: str) -> None:
+        """See `Backend.check_instruction`."""
+        self._prompter(words)
+
     def prefix(self, observation: Observation) -> OnnxContext:
         """Encodes an observation once."""
         self._spec.check(observation)

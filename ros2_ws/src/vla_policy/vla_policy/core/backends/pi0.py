@@ -145,6 +145,10 @@ class Pi0Backend:
         for count in (1, 8):
             self.denoise(context, np.zeros((count, *spec.noise_shape), dtype=np.float32))
 
+    def check_instruction(self, words: str) -> None:
+        """See `Backend.check_instruction`."""
+        self._parts.prompter(words)
+
     @torch.inference_mode()
     def prefix(self, observation: Observation) -> Pi0Context:
         """Encodes an observation once."""
