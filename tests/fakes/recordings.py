@@ -11,7 +11,7 @@ import numpy as np
 from ament_index_python.packages import get_package_share_directory
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
-from vla_interfaces.msg import Executed, PolicyContract
+from vla_interfaces.msg import Decision, Executed, PolicyContract, Stamp
 
 from fakes.lerobot_files import FPS, HOME, JOINTS, level_of
 from robot_bringup.core.recording.definitions import complete
@@ -20,7 +20,7 @@ from robot_bringup.core.recording.episode_file import Channel, EpisodeFile, Mess
 FRONT, WRIST = "/camera/front/image_raw", "/camera/wrist/image_raw"
 _TYPES = {
     FRONT: "sensor_msgs/msg/Image", WRIST: "sensor_msgs/msg/Image", "/executed": "vla_interfaces/msg/Executed",
-    "/policy_contract": "vla_interfaces/msg/PolicyContract",
+    "/policy_contract": "vla_interfaces/msg/PolicyContract", "/decision": "vla_interfaces/msg/Decision",
 }  # fmt: skip
 _STEP_NS, _START_NS, _EPISODE = 1_000_000_000 // FPS, 1_000_000_000, 3
 METADATA = {
@@ -66,6 +66,7 @@ def recording(
     metadata: Mapping[str, str] | None = None,
     policy: PolicyContract | None = None,
     size_px: tuple[int, int] = (32, 32),
+    decided: Sequence[tuple[int, str]] = (),
 ) -> Path:
     """One episode in an MCAP file.
 
@@ -77,6 +78,7 @@ def recording(
         metadata: Of the episode, in place of a success; `steps` is added.
         policy: The contract, in place of a good one.
         size_px: Height and width of the pictures.
+        decided: Episode and words of decisions.
     """
     shown = {FRONT: steps, WRIST: steps} | dict(pictures or {})
     definitions = {
@@ -84,6 +86,9 @@ def recording(
     }
     file = EpisodeFile(path, [Channel(topic, kind, definitions[kind]) for topic, kind in _TYPES.items()])
     file.write(Message("/policy_contract", serialize_message(policy or contract()), _START_NS))
+    for episode, words in decided:
+        decision = Decision(stamp=Stamp(episode=episode), instruction=words)
+        file.write(Message("/decision", serialize_message(decision), _START_NS))
     for number in range(max(steps) + 1):
         time_ns = _START_NS + number * _STEP_NS
         for topic in (FRONT, WRIST):

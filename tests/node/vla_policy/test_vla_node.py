@@ -138,11 +138,11 @@ def test_when_nothing_is_asked_after_a_refusal_expect_ready_again(rig: Rig) -> N
 
 @pytest.mark.row(76)
 def test_when_the_model_cannot_take_the_words_expect_holding_until_there_are_others(rig: Rig) -> None:
-    served = Served(rig, fake_max_words=3)
+    served = Served(rig, fake_max_words=8)
     say = rig.voice("instruction", String, qos.LATCHED)
-    say(String(data="put the red cube down"))
+    say(String(data="put the red cube down on the blue plate"))
     _, _, detail = rig.until_status(served.node, State.HOLDING, Reason.BAD_MESSAGE)
-    assert "has 5 words, at most 3" in detail
+    assert "has 9 words, at most 8" in detail
     rig.turn(2.5)
     assert served.node.status[:2] == (State.HOLDING, Reason.BAD_MESSAGE)
     say(String(data="put it down"))

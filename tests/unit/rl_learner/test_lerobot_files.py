@@ -77,7 +77,8 @@ BROKEN = {
     "no tasks": (without("tasks"), "episode 0: the key tasks is missing"),
     "empty tasks": (in_rows("tasks", [], 1, EPISODES), "episode 1 has 0 instructions"),
     "two tasks": (in_rows("tasks", ["a", "b"], 1, EPISODES), "episode 1 has 2 instructions"),
-    "blank task": (in_rows("tasks", [" "], 1, EPISODES), "episode 1 has an empty instruction"),
+    "blank task": (in_rows("tasks", [" "], 1, EPISODES), "episode 1: tasks: the instruction is empty"),
+    "long task": (in_rows("tasks", ["x" * 2000], 1, EPISODES), "episode 1: tasks: .* 2000 characters, at most 1000"),
     "no start of the pictures": (
         without("videos/observation.images.front/from_timestamp"),
         "episode 0: camera front: the key from_timestamp is missing",

@@ -11,7 +11,7 @@ from robot_bringup.cli.doctor import check_cores, check_python, check_wheels, fi
 from robot_bringup.cli.domain import is_free, used_udp_ports
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.main import app
-from robot_bringup.cli.options import StackOptions, task_names
+from robot_bringup.cli.options import StackOptions, task_names, words_of
 from robot_bringup.cli.stack import launch_command, own_environment
 from robot_bringup.core.report import Evaluation, rows_of
 
@@ -102,3 +102,16 @@ def test_when_recordings_cannot_be_read_expect_one_clear_line(tmp_path: Path) ->
 def test_when_nothing_was_judged_expect_no_rate_to_be_claimed() -> None:
     rows = rows_of("stack", "", seeds=[1], outcomes=["aborted"], steps=[0], durations_s=[0.0])
     assert Evaluation("stack", "", rows, 1.0).rate.episodes == 0
+
+
+@pytest.mark.parametrize("words", ["   ", "x" * 2000, "put it\ndown", "\udcff"])
+def test_when_the_instruction_cannot_be_said_expect_refusal_before_anything_starts(words: str) -> None:
+    with pytest.raises(UserError, match="--instruction: the instruction"):
+        words_of(words)
+    with pytest.raises(UserError, match="--instruction"):
+        app(["eval", "--instruction", words], standalone_mode=False)
+
+
+def test_when_the_instruction_has_white_space_around_it_expect_it_gone() -> None:
+    assert words_of(" stack it\n") == "stack it"
+    assert words_of("") == ""

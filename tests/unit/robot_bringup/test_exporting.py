@@ -77,6 +77,10 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda path: recording(path, joints=out_of_range(1, -22.9)), "frame 0: state of panda_joint2 is -22.9 rad",
     ),
     "an opening of 100": (lambda path: recording(path, joints=out_of_range(7, 100.0)), "panda_gripper is 100 of the"),
+    "other words": (
+        lambda path: recording(path, decided=[(3, METADATA["instruction"]), (3, "stop")]),
+        "the policy followed 'stop', the episode says 'put",
+    ),
     "not a number": (lambda path: recording(path, joints=out_of_range(1, float("nan"))), r"joint_command\[1\] is nan"),
 }  # fmt: skip
 
@@ -92,6 +96,30 @@ def test_when_a_recording_cannot_be_used_expect_its_name_and_why_and_nothing_lef
     done = export_dataset([broken, good, broken], tmp_path / "set", "sim_panda", skip_damaged=True)
     assert (done.episodes, done.frames, len(done.skipped)) == (1, 6, 2)
     assert "b.mcap" in done.skipped[0]
+
+
+def aborted(path: Path) -> Path:
+    return recording(path, metadata={**METADATA, "steps": "6", "outcome": "aborted", "reason": "not driven for 3.0 s"})
+
+
+def test_when_an_episode_was_aborted_expect_it_left_out_unless_asked_for(tmp_path: Path) -> None:
+    files = [recording(tmp_path / "a.mcap"), aborted(tmp_path / "b.mcap")]
+    done = export_dataset(files, tmp_path / "set", "sim_panda")
+    assert (done.episodes, done.aborted, done.skipped) == (1, 1, [])
+    done = export_dataset(files, tmp_path / "all", "sim_panda", keep_aborted=True)
+    assert (done.episodes, done.aborted) == (2, 0)
+    rows = pq.read_table(tmp_path / "all" / "data").to_pydict()
+    assert dict(zip(rows["episode_index"], rows["next.success"], strict=True)) == {0: True, 1: False}
+
+
+def test_when_all_episodes_were_aborted_expect_that_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="1 episodes were aborted; --keep-aborted"):
+        export_dataset([aborted(tmp_path / "b.mcap")], tmp_path / "set", "sim_panda")
+
+
+def test_when_decisions_of_another_episode_are_in_the_file_expect_only_its_own_to_count(tmp_path: Path) -> None:
+    file = recording(tmp_path / "a.mcap", decided=[(1, "other words"), (3, METADATA["instruction"])])
+    assert export_dataset([file], tmp_path / "set", "sim_panda").episodes == 1
 
 
 def test_when_none_can_be_used_expect_that_said_and_no_dataset(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from rl_learner.core.lerobot.mapping import JointMapping, MappingError
 from rl_learner.core.lerobot.videos import TOLERANCE_FRAMES, Wanted, pictures
 from rl_learner.core.records import Actor
 from whetstone_common.core.foreign import reading
+from whetstone_common.core.instruction import check_instruction
 
 __all__ = ["Dataset", "DatasetError", "Recorded"]
 
@@ -110,7 +111,7 @@ class Dataset:
         columns, where = Columns(path, entry.episode_index, entry.length), f"episode {entry.episode_index}"
         times_s = frame_times(columns, self.fps, TOLERANCE_FRAMES / self.fps, f"{path}: {where}")
         return Recorded(
-            instruction=entry.tasks[0],
+            instruction=check_instruction(entry.tasks[0]),
             success=bool(columns.scalars(SUCCESS).any()) if SUCCESS in columns else True,
             states=self._joints(columns, STATE, f"{path}: {where}: {STATE}"),
             actions=self._joints(columns, ACTION, f"{path}: {where}: {ACTION}"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.options import robot_of
 from robot_bringup.core.lerobot_export.dataset import DatasetError, DatasetWriter
-from robot_bringup.core.lerobot_export.frames import Episode, Topics, episode_of
+from robot_bringup.core.lerobot_export.frames import AbortedError, Episode, Topics, episode_of
 from robot_bringup.core.lerobot_export.layout import Schema
 from robot_bringup.core.recording.reader import RecordingError
 from robot_bringup.core.robot import Robot
@@ -29,11 +29,13 @@ class Exported:
         episodes: Episodes of the dataset.
         frames: Their frames.
         skipped: Why a recording was left out, for each.
+        aborted: How many aborted episodes were left out.
     """
 
     episodes: int = 0
     frames: int = 0
     skipped: list[str] = field(default_factory=list)
+    aborted: int = 0
 
 
 def export(recordings: Sequence[Path], root: Path, robot: str) -> int:
@@ -41,19 +43,22 @@ def export(recordings: Sequence[Path], root: Path, robot: str) -> int:
     return export_dataset(recordings, root, robot).frames
 
 
-def export_dataset(recordings: Sequence[Path], root: Path, robot: str, *, skip_damaged: bool = False) -> Exported:
-    """Write recordings as a LeRobotDataset, which appears when it is whole.
+def export_dataset(
+    recordings: Sequence[Path], root: Path, robot: str, *, skip_damaged: bool = False, keep_aborted: bool = False
+) -> Exported:
+    """Write recordings as a LeRobotDataset, which appears when it is whole; aborted episodes are left out.
 
     Args:
         recordings: MCAP files of recorder_node.
         root: Folder to make.
         robot: Robot file.
         skip_damaged: Leave out what cannot be used, and say so, instead of giving up.
+        keep_aborted: Export aborted episodes too, as failures.
 
     Raises:
         UserError: A recording cannot be used, none can, they do not fit together, or nothing can be written.
     """
-    export_ = _Export(robot_of(robot), root)
+    export_ = _Export(robot_of(robot), root, keep_aborted=keep_aborted)
     try:
         for path in recordings:
             export_.add(path, skip_damaged=skip_damaged)
@@ -67,8 +72,8 @@ def export_dataset(recordings: Sequence[Path], root: Path, robot: str, *, skip_d
 class _Export:
     """A dataset that grows by recordings; what it holds is decided by the first that can be used."""
 
-    def __init__(self, robot: Robot, root: Path) -> None:
-        self._robot, self._root = robot, root
+    def __init__(self, robot: Robot, root: Path, *, keep_aborted: bool) -> None:
+        self._robot, self._root, self._keep_aborted = robot, root, keep_aborted
         self._topics = Topics(cameras=tuple(robot.cameras.items()), max_age_s=_MAX_AGE_S)
         self._writer: DatasetWriter | None = None
         self._schema: Schema | None = None
@@ -78,6 +83,8 @@ class _Export:
         """Append a recording; it is forgotten when this returns."""
         try:
             self._append(path)
+        except AbortedError:
+            self._done.aborted += 1
         except (RecordingError, DatasetError) as error:
             text = str(error) if str(path) in str(error) else f"{path}: {error}"
             if not skip_damaged:
@@ -86,7 +93,10 @@ class _Export:
 
     def finish(self) -> Exported:
         if self._writer is None:
-            raise DatasetError("\n\n".join(["no recording can be used", *self._done.skipped[:1]]))
+            aborted = [f"{self._done.aborted} episodes were aborted; --keep-aborted exports them"] * (
+                self._done.aborted > 0
+            )
+            raise DatasetError("\n\n".join(["no recording can be used", *aborted, *self._done.skipped[:1]]))
         self._writer.finish()
         self._writer = None
         return self._done
@@ -96,7 +106,7 @@ class _Export:
             self._writer.discard()
 
     def _append(self, path: Path) -> None:
-        episode = episode_of(path, self._robot.contract_joints, self._topics)
+        episode = episode_of(path, self._robot.contract_joints, self._topics, keep_aborted=self._keep_aborted)
         rate = _rate(episode)
         if self._writer is None or self._schema is None:
             self._schema = Schema(rate, self._robot.name, self._robot.contract_joints, _cameras(episode))

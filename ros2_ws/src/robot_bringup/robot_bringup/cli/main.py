@@ -25,7 +25,7 @@ from robot_bringup.cli import trained as trained_command
 from robot_bringup.cli.doctor import CHECKS
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.exporting import export_dataset
-from robot_bringup.cli.options import Backend, Operator, Pace, StackOptions, task_names
+from robot_bringup.cli.options import Backend, Operator, Pace, StackOptions, task_names, words_of
 from robot_bringup.cli.screen import console
 from robot_bringup.cli.sharpen import Sharpening
 from robot_bringup.cli.stack import launch_command, own_environment
@@ -100,7 +100,7 @@ def evaluate(
     task: Task = "pick_place",
     episodes: Episodes = 50,
     seed: Seed = 0,
-    instruction: Annotated[str, typer.Option(help="Say this instead of the task's own words.")] = "",
+    instruction: Annotated[str, typer.Option(callback=words_of, help="Say this instead of the task's own words.")] = "",
     other_words: Annotated[
         bool, typer.Option("--other-words", help="Control run: say wrong words of the scene.")
     ] = False,
@@ -258,13 +258,18 @@ def export(
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out recordings that cannot be used, and say which.")
     ] = False,
+    keep_aborted: Annotated[
+        bool, typer.Option("--keep-aborted", help="Export aborted episodes too, as failures.")
+    ] = False,
 ) -> None:
     """Export recordings as a LeRobotDataset of format v3.0."""
     files = sorted(recordings.glob("*.mcap"))
     if not files:
         raise UserError(f"no .mcap file in {recordings}")
     outputs.check_new_folder(out)
-    done = export_dataset(files, out, robot, skip_damaged=skip_damaged)
+    done = export_dataset(files, out, robot, skip_damaged=skip_damaged, keep_aborted=keep_aborted)
+    if done.aborted:
+        console.print(f"[yellow]left out:[/] {done.aborted} aborted episodes", highlight=False)
     for text in done.skipped:
         console.print(f"[yellow]left out:[/] {escape(text)}", highlight=False)
     console.print(f"{done.episodes} of {len(files)} episodes, {done.frames} frames: {out}")

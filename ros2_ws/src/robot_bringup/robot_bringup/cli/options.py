@@ -11,6 +11,7 @@ from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.stack import share
 from robot_bringup.core.robot import Robot, RobotError
 from robot_bringup.nodes.robot_files import find_robot
+from whetstone_common.core.instruction import InstructionError, check_instruction
 
 POLICY_NODES = ("observation_node", "vla_node", "steering_node")
 
@@ -163,6 +164,18 @@ class StackOptions:
 def task_names() -> list[str]:
     """Stems of the installed task files."""
     return sorted(path.stem for path in (share() / "config" / "tasks").glob("*.yaml"))
+
+
+def words_of(instruction: str) -> str:
+    """Words as they will be said; empty stays empty.
+
+    Raises:
+        UserError: They cannot be said.
+    """
+    try:
+        return check_instruction(instruction) if instruction else ""
+    except InstructionError as error:
+        raise UserError(f"--instruction: {error}") from error
 
 
 def robot_of(name: str) -> Robot:

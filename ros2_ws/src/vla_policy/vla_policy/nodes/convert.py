@@ -25,7 +25,6 @@ from whetstone_common.core.pixels import RGB
 from whetstone_common.nodes.convert import bytes_field, float32_field, shaped, to_ns
 
 
-
 def to_frame(msg: Image | CompressedImage, rules: ImageRules) -> Frame:
     """Frame of a driver's message, its header checked and its pixels untouched.
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field
 
 from whetstone_common.core.foreign import Name, OpenSchema, Positive, SchemaError, parsed, read_json, reading
+from whetstone_common.core.instruction import InstructionError, check_instruction
 
 VERSION = "v3.0"
 VIDEO_PREFIX = "observation.images."
@@ -172,8 +173,10 @@ def _entry(file: Path, row: Mapping[str, Any], cameras: tuple[str, ...]) -> Entr
         raise DatasetError(f"{where}: {error}") from error
     if len(entry.tasks) != 1:
         raise DatasetError(f"{where} has {len(entry.tasks)} instructions in tasks, expected one")
-    if not entry.tasks[0].strip():
-        raise DatasetError(f"{where} has an empty instruction in tasks, expected words")
+    try:
+        check_instruction(entry.tasks[0])
+    except InstructionError as error:
+        raise DatasetError(f"{where}: tasks: {error}") from error
     return entry
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from robot_bringup.core.recording.reader import RecordingError, messages
 from robot_bringup.core.recording.schema import (
+    DecisionWords,
     ExecutedStep,
     ImageHeader,
     KnownEpisode,
@@ -22,6 +23,7 @@ from robot_bringup.core.recording.schema import (
     checked,
     known_episode,
 )
+from whetstone_common.core.instruction import InstructionError, check_instruction, shown
 from whetstone_common.core.joint_range import names_problem
 from whetstone_common.core.pixels import ImageError, raw_view, view_to_rgb
 
@@ -73,12 +75,14 @@ class Topics:
     Attributes:
         executed: What was commanded.
         contract: What the policy expected; an older recording may lack it.
+        decision: What the policy chose, and for which words; an older recording may lack it.
         cameras: Name and topic of each camera.
         max_age_s: Oldest picture that a step may have.
     """
 
     executed: str = "/executed"
     contract: str = "/policy_contract"
+    decision: str = "/decision"
     cameras: tuple[tuple[str, str], ...] = (
         ("front", "/camera/front/image_raw"),
         ("wrist", "/camera/wrist/image_raw"),
@@ -132,20 +136,31 @@ class _Pictures:
         self._next = max(self._next, end)
 
 
-def episode_of(path: Path, joints: Sequence[str], topics: Topics | None = None) -> Episode:
+class AbortedError(RecordingError):
+    """A recording of an aborted episode, which says nothing about the task."""
+
+
+def episode_of(
+    path: Path, joints: Sequence[str], topics: Topics | None = None, *, keep_aborted: bool = False
+) -> Episode:
     """Frames of a recording.
 
     Args:
         path: An MCAP file of recorder_node.
         joints: Names of the arm joints, then of the gripper.
         topics: Where things are.
+        keep_aborted: Whether an aborted episode is read too, as one that did not succeed.
 
     Raises:
-        RecordingError: Unreadable, of another robot, with a step or picture missing in between, or without one step
-            that is complete. The text begins with the file.
+        AbortedError: The episode was aborted.
+        RecordingError: Unreadable, of another robot, with other words than its own, with a step or picture missing in
+            between, or without one step that is complete. The text begins with the file.
     """
     topics = topics or Topics()
     known = known_episode(path)
+    if known.outcome == "aborted" and not keep_aborted:
+        raise AbortedError(f"{path}: the episode was aborted: {known.reason or 'nobody said why'}")
+    _check_words(path, known, topics)
     steps, dt_s = _steps(path, known, joints, topics)
     pictures = _pictures(path, known, steps, topics)
     first = next((i for i in range(len(steps)) if all(each.found[i] for each in pictures.values())), None)
@@ -182,6 +197,21 @@ def _steps(
     steps = [found[number] for number in numbers]
     _check_steps(path, steps, joints)
     return steps, dt_s
+
+
+def _check_words(path: Path, known: KnownEpisode, topics: Topics) -> None:
+    """Frames must not get words that cannot be said, or that the policy did not follow."""
+    try:
+        check_instruction(known.instruction)
+    except InstructionError as error:
+        raise RecordingError(f"{path}: {error}") from error
+    for message in messages(path, [topics.decision]):
+        decision = checked(DecisionWords, path, topics.decision, message.data)
+        if decision.stamp.episode == known.episode and decision.instruction != known.instruction:
+            raise RecordingError(
+                f"{path}: the policy followed {shown(decision.instruction)}, "
+                f"the episode says {shown(known.instruction)}; leave the recording out"
+            )
 
 
 def _check_steps(path: Path, steps: Sequence[ExecutedStep], joints: Sequence[str]) -> None:

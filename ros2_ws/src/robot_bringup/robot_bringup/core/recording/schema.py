@@ -31,6 +31,7 @@ class KnownEpisode(_Message):
         start_ns: ROS time of its start.
         instruction: What was said.
         outcome: How it ended.
+        reason: Why, where that is not obvious.
     """
 
     episode: _Whole
@@ -38,6 +39,7 @@ class KnownEpisode(_Message):
     start_ns: _Whole
     instruction: Name
     outcome: Name
+    reason: str = ""
 
 
 class Time(_Message):
@@ -66,6 +68,13 @@ class ExecutedStep(_Message):
     joint_command: list[float]
     joint_positions: list[float]
     tcp_target: Annotated[list[float], Field(min_length=7, max_length=7)]
+
+
+class DecisionWords(_Message):
+    """A message of type Decision: for which episode and which words."""
+
+    stamp: _Stamp
+    instruction: str
 
 
 class RecordedContract(_Message):
