@@ -67,7 +67,7 @@ class _Stage:
 def blind_episode(world: World, seed: int, mutation: str) -> Verdict:
     """Row 75: a node holds from the first step to the last, or for most of them, or for long; none of it counts."""
     begin = 1 + seed % 3
-    holds = {0: (begin, _NEVER), 1: (10, 50 + seed % 9), 2: (begin, _NEVER), 3: (30, 45)}
+    holds = {0: (begin, _NEVER), 1: (5, 50 + seed % 9), 2: (begin, _NEVER), 3: (30, 45)}
     stage = _Stage(world, Script(hold_at=holds, succeed_at={2: _STEPS - 2}), mutation)
     verdicts = [stage.judge_aborted(stage.run(first_seed=each), "vla_node held", "no front") for each in range(3)]
     brief = stage.run(first_seed=3)

@@ -301,7 +301,7 @@ def test_when_a_node_holds_before_the_start_expect_abort_with_its_reason_and_no_
     [
         (Script(hold_at={0: (1, 999)}), "vla_node held"),
         (Script(hold_at={0: (1, 999)}, succeed_at={0: 38}), "vla_node held"),
-        (Script(hold_at={0: (10, 32)}), "of 2.0 s: vla_node held 1."),
+        (Script(hold_at={0: (4, 36)}), "of 2.0 s: vla_node held 1."),
     ],
 )
 def test_when_the_robot_was_blind_for_most_of_an_episode_expect_abort_instead_of_a_verdict(
