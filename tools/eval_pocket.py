@@ -20,6 +20,7 @@ from sim_rollout import POLICY_TIMEOUT_TICKS, TASKS, Cell, apply_action
 
 from vla_policy.core.backends import load_backend
 from vla_policy.core.protocol import Backend, Observation
+from whetstone_common.core.outputs import check_file
 
 EVALUATION_SEED = 0
 
@@ -90,6 +91,8 @@ def main() -> int:
     parser.add_argument("--wrong-words", action="store_true", help="name another object than the one judged")
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
+    if args.json is not None:
+        check_file(args.json)
     torch.set_num_threads(args.threads)
     backend = load_backend(args.backend, str(args.model), num_threads=args.threads, num_steps=args.flow_steps)
     report = {}

@@ -13,6 +13,7 @@ from episodes import Rules, Runner, first_candidate, save
 from sim_rollout import TASKS, Cell
 
 from vla_policy.core.backends import load_backend
+from whetstone_common.core.outputs import check_file
 
 
 def main() -> int:
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--execute", type=int, default=8)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    check_file(args.out)
     torch.set_num_threads(1)
     backend = load_backend(args.backend, str(args.model), num_threads=1)
     cell = Cell(args.task, backend.spec.image_height_px)

@@ -30,8 +30,10 @@ from rl_learner.core.transition import Transition
 from vla_policy.core.backends import load_backend
 from vla_policy.core.serving import weights_sha256
 from whetstone_common.core.contract import Contract
+from whetstone_common.core.outputs import check_new_folder
 
 FIRST_SEED = 200_001
+_OWN = {"transitions", "prior.json"}
 POCKET = ROOT / "ros2_ws" / "src" / "vla_policy" / "models" / "pocket"
 
 
@@ -97,10 +99,16 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     weights = weights_sha256(args.model)
-    if args.out.exists() and weights_behind(args.out) == weights:
-        print(f"{args.out} is there already")
-        return 0
-    shutil.rmtree(args.out, ignore_errors=True)  # another model's
+    if args.out.exists():
+        if weights_behind(args.out) == weights:
+            print(f"{args.out} is there already")
+            return 0
+        # Only what this tool has made for another model may give way.
+        if not weights_behind(args.out) or {path.name for path in args.out.iterdir()} - _OWN:
+            print(f"{args.out} exists and is not what this tool has made: choose another --out", file=sys.stderr)
+            return 2
+        shutil.rmtree(args.out)
+    check_new_folder(args.out)
     wanted = Wanted(args.task, args.model, args.backend, args.method, args.candidates)
     # forked, a process would share the renderer's context with its parent
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:

@@ -41,6 +41,7 @@ from rl_learner.core.replay import ReplayShape
 from rl_learner.core.session import Limits, Phase, Session
 from robot_bringup.core.supervisor import Habits, Supervisor
 from vla_policy.core.backends import load_backend
+from whetstone_common.core.outputs import check_file
 
 EVALUATION_SEED, TRAINING_SEED = 0, 50_000
 METHODS = ROOT / "ros2_ws" / "src" / "rl_learner" / "config" / "methods"
@@ -182,7 +183,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--base-result", type=Path, default=None, help="file that keeps the base's evaluation")
     parser.add_argument("--every", type=int, default=10, help="episodes between two lines")
     parser.add_argument("--out", type=Path, default=None)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.out is not None:
+        check_file(args.out)
+    return args
 
 
 def main() -> int:

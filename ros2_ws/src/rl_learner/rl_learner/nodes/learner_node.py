@@ -139,7 +139,9 @@ class LearnerNode(WhetstoneNode):
     def _saved(self) -> checkpoint.Snapshot | None:
         """The newest checkpoint that is whole; weights that nobody trained must never reach an arm by accident."""
         folder = self._folder / "checkpoints"
-        checkpoint.clean(folder)
+        if not self.param("freeze"):
+            # What is half written may be written right now, by the learner of the run that is evaluated here.
+            checkpoint.clean(folder)
         try:
             newest, wrong = checkpoint.latest(folder)
             for problem in wrong:
