@@ -161,6 +161,8 @@ def _complaint(path: Path, error: Exception) -> str:
         return f"it cannot be read: {said}"
     kinds = {json.JSONDecodeError: "it is not JSON: ", yaml.YAMLError: "it is not YAML: "}
     prefix = next((words for kind, words in kinds.items() if isinstance(error, kind)), "it cannot be read: ")
+    if isinstance(error, EOFError) or type(error).__name__ == "EndOfFile":  # mcap has one of its own
+        return f"{prefix}it ends too early"
     return prefix + (shortened(error) or type(error).__name__)
 
 

@@ -72,7 +72,7 @@ class EpisodeFile:
         self._partial = path.with_name(path.name + ".part")
         # Owned by this object and closed in finish or discard.
         self._stream = self._partial.open("wb")
-        self._writer = Writer(self._stream, compression=CompressionType.ZSTD)
+        self._writer = Writer(self._stream, compression=CompressionType.ZSTD, enable_data_crcs=True)
         self._writer.start(profile=_PROFILE, library=_LIBRARY)
         self._channels = {channel.topic: self._register(channel) for channel in channels}
         self._sequence = dict.fromkeys(self._channels, 0)

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from mcap.reader import make_reader
+from mcap.records import Metadata
+from mcap.stream_reader import StreamReader
 from mcap_ros2.decoder import DecoderFactory
 
 from whetstone_common.core.foreign import reading
@@ -33,11 +37,15 @@ def metadata(path: Path) -> dict[str, str]:
     Raises:
         RecordingError: No recording, or not one of ours.
     """
+    found: dict[str, str] | None = None
     with reading(path, RecordingError), path.open("rb") as stream:
-        for record in make_reader(stream, validate_crcs=True).iter_metadata():
-            if record.name == "episode":
-                return dict(record.metadata)
-    raise RecordingError(f"{path}: it holds no metadata of an episode, as recorder_node writes them")
+        # To the end: the checksum of everything stands there, and what is read here is in no chunk with its own.
+        for record in StreamReader(stream, emit_chunks=True, validate_crcs=True).records:
+            if isinstance(record, Metadata) and record.name == "episode":
+                found = dict(record.metadata)
+    if found is None:
+        raise RecordingError(f"{path}: it holds no metadata of an episode, as recorder_node writes them")
+    return found
 
 
 def messages(path: Path, topics: Sequence[str] | None = None) -> Iterator[Decoded]:
@@ -48,5 +56,13 @@ def messages(path: Path, topics: Sequence[str] | None = None) -> Iterator[Decode
     """
     with reading(path, RecordingError), path.open("rb") as stream:
         reader = make_reader(stream, validate_crcs=True, decoder_factories=[DecoderFactory()])
-        for _, channel, message, data in reader.iter_decoded_messages(topics=topics):
+        decoded = reader.iter_decoded_messages(topics=topics)
+        while (item := _quietly(decoded)) is not None:
+            _, channel, message, data = item
             yield Decoded(channel.topic, int(message.log_time), data)
+
+
+def _quietly(decoded: Iterator[Any]) -> Any:
+    """The next message; the parser of damaged definitions prints before it raises, and the error is what counts."""
+    with redirect_stderr(StringIO()):
+        return next(decoded, None)
