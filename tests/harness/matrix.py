@@ -276,6 +276,24 @@ ROWS = (
         ),
     ),
     Row(
+        "60",
+        "the terminal of a launch is closed, or nothing can be printed: broken or stalled pipe, full disk",
+        "every signal still ends everything: held by a ramp, no process left after 3 s",
+        (_PROCESS, "tests/unit/robot_bringup/test_launch_runner_processes.py"),
+    ),
+    Row(
+        "61",
+        "`kill -9` of the launch or of the command that runs it",
+        "what it has started ends with it: held by a ramp, no process left after 3 s",
+        (_PROCESS, "tests/unit/robot_bringup/test_launch_runner_processes.py"),
+    ),
+    Row(
+        "62",
+        "SIGINT, SIGTERM or SIGHUP while a node imports, reads weights, exports or warms up, or hangs in a callback",
+        "gone within 2 s, exit code 0",
+        (_PROCESS, "tests/unit/whetstone_common/test_stopping.py"),
+    ),
+    Row(
         "75",
         "a node of the ring holds: before an episode, from its first step to its last, for most of it, or for long",
         "such an episode is aborted, not counted and not learnt from; the reason names each node that held and why",

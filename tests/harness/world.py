@@ -105,10 +105,21 @@ class World:
         remaps = dict(remap or {}) | ({"__node": name} if name else {})
         return self._start(name or module, command, name or module, parameters or {}, remaps, env or {})
 
-    def launch(self, file: Path, **arguments: str) -> Proc:
-        """Start a launch file by our runner."""
-        runner = Path(get_package_prefix("robot_bringup")) / "lib" / "robot_bringup" / "launch_runner"
-        command = [str(runner), str(file), *(f"{name}:={value}" for name, value in arguments.items())]
+    def launch(self, file: Path, *, mutation: str = "", terminal: bool = False, **arguments: str) -> Proc:
+        """Start a launch file by our runner.
+
+        Args:
+            file: The launch file.
+            mutation: Protection of the runner that is removed before, empty for none.
+            terminal: Start it in a terminal; the process is then the terminal's.
+            arguments: Of the launch file.
+        """
+        command = [str(Path(get_package_prefix("robot_bringup")) / "lib" / "robot_bringup" / "launch_runner")]
+        if mutation:
+            command = [sys.executable, "-m", "harness.mutants", mutation, "robot_bringup.launch_runner.__main__"]
+        if terminal:
+            command = [sys.executable, "-m", "harness.terminal", *command]
+        command += [str(file), *(f"{name}:={value}" for name, value in arguments.items())]
         proc = Proc("launch", command, folder=self.folder, env=self.env)
         self.procs.append(proc)
         return proc

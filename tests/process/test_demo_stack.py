@@ -21,6 +21,7 @@ from vla_interfaces.msg import Executed
 from harness.until import until
 from rl_learner.core.prior import transitions_in
 from robot_bringup.cli import demos, jobs
+from robot_bringup.cli.client import Client
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
 from robot_bringup.cli.options import StackOptions
@@ -68,18 +69,22 @@ def test_when_a_seed_is_run_again_expect_the_same_commands_bit_for_bit(tmp_path:
 
 
 @pytest.mark.usefixtures("keep_environment")
-def test_when_the_simulator_is_killed_expect_abort_with_its_name_and_never_a_success(tmp_path: Path) -> None:
+def test_when_the_simulator_is_killed_expect_the_end_of_the_stack_with_its_name(tmp_path: Path) -> None:
     with running_client(stack_of(), tmp_path / "stack.log", attach=False, takes=0, note=ignore) as client:
         (sim,) = [
             child for child in psutil.Process().children(recursive=True) if "sim_node" in " ".join(child.cmdline())
         ]
         killer = threading.Timer(2.0, sim.kill)
         killer.start()
-        evaluation = evaluate(client, "pick_place", EvalOptions(1, max_steps=100000), ignore)
+        with pytest.raises(UserError, match="sim_node-1 has died.*SIGKILL"):
+            play_until_the_stack_ends(client)
         killer.join()
-        assert [row.outcome for row in evaluation.rows] == ["aborted"]
-        assert not evaluation.judged
-        assert "sim_node" in client.events[-1].reason
+
+
+def play_until_the_stack_ends(client: Client) -> None:
+    """One episode without an end; it may be aborted before the last process of the stack has ended."""
+    assert not evaluate(client, "pick_place", EvalOptions(1, max_steps=100000), ignore).judged
+    client.spin_until(lambda: False, 20.0)
 
 
 @pytest.mark.usefixtures("keep_environment")

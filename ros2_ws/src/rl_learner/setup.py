@@ -40,8 +40,8 @@ setup(
         "console_scripts": [
             "finetune = rl_learner.cli.finetune:main",
             "make_prior = rl_learner.cli.make_prior:main",
-            "learner_node = rl_learner.nodes.learner_node:main",
-            "transition_node = rl_learner.nodes.transition_node:main",
+            "learner_node = rl_learner.nodes.entry_points:learner_node",
+            "transition_node = rl_learner.nodes.entry_points:transition_node",
         ],
     },
 )

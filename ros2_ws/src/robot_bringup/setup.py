@@ -40,12 +40,12 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "arm_node = robot_bringup.nodes.arm_node:main",
-            "episode_node = robot_bringup.nodes.episode_node:main",
-            "operator_node = robot_bringup.nodes.operator_node:main",
-            "recorder_node = robot_bringup.nodes.recorder_node:main",
+            "arm_node = robot_bringup.nodes.entry_points:arm_node",
+            "episode_node = robot_bringup.nodes.entry_points:episode_node",
+            "operator_node = robot_bringup.nodes.entry_points:operator_node",
+            "recorder_node = robot_bringup.nodes.entry_points:recorder_node",
             "launch_runner = robot_bringup.launch_runner.__main__:main",
-            "whetstone = robot_bringup.cli.main:main",
+            "whetstone = robot_bringup.cli.entry:main",
         ],
     },
 )

@@ -38,7 +38,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "sim_node = sim_bridge.nodes.sim_node:main",
+            "sim_node = sim_bridge.nodes.entry_points:sim_node",
         ],
     },
 )

@@ -38,9 +38,9 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "observation_node = vla_policy.nodes.observation_node:main",
-            "vla_node = vla_policy.nodes.vla_node:main",
-            "steering_node = vla_policy.nodes.steering_node:main",
+            "observation_node = vla_policy.nodes.entry_points:observation_node",
+            "vla_node = vla_policy.nodes.entry_points:vla_node",
+            "steering_node = vla_policy.nodes.entry_points:steering_node",
         ],
     },
 )

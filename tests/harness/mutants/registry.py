@@ -10,6 +10,7 @@ from typing import Any
 from harness.mutants import replace
 from harness.mutants.datasets import DATASETS
 from harness.mutants.learning import LEARNING
+from harness.mutants.owners import OWNERS
 
 _ARM = "robot_bringup.core"
 _VLA = "vla_policy.core"
@@ -215,7 +216,7 @@ def watchdogs_follow_the_clock() -> None:
 
 def signals_are_not_caught() -> None:
     """The second Ctrl-C cuts the stop short."""
-    replace("whetstone_common.nodes.main:_StopFlag._on_signal", _default_signal)
+    replace("whetstone_common.nodes.stopping:Stop._on_signal", _default_signal)
 
 
 def _default_signal(_self: Any, _number: int, _frame: Any) -> None:
@@ -518,4 +519,4 @@ MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {
         words_are_not_compared,
     )
 }
-MUTATIONS |= DATASETS
+MUTATIONS |= DATASETS | OWNERS

@@ -9,6 +9,7 @@ from harness.rows import (
     drivers,
     inputs,
     learning,
+    owners,
     ownership,
     people,
     processes,
@@ -21,7 +22,7 @@ from harness.rows.case import Case
 
 # What must not be missing comes first: a run that has used up its time leaves out the end.
 _ORDER = (
-    "50", "51", "52", "53", "54", "55",
+    "50", "51", "52", "53", "54", "55", "60", "61", "62",
     "1", "8", "44", "46", "19", "22", "43", "45", "18", "13", "23", "6", "14", "25", "10", "5", "20", "9", "21", "17",
     "15", "16", "85", "86", "87", "88", "89", "31", "29", "27", "28", "30", "38", "41", "2",
     "36", "35", "32", "37", "75", "76", "77", "80", "81", "82", "83",
@@ -40,5 +41,6 @@ _ALL = (
     *datasets.CASES,
     *storage.CASES,
     *truth.CASES,
+    *owners.CASES,
 )
 CASES: tuple[Case, ...] = tuple(sorted(_ALL, key=lambda case: _ORDER.index(case.row)))

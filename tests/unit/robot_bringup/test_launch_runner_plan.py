@@ -66,7 +66,7 @@ def test_when_an_unknown_argument_is_given_expect_the_known_ones_named(tmp_path)
         ("<executable cmd='a' on_exit='restart'/>", "only 'shutdown' is known"),
         ("<node pkg='nowhere' exec='talker'/>", "'nowhere', which is not installed"),
         ("<node pkg='demo' exec='listener'/>", "'listener', which package 'demo' does not have"),
-        ("<node pkg='demo' exec='talker'><param from='/none.yaml'/></node>", "/none.yaml, which is not a file"),
+        ("<node pkg='demo' exec='talker'><param from='/none.yaml'/></node>", "/none.yaml is not a file"),
         ("<executable cmd='a' if='$(eval \"open(1)\")'/>", "only literals, comparisons"),
         ("<include file='/none.launch.xml'/>", "/none.launch.xml"),
         ("<executable", "not well-formed"),

@@ -39,6 +39,8 @@ _FULL_REASONS = {Full.BOUND: Reason.SPOOL_FULL, Full.DISK: Reason.DISK_FULL}
 class TransitionNode(WhetstoneNode):
     """Decisions, executed steps, rewards and episodes in; transitions out."""
 
+    close_limit_s = 8.0  # what waits goes to the disk first
+
     def __init__(self, **kwargs: Any) -> None:
         """See `WhetstoneNode`."""
         self._spool: Spool | None = None

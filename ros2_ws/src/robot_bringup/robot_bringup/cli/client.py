@@ -24,6 +24,7 @@ from std_msgs.msg import Bool, String
 from vla_interfaces.action import RunEpisodes
 from vla_interfaces.msg import EpisodeEvent, NodeStatus
 
+from robot_bringup.cli import middleware
 from robot_bringup.cli.errors import UserError
 from robot_bringup.core.film import Clip
 from robot_bringup.core.lerobot_export.frames import image_of
@@ -87,7 +88,13 @@ class Client:
         self.events: list[EpisodeEvent] = []
 
     def __enter__(self) -> Client:
-        """Join the graph of the present environment."""
+        """Join the graph of the present environment.
+
+        Raises:
+            UserError: It names a middleware that is not installed.
+        """
+        if problem := middleware.unknown():
+            raise UserError(problem)
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node(f"whetstone_cli_{os.getpid()}")
         self._executor = SingleThreadedExecutor()

@@ -147,7 +147,9 @@ def _show(trues: Sequence[Evaluation], controls: Sequence[Evaluation], wall_s: f
     console = screen.console
     console.print(screen.results_table(trues, controls))
     judged = [row for evaluation in trues for row in evaluation.judged]
-    console.print(f"all tasks: [bold]{wilson(sum(row.success for row in judged), len(judged))}[/] in {wall_s:.0f} s")
+    console.print(
+        f"all tasks: [bold]{wilson(sum(row.success for row in judged), len(judged))}[/] in {wall_s:.0f} s", markup=True
+    )
     if controls:
         wrong = [row for control in controls for row in control.judged]
         rate = wilson(sum(row.success for row in wrong), len(wrong))

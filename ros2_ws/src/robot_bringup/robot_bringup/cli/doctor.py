@@ -16,8 +16,10 @@ from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
+from robot_bringup.cli import middleware
 from robot_bringup.cli.domain import DomainLock
 from robot_bringup.cli.stack import own_environment
+from robot_bringup.launch_runner.processes import die_with_parent
 
 _PYTHONS = ((3, 10), (3, 12))
 _MIN_CORES = 2
@@ -160,7 +162,9 @@ def check_dds() -> Finding:
     lock = DomainLock()
     env = own_environment(lock.domain_id)
     os.environ.update(env)
-    echo = subprocess.Popen([sys.executable, "-c", _ECHO], env=env, stdin=subprocess.DEVNULL)
+    echo = subprocess.Popen(
+        [sys.executable, "-c", _ECHO], env=env, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent()
+    )
     try:
         latency_ms = _round_trip_ms()
     finally:
@@ -211,6 +215,28 @@ def check_cores() -> Finding:
     return Finding("CPU", count >= _MIN_CORES, f"{count} cores", fix)
 
 
+def check_middleware() -> Finding:
+    """The middleware that the environment names is there."""
+    problem = middleware.unknown()
+    if problem:
+        return Finding("middleware", ok=False, detail=problem, fix="unset RMW_IMPLEMENTATION")
+    return Finding("middleware", ok=True, detail=os.environ.get("RMW_IMPLEMENTATION") or "the default")
+
+
+def findings() -> list[Finding]:
+    """Results of all checks; a check that fails is a finding too."""
+    return [_result(check) for check in CHECKS]
+
+
+def _result(check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - whatever is broken, the other checks are wanted
+        name = check.__name__.removeprefix("check_")
+        fix = "make setup, then source tools/env.sh"
+        return Finding(name, ok=False, detail=f"{type(error).__name__}: {error}", fix=fix)
+
+
 CHECKS: tuple[Callable[[], Finding], ...] = (
     check_python,
     check_ros,
@@ -219,5 +245,6 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_cores,
     check_model,
     check_rendering,
+    check_middleware,
     check_dds,
 )

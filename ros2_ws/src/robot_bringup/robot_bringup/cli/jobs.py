@@ -12,6 +12,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.method_file import read_method_file
 from robot_bringup.cli.stack import own_environment
+from robot_bringup.launch_runner.processes import die_with_parent
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def run_job(name: str, arguments: list[str]) -> None:
         job = Path(get_package_prefix("rl_learner")) / "lib" / "rl_learner" / name
     except PackageNotFoundError as error:
         raise UserError("the package rl_learner is not installed\n\nBuild the workspace first: make setup") from error
-    done = subprocess.run([str(job), *arguments], env=own_environment(None), check=False)
+    done = subprocess.run([str(job), *arguments], env=own_environment(None), check=False, preexec_fn=die_with_parent())
     if done.returncode != 0:
         raise UserError("nothing was made: the reason stands above")
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from robot_bringup.cli import demo as demo_command
 from robot_bringup.cli import demos as demos_command
@@ -22,24 +20,28 @@ from robot_bringup.cli import evaluate as eval_command
 from robot_bringup.cli import jobs, node_params, operate, outputs, status
 from robot_bringup.cli import train as train_command
 from robot_bringup.cli import trained as trained_command
-from robot_bringup.cli.doctor import CHECKS
-from robot_bringup.cli.errors import UserError
+from robot_bringup.cli.doctor import findings
+from robot_bringup.cli.errors import UserError, sentence_of
 from robot_bringup.cli.exporting import export_dataset
 from robot_bringup.cli.options import Backend, Operator, Pace, StackOptions, task_names, words_of
 from robot_bringup.cli.screen import console
 from robot_bringup.cli.sharpen import Sharpening
-from robot_bringup.cli.stack import launch_command, own_environment
+from robot_bringup.cli.stack import end_on_stop_signals, launch_command, own_environment
+from robot_bringup.cli.streams import forgive_output
 from robot_bringup.core import report
 from robot_bringup.core.training import LAST_RUN_SEED, Budget
+from whetstone_common.core.surroundings import give_home
 
 app = typer.Typer(
     help="A vision-language-action policy on a robot arm, through ROS 2.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # in "rich", a unit in square brackets would be taken for a style
 )
 
 _INTERRUPTED = 130
+_DEBUG = "--debug"  # wherever it stands on the line
 
 for commands in (operate, node_params, status):
     commands.register(app)
@@ -75,6 +77,13 @@ Mapping = Annotated[
 Distil = Annotated[bool, typer.Option("--distil/--no-distil", help="At the end, fine-tune the VLA on the whole run.")]
 Runs = Annotated[Path, typer.Option(help="Folder that holds one folder per training run.")]
 Log = Annotated[Path, typer.Option(help="Output of all nodes.")]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+) -> None:
+    """A vision-language-action policy on a robot arm, through ROS 2."""
 
 
 @app.command()
@@ -271,7 +280,7 @@ def export(
     if done.aborted:
         console.print(f"[yellow]left out:[/] {done.aborted} aborted episodes", highlight=False)
     for text in done.skipped:
-        console.print(f"[yellow]left out:[/] {escape(text)}", highlight=False)
+        console.print(Text.assemble(("left out:", "yellow"), " ", text))
     console.print(f"{done.episodes} of {len(files)} episodes, {done.frames} frames: {out}")
 
 
@@ -310,37 +319,38 @@ def finetune(
 def doctor(json: JsonFile = None) -> None:
     """Check this machine and say how to put right what is wrong."""
     outputs.check_files(json)
-    findings = [check() for check in CHECKS]
+    found = findings()
     table = Table()
     for name in ("", "what", "found", "how to fix"):
         table.add_column(name)
-    for finding in findings:
-        sign = "[green]ok[/]" if finding.ok else "[red]no[/]"
-        table.add_row(sign, finding.name, escape(finding.detail), escape(finding.fix))
+    for finding in found:
+        sign = Text("ok", "green") if finding.ok else Text("no", "red")
+        table.add_row(sign, finding.name, finding.detail, finding.fix)
     console.print(table)
     if json is not None:
-        report.write_json(json, {"findings": [asdict(finding) for finding in findings]})
-    if not all(finding.ok for finding in findings):
+        report.write_json(json, {"findings": [asdict(finding) for finding in found]})
+    if not all(finding.ok for finding in found):
         raise typer.Exit(1)
 
 
 def main() -> None:
-    """Run the command line; what a person can put right ends without a traceback."""
-    # A terminated command must stop its stack in order, as an interrupted one does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run the command line; what an operator can put right ends without a traceback."""
+    forgive_output()
+    give_home(os.environ)
+    end_on_stop_signals()
+    is_debug = _DEBUG in sys.argv
     try:
-        app()
-    except UserError as error:
-        headline, _, rest = str(error).partition("\n\n")
-        console.print(f"[bold red]error:[/] {escape(headline)}")
-        if rest:
-            console.print(escape(rest), highlight=False)
-        sys.exit(1)
+        app(args=[word for word in sys.argv[1:] if word != _DEBUG])
     except KeyboardInterrupt:
         console.print("stopped")
         sys.exit(_INTERRUPTED)
-    except subprocess.SubprocessError as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}")
+    except Exception as error:
+        if is_debug:
+            raise
+        headline, _, rest = sentence_of(error).partition("\n\n")
+        console.print(Text.assemble(("error:", "bold red"), " ", headline))
+        if rest:
+            console.print(rest, highlight=False)
         sys.exit(1)
 
 

@@ -24,7 +24,7 @@ def marks_from_keyboard(client: Client) -> Iterator[None]:
     if not sys.stdin.isatty():
         yield
         return
-    console.print("keys: " + ", ".join(f"[bold]{key}[/] {word}" for key, word in KEYS.items()))
+    console.print("keys: " + ", ".join(f"[bold]{key}[/] {word}" for key, word in KEYS.items()), markup=True)
     handle = sys.stdin.fileno()
     before = termios.tcgetattr(handle)
     over = threading.Event()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -27,12 +26,13 @@ from robot_bringup.cli import screen
 from robot_bringup.cli.client import Client
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
-from robot_bringup.cli.stack import die_with_parent
+from robot_bringup.cli.stack import end_on_stop_signals, stop_signals_ignored
 from robot_bringup.cli.train import read_settings
 from robot_bringup.cli.trained import base_stack, run_stack, wait_for_weights
 from robot_bringup.core import film
 from robot_bringup.core.before_after import worth_a_film
 from robot_bringup.core.report import EpisodeRow, Evaluation
+from robot_bringup.launch_runner.processes import die_with_parent
 
 # A machine that is too slow plays so many scenes all the same.
 _FEWEST = 10
@@ -141,7 +141,7 @@ def _say(words: dict[str, Any]) -> None:
 
 def main() -> None:
     """Play what the argument says."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_on_stop_signals()
     last = ""
 
     def say(words: dict[str, Any]) -> None:
@@ -224,7 +224,7 @@ def _process(errand: Errand) -> Iterator[subprocess.Popen[bytes]]:
         # A session of its own: Ctrl-C comes to us, and we end it in order.
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            start_new_session=True, preexec_fn=die_with_parent,
+            start_new_session=True, preexec_fn=die_with_parent(),
         )  # fmt: skip
     try:
         yield process
@@ -233,17 +233,14 @@ def _process(errand: Errand) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # A second Ctrl-C must not leave orphans behind.
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(_GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    with stop_signals_ignored():
+        try:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from vla_interfaces.action import RunEpisodes
 
 from robot_bringup.core.report import Evaluation
 
-console = Console()
+# Names of files and figures with units in square brackets are no markup.
+console = Console(markup=False)
 
 
 class EpisodeBar:
@@ -55,11 +56,11 @@ def progress() -> Iterator[Progress]:
     """Progress bars of one command."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=console) as bars:
         yield bars

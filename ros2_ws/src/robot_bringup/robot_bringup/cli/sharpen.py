@@ -188,7 +188,8 @@ def _show(learnt: dict[str, Any], comparison: trained.Comparison) -> None:
     played, asked = learnt["scenes"], learnt["scenes_wanted"]
     trained.show(comparison)
     if played < asked:
-        say(f"[yellow]{played} of {asked} scenes were judged in both: the time was up, or an episode was aborted[/]")
+        text = f"{played} of {asked} scenes were judged in both: the time was up, or an episode was aborted"
+        say(text, style="yellow")
     training = learnt["training"]
     say(
         f"training took {training['episodes']} episodes, {training['steps']} steps and {training['wall_s']:.0f} s; "

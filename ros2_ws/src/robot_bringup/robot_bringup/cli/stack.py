@@ -4,25 +4,27 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 from ament_index_python.packages import get_package_share_directory
 
+from robot_bringup.cli import middleware
 from robot_bringup.cli.domain import DomainLock
 from robot_bringup.cli.errors import UserError
+from robot_bringup.launch_runner import preflight
+from robot_bringup.launch_runner.document import LaunchError
+from robot_bringup.launch_runner.processes import STOP_SIGNALS, die_with_parent
 
 # SIGINT lets every node hold and flush; the runner escalates by itself before this.
 _GRACE_S = 20.0
 _TAIL_LINES = 25
-_PR_SET_PDEATHSIG = 1
 
 
 def share() -> Path:
@@ -44,7 +46,13 @@ def own_environment(domain_id: int | None) -> dict[str, str]:
 
 
 def launch_command(launch_file: str, arguments: Mapping[str, str]) -> list[str]:
-    """Command line that runs a launch file of ours."""
+    """Command line that runs a launch file of ours.
+
+    Raises:
+        UserError: There is no such file, or no such middleware.
+    """
+    if problem := middleware.unknown():
+        raise UserError(problem)
     path = share() / "launch" / launch_file
     if not path.is_file():
         raise UserError(f"no launch file {path}\n\nBuild the workspace first: make setup")
@@ -52,12 +60,21 @@ def launch_command(launch_file: str, arguments: Mapping[str, str]) -> list[str]:
     return [sys.executable, "-m", "robot_bringup.launch_runner", str(path), *words]
 
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
+def end_on_stop_signals() -> None:
+    """A command that is terminated, or whose terminal is closed, stops its stack in order as on Ctrl-C."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler)
 
 
-def die_with_parent() -> None:
-    """Run in a child before exec: when we are killed, it is told to stop everything."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+@contextlib.contextmanager
+def stop_signals_ignored() -> Iterator[None]:
+    """A second signal must not cut a stop short, which would leave orphans behind."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class Stack:
@@ -72,12 +89,21 @@ class Stack:
             launch_file: Name of the launch file.
         """
         self.log = log
+        self._path, self._arguments = share() / "launch" / launch_file, arguments
         self._command = launch_command(launch_file, arguments)
         self._process: subprocess.Popen[bytes] | None = None
         self._domain: DomainLock | None = None
 
     def __enter__(self) -> Stack:
-        """Start it, and move this process into its domain."""
+        """Start it, and move this process into its domain.
+
+        Raises:
+            UserError: A node would refuse what it is given; nothing is started.
+        """
+        try:
+            preflight.check_file(self._path, self._arguments)
+        except LaunchError as error:
+            raise UserError(str(error)) from error
         self._domain = DomainLock()
         env = own_environment(self._domain.domain_id)
         os.environ.update(env)
@@ -90,7 +116,7 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 env=env,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent(),
             )
         return self
 
@@ -104,19 +130,17 @@ class Stack:
             self._domain.release()
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
-        # A second Ctrl-C must not leave orphans behind.
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            signal.signal(signal.SIGINT, previous)
+        with stop_signals_ignored():
+            try:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+                process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def check(self) -> None:
         """Complain when the stack has ended by itself.
@@ -126,7 +150,12 @@ class Stack:
         """
         code = self._process.poll() if self._process is not None else None
         if code is not None:
-            raise UserError(f"the stack ended with exit code {code}; its last words ({self.log}):\n\n{self.tail()}")
+            raise UserError(f"the stack has ended: {self._last_words()}\n\nOutput of all nodes: {self.log}")
+
+    def _last_words(self) -> str:
+        """What the runner says last: which process has died, and why."""
+        lines = self.tail().splitlines()
+        return lines[-1].removeprefix("[launch] ") if lines else "it said nothing"
 
     def tail(self) -> str:
         """Last lines of the output."""

@@ -290,7 +290,8 @@ def _tune(options: TrainOptions, how: Callable[[Path, str, str], None]) -> None:
     try:
         how(options.folder, options.settings.model_dir, options.stack.robot)
     except UserError as error:
-        screen.console.print(f"[yellow]the policy was not fine-tuned, the run keeps it as it is: {error}[/]")
+        text = f"the policy was not fine-tuned, the run keeps it as it is: {error}"
+        screen.console.print(text, style="yellow")
 
 
 def _train(options: TrainOptions, log: TrainingLog, until: float) -> None:

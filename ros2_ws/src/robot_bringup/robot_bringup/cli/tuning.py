@@ -11,8 +11,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from rich.markup import escape
-
 from robot_bringup.cli import jobs, screen
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.exporting import export_dataset
@@ -102,5 +100,5 @@ def _imitate(folder: Path, out: Path, begun_with: str, robot: str, average: int 
         with screen.console.status(f"{len(recordings)} episodes become a dataset"):
             done = export_dataset(recordings, dataset, robot, skip_damaged=True)
         for text in done.skipped:
-            screen.console.print(f"[yellow]left out:[/] {escape(text)}", highlight=False)
+            screen.console.print(f"left out: {text}", style="yellow", highlight=False)
         jobs.finetune([dataset], out, begun_with, robot, average=average)

@@ -21,7 +21,8 @@ _ACTIONS = {"let", "group", "node", "include", "executable", "set_env"}
 # What we understand: tag -> attributes and children. Everything else is refused.
 KNOWN: dict[str, tuple[set[str], set[str]]] = {
     "launch": (set(), {"arg"} | _ACTIONS),
-    "arg": ({"name", "default", "description", "value"}, set()),
+    "arg": ({"name", "default", "description", "value"}, {"choice"}),
+    "choice": ({"value"}, set()),
     "let": ({"name", "value", "if", "unless"}, set()),
     "group": ({"scoped", "if", "unless"}, _ACTIONS),
     "node": ({"pkg", "exec", "namespace", "args", "if", "unless"} | _PROCESS, {"param", "remap", "env"}),
@@ -48,6 +49,11 @@ class Process:
     ends_all: bool = False
     sigterm_timeout_s: float = 5.0
     sigkill_timeout_s: float = 5.0
+    package: str = ""
+    executable: str = ""
+    node: str = ""
+    namespace: str = ""
+    parameter_files: tuple[Path, ...] = ()
 
 
 class Planner:
@@ -85,6 +91,10 @@ class Planner:
             if "default" not in element.attributes:
                 raise element.error(f"{name!r} needs a value: {name}:=...")
             context.variables[name] = context.get(element, "default")
+        choices = [context.get(choice, "value") for choice in element.named("choice")]
+        if choices and context.variables[name] not in choices:
+            given = context.variables[name]
+            raise LaunchError(f"{name} = {given!r}: not one of {', '.join(map(repr, choices))}")
 
     def _let(self, element: Element, context: Context) -> None:
         context.variables[context.get(element, "name")] = context.get(element, "value")
@@ -122,24 +132,36 @@ class Planner:
             argv += ["-r", f"__node:={context.get(element, 'name')}"]
         if "namespace" in element.attributes:
             argv += ["-r", f"__ns:=/{context.get(element, 'namespace').strip('/')}"]
-        for child in element.named("param"):
-            argv += ["--params-file", self._parameter_file(child, context)]
+        files = [self._parameter_file(child, context) for child in element.named("param")]
+        for file in files:
+            argv += ["--params-file", file]
         for child in element.named("remap"):
             argv += ["-r", f"{context.get(child, 'from')}:={context.get(child, 'to')}"]
-        self._add(element, context, argv, executable)
+        identity = {
+            "package": package,
+            "executable": executable,
+            "node": context.get(element, "name", executable),
+            "namespace": f"/{namespace}" if (namespace := context.get(element, "namespace", "").strip("/")) else "",
+            "parameter_files": tuple(map(Path, files)),
+        }
+        self._add(element, context, argv, executable, identity)
 
     def _parameter_file(self, element: Element, context: Context) -> str:
         if "from" in element.attributes:
             path = Path(context.get(element, "from"))
             if not path.is_file():
-                raise element.error(f"names {path}, which is not a file")
+                beside = sorted(file.stem for file in path.parent.glob(f"*{path.suffix}"))
+                known = f"; there {'is' if len(beside) == 1 else 'are'} {', '.join(beside)}" if beside else ""
+                raise LaunchError(f"{path} is not a file{known}")
             return str(path)
         content = {"/**": {"ros__parameters": {context.get(element, "name"): _value(element, context)}}}
         with tempfile.NamedTemporaryFile("w", dir=self._scratch, suffix=".yaml", delete=False) as file:
             yaml.safe_dump(content, file)
         return file.name
 
-    def _add(self, element: Element, context: Context, argv: list[str], name: str) -> None:
+    def _add(
+        self, element: Element, context: Context, argv: list[str], name: str, identity: Mapping[str, Any] | None = None
+    ) -> None:
         on_exit = context.get(element, "on_exit", "")
         if on_exit not in {"", "shutdown"}:
             raise element.error(f"has on_exit={on_exit!r}; only 'shutdown' is known")
@@ -156,6 +178,7 @@ class Planner:
                 ends_all=on_exit == "shutdown",
                 sigterm_timeout_s=float(context.get(element, "sigterm_timeout", "5")),
                 sigkill_timeout_s=float(context.get(element, "sigkill_timeout", "5")),
+                **(identity or {}),
             )
         )
 

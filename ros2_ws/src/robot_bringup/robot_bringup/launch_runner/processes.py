@@ -5,82 +5,148 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from robot_bringup.launch_runner.output import LogFile, Screen
 from robot_bringup.launch_runner.plan import Process
 
 # A process that ended may have left children that hold its pipes open: how long to read on.
 _DRAIN_S = 0.5
+# Exit code of a node that has refused its parameters: started again, it would refuse them again.
+_REFUSED = 2
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def die_with_parent() -> Callable[[], None]:
+    """What a child runs before exec so that it is told to stop when the caller's process is gone, however it ended."""
+    parent = os.getpid()
+
+    def ask_for_signal() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        # The parent may have ended before the kernel was asked.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask_for_signal
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended while nobody had asked it to.
+
+    Attributes:
+        name: Of the process.
+        code: Exit code, negative for a signal, None when it could not be started.
+        last_words: Its last line, empty when it said nothing.
+    """
+
+    name: str
+    code: int | None
+    last_words: str = ""
+
+    def __str__(self) -> str:
+        """One sentence."""
+        how = "could not be started" if self.code is None else _verdict(self.code)
+        return f"{self.name} {how}{': ' if self.last_words else ''}{self.last_words}"
+
+
+def _verdict(code: int) -> str:
+    if code >= 0:
+        return f"has died, exit code {code}"
+    return f"has died, exit code {code} ({signal.Signals(-code).name})"
 
 
 class Launch:
     """All processes of one launch; `run` returns when the last has ended."""
 
-    def __init__(self, processes: Sequence[Process], log_dir: Path) -> None:
-        """Prepare to run `processes`; those with output log or both write to `log_dir`."""
+    def __init__(self, processes: Sequence[Process], log_dir: Path, screen: Screen) -> None:
+        """Prepare to run `processes`; those with output log or both write to `log_dir`, the others to `screen`."""
         self._processes = processes
         self._log_dir = log_dir
+        self._screen = screen
         self._stop = asyncio.Event()
+        self._endings: list[Ending] = []
 
-    async def run(self) -> None:
-        """Start everything; on SIGINT or SIGTERM end everything. Further signals change nothing."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    async def run(self) -> int:
+        """Start everything; on SIGINT, SIGTERM or SIGHUP end everything. Further signals change nothing.
+
+        Returns:
+            0 when every process ended well or because it was asked to, else 1; the reason is the last line.
+        """
+        for number in STOP_SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._interrupt, number)
-        self._log_dir.mkdir(parents=True, exist_ok=True)
         await asyncio.gather(*(self._keep(process) for process in self._processes))
+        # Nothing is left to be ended; a signal that comes late must not spoil the exit code.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        for ending in self._endings:
+            self._screen.say("launch", str(ending))
+        return 1 if self._endings else 0
 
     def _interrupt(self, number: int) -> None:
         again = "already ending, please wait" if self._stop.is_set() else "ending all processes"
-        _print("launch", f"{signal.Signals(number).name}: {again}")
         self._stop.set()
+        self._screen.say("launch", f"{signal.Signals(number).name}: {again}")
 
     async def _keep(self, process: Process) -> None:
         """Run one process, again and again if it respawns, until it or everything ends."""
-        while not self._stop.is_set():
-            await self._run_once(process)
-            if not process.respawn:
-                break
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), process.respawn_delay_s)
-        if process.ends_all and not self._stop.is_set():
-            _print(process.name, "has ended, so everything ends")
-            self._stop.set()
-
-    async def _run_once(self, process: Process) -> None:
+        ending, ends_all = None, process.ends_all and not process.respawn
         try:
-            child = subprocess.Popen(
-                process.argv,
-                env={"PYTHONUNBUFFERED": "1", **process.environment},
-                cwd=process.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                # Ctrl-C in the terminal must reach us alone: we pass it on, in order
-                start_new_session=True,
-            )
+            while not self._stop.is_set():
+                ending = await self._run_once(process)
+                ends_all = ends_all or (ending is not None and ending.code == _REFUSED and process.respawn)
+                if ends_all or not process.respawn:
+                    break
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), process.respawn_delay_s)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong here must end the others too
+            ending = Ending(process.name, None, str(error))
+            self._stop.set()
+        if ends_all and not self._stop.is_set():
+            self._stop.set()
+            self._screen.say(process.name, "has ended, so everything ends")
+        if ending is not None:
+            self._endings.append(ending)
+
+    async def _run_once(self, process: Process) -> Ending | None:
+        """Run one process to its end; returns how it ended, unless well or because it was asked to."""
+        try:
+            child = _start(process)
         except OSError as error:
-            _print(process.name, f"could not be started: {error}")
-            return
-        _print(process.name, f"process started with pid [{child.pid}]")
-        readers = asyncio.gather(
-            self._relay(process, child.stdout, show=process.output != "log"),
-            self._relay(process, child.stderr, show=True),
-        )
+            self._screen.say(process.name, f"could not be started: {error}")
+            return Ending(process.name, None, str(error))
+        try:
+            return await self._attend(process, child)
+        finally:
+            if child.returncode is None:
+                _signal_group(child.pid, signal.SIGKILL)
+
+    async def _attend(self, process: Process, child: subprocess.Popen[bytes]) -> Ending | None:
         ended, stop = asyncio.ensure_future(_exit(child)), asyncio.ensure_future(self._stop.wait())
+        self._screen.say(process.name, f"process started with pid [{child.pid}]")
+        words: list[str] = []
+        readers = asyncio.gather(
+            self._relay(process, child.stdout, [], show=process.output != "log"),
+            self._relay(process, child.stderr, words, show=True),
+        )
         await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
+        by_itself = ended.done() and not self._stop.is_set()
         await self._end(process, child.pid, ended)
         await asyncio.wait({readers}, timeout=_DRAIN_S)
         readers.cancel()
-        fine = child.returncode == 0 or (self._stop.is_set() and child.returncode == -signal.SIGINT)
-        verdict = "has finished cleanly" if fine else f"has died, exit code {child.returncode}"
-        _print(process.name, f"process {verdict} [pid {child.pid}]")
+        fine = child.returncode == 0 or (not by_itself and child.returncode == -signal.SIGINT)
+        verdict = "has finished cleanly" if fine else _verdict(child.returncode)
+        self._screen.say(process.name, f"process {verdict} [pid {child.pid}]")
+        return Ending(process.name, child.returncode, "".join(words)) if by_itself and not fine else None
 
     async def _end(self, process: Process, pid: int, ended: asyncio.Future[int]) -> None:
         """Ask, insist, kill; each with its patience. What the process started goes with it."""
@@ -90,21 +156,42 @@ class Launch:
         for number, timeout_s in patience_s.items():
             if ended.done():
                 break
-            _print(process.name, f"sending {number.name}")
             _signal_group(pid, number)
+            self._screen.say(process.name, f"sending {number.name}")
             await asyncio.wait({ended}, timeout=timeout_s)
         _signal_group(pid, signal.SIGKILL)
 
-    async def _relay(self, process: Process, pipe: IO[bytes] | None, *, show: bool) -> None:
+    async def _relay(self, process: Process, pipe: IO[bytes] | None, words: list[str], *, show: bool) -> None:
+        """Pass the lines of a pipe on; the last one that says anything stays in `words`."""
         stream = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
-        with (self._log_dir / f"{process.name}.log").open("ab") as log:
+        log = LogFile(self._log_dir / f"{process.name}.log", self._screen) if process.output != "screen" else None
+        try:
             while line := await _line(stream):
-                if process.output != "screen":
+                if log is not None:
                     log.write(line)
-                    log.flush()
+                text = line.decode(errors="replace").rstrip("\n")
+                if text.strip():
+                    words[:] = [text.strip()]
                 if show:
-                    _print(process.name, line.decode(errors="replace").rstrip("\n"))
+                    self._screen.say(process.name, text)
+        finally:
+            if log is not None:
+                log.close()
+
+
+def _start(process: Process) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        process.argv,
+        env={"PYTHONUNBUFFERED": "1", **process.environment},
+        cwd=process.cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Ctrl-C in the terminal must reach us alone: we pass it on, in order
+        start_new_session=True,
+        preexec_fn=die_with_parent(),
+    )
 
 
 async def _line(stream: asyncio.StreamReader) -> bytes:
@@ -130,8 +217,3 @@ async def _exit(child: subprocess.Popen[bytes]) -> int:
 def _signal_group(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-def _print(name: str, text: str) -> None:
-    sys.stdout.write(f"[{name}] {text}\n")
-    sys.stdout.flush()

@@ -79,6 +79,8 @@ def _qos_yaml(profile: QoSProfile) -> str:
 class RecorderNode(WhetstoneNode):
     """Follows the `episode` topic and writes everything around each episode."""
 
+    close_limit_s = 8.0  # an open file is finished first
+
     def __init__(self, **kwargs: Any) -> None:
         """See `WhetstoneNode`."""
         super().__init__("recorder_node", package="robot_bringup", **kwargs)

@@ -35,7 +35,7 @@ from whetstone_common.nodes.convert import float32_field, from_contract, to_stam
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
 
-_JOIN_TIMEOUT_S = 2.0
+_JOIN_TIMEOUT_S = 1.0
 _ANNOUNCE_PERIOD_S = 1.0
 # A refusal is shown for so long; no episode begins meanwhile, and without one no good observation would end it.
 _REFUSAL_SHOWN_S = 2.0

@@ -25,7 +25,7 @@ from whetstone_common.nodes.sources import same_gid, with_source
 
 _TOPIC = "policy_weights"
 _RETRY_PERIOD_S = 1.0
-_JOIN_TIMEOUT_S = 2.0
+_JOIN_TIMEOUT_S = 1.0
 _MIB = 1 << 20
 _ANSWERED = 64  # refusals remembered, so that a flood of one is answered once
 

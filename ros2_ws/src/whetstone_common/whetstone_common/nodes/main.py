@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry point shared by all nodes: build, spin, and stop in order on SIGINT or SIGTERM."""
+"""Entry point shared by all nodes: build, spin, and stop in order when asked to."""
 
 from __future__ import annotations
 
-import signal
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import rclpy
@@ -15,7 +15,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from whetstone_common.core.parameters import ParameterError
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.surroundings import give_home
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.stopping import Stop, StopRequestedError, hear_signals, leave
 
 # The executor driven by events spends 27 us of CPU on a message of a lifecycle node, where the one that rebuilds a wait
 # set of all its services each time spends 310 us; in lockstep that is most of what a tick costs. It polls a coroutine
@@ -31,51 +34,66 @@ _SECOND_NODE = 3
 _SPIN_TIMEOUT_S = 0.1
 
 
-class _StopFlag:
-    """Set by the first SIGINT or SIGTERM; later ones change nothing, so they cannot cut the stop short."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.is_set = True
-
-
 def run(factory: Callable[[], WhetstoneNode]) -> None:
-    """Run one node until SIGINT or SIGTERM, then hold, flush and exit with 0."""
-    stop = _StopFlag()
+    """Run one node until SIGINT, SIGTERM or SIGHUP, then hold, flush and exit with 0; returns only by an exception."""
+    stop = hear_signals()
+    give_home(os.environ)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = factory()
     except ParameterError as error:
-        sys.stderr.write(f"refused to start: {error}\n")
+        _refuse(str(error))
         rclpy.shutdown()
-        sys.exit(_BAD_PARAMETERS)
+        leave(_BAD_PARAMETERS)
     executor = EventsExecutor()
     executor.add_node(node)
+    node.muted = True
+    if other := _wait_for_namesake(node, executor, stop):
+        _refuse(f"{node.get_fully_qualified_name()} runs already, as {other}; stop it, or use another ROS_DOMAIN_ID")
+        _part(node, executor)
+        leave(_SECOND_NODE)
+    node.muted = False
+    node.namesake.announce()
+    stop.limit_s = node.close_limit_s
+    stop.before_end(node.close)
+    code = 0
     try:
-        node.muted = True
-        if other := _wait_for_namesake(node, executor, stop):
-            name = node.get_fully_qualified_name()
-            sys.stderr.write(
-                f"refused to start: {name} runs already, as {other}; stop it, or use another ROS_DOMAIN_ID\n"
-            )
-            sys.exit(_SECOND_NODE)
-        node.muted = False
-        node.namesake.announce()
-        node.autostart()
-        while not stop.is_set:
-            executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
+        code = _live(node, executor, stop)
+    except StopRequestedError:
+        node.get_logger().info("asked to end in its set-up")
     finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown()
+        stop.close()
+        _part(node, executor)
+    leave(code)
 
 
-def _wait_for_namesake(node: WhetstoneNode, executor: Any, stop: _StopFlag) -> str:
+def _part(node: WhetstoneNode, executor: Any) -> None:
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def _live(node: WhetstoneNode, executor: Any, stop: Stop) -> int:
+    """Set the node up and spin until the process is to end; returns the exit code."""
+    with stop.setting_up():
+        node.autostart()
+    state, reason, detail = node.status
+    if state is State.ERROR and reason is Reason.BAD_PARAMETER and not node.active:
+        # Nobody can put this right while it runs, and whoever has started it waits for it.
+        _refuse(detail.removeprefix("on_setup: "))
+        return _BAD_PARAMETERS
+    while not stop.is_set:
+        executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
+    return 0
+
+
+def _refuse(why: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"refused to start: {why}\n")
+        sys.stderr.flush()
+
+
+def _wait_for_namesake(node: WhetstoneNode, executor: Any, stop: Stop) -> str:
     """Listen whether another process runs a node of this name; who it is, or empty."""
     end_s = time.monotonic() + node.param("second_node_check_s")
     while time.monotonic() < end_s and not node.namesake.text and not stop.is_set:

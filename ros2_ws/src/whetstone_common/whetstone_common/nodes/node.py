@@ -58,6 +58,9 @@ class WhetstoneNode(LifecycleNode):
     executor.
     """
 
+    # The process is gone so long after it was asked to end, closed or not; more where data are written.
+    close_limit_s = 1.8
+
     def __init__(self, name: str, *, package: str, **kwargs: Any) -> None:
         """Declare all parameters of `<share of package>/config/<name>_params.yaml`.
 
