@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from vla_interfaces.msg import Decision as DecisionMsg
-from vla_interfaces.msg import EpisodeEvent, Executed, Reward, Stamp
+from vla_interfaces.msg import EpisodeEvent, Executed, RecordsHeard, Reward, Stamp
 
-from rl_learner.core.records import Decision, Event, Judgement, Step
+from rl_learner.core.records import Asked, Decision, Event, Judgement, Step
 from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to_time
 
 
@@ -31,6 +31,22 @@ def message(record: Decision | Step | Judgement | Event) -> tuple[str, Any]:
         steps=record.steps,
         time=to_time(record.time_ns),
     )
+
+
+def hello(topic: str, epoch: int, newest_episode: int = 0) -> Any:
+    """What a source says until the recorder names it."""
+    stamp = Stamp(epoch=epoch, sequence=newest_episode)
+    return {
+        "decision": DecisionMsg(stamp=stamp, request_kind=int(Asked.LOOK)),
+        "executed": Executed(stamp=stamp),
+        "reward": Reward(stamp=stamp),
+        "episode": EpisodeEvent(epoch=epoch, event=EpisodeEvent.HELLO),
+    }[topic]
+
+
+def pairs_of(msg: RecordsHeard) -> set[tuple[str, int]]:
+    """(topic, epoch) of each source that a recorder hears."""
+    return set(zip(msg.topics, msg.source_epochs, strict=True))
 
 
 def _decision(record: Decision) -> DecisionMsg:

@@ -22,6 +22,7 @@ class SlowGraph:
         played: Episodes so far.
         arrived: Of them, those that the learner has heard of.
         stored: Of them, those that are on the disk.
+        damaged: Stored transitions that cannot be read.
         full: What keeps storage from being ready, empty while it is.
         loses: Numbers of the episodes that are not stored, from 1.
         dies_in: Number of the episode in which the learner dies, 0 for none.
@@ -30,7 +31,7 @@ class SlowGraph:
 
     def __init__(self) -> None:
         self.events: list[Any] = []
-        self.played = self.arrived = self.stored = 0
+        self.played = self.arrived = self.stored = self.damaged = 0
         self.full = ""
         self.loses: set[int] = set()
         self.dies_in, self.comes_back = 0, True
@@ -71,9 +72,9 @@ class SlowGraph:
         return Evaluation(task, "", rows, 1.0)
 
     def counter(self, node: str, name: str) -> int:
-        """What transition_node has stored."""
-        assert (node, name) == ("transition_node", "episodes_stored")
-        return self.stored
+        """What transition_node has stored, and what of it is damaged."""
+        assert node == "transition_node"
+        return {"episodes_stored": self.stored, "records_damaged": self.damaged}[name]
 
     def epoch_of(self, _node: str) -> int:
         """Which process of the learner speaks."""

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.serialization import deserialize_message, serialize_message
-from vla_interfaces.msg import PolicyWeights
+from vla_interfaces.msg import PolicyWeights, RecordsHeard
 from vla_interfaces.msg import Transition as TransitionMsg
 
 from fakes.rl_episodes import CONTRACT, GAMMA, HASH, C, plain_episode
 from fakes.rl_runs import SHAPE, feed, finish, store, write_method
-from fakes.rl_stream import message
+from fakes.rl_stream import hello, message, pairs_of
 from fakes.threads import one_thread
 from harness.oracle import Status, Verdict, judge_equal, judge_ledger
 from harness.proc import Proc
@@ -32,16 +32,18 @@ from rl_learner.core.session import Limits, Session
 from rl_learner.core.spool import Kind, read_all
 from rl_learner.core.transition import Transition
 from rl_learner.nodes.convert import from_transition, to_transition
+from rl_learner.nodes.heard import TOPICS
 from vla_policy.core.steering.weights import Assembler, PolicySet, WeightsError, unpack
 from vla_policy.nodes.weights_wire import to_manifest
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import from_contract
 
 STEPS = 12
+EPOCH = 1  # of the episodes that are played
 CAPACITY = 2000
 _MAX_BYTES = 1 << 26
 # The robot of a course is told apart from an arm that moves in the same world.
-_APART = {topic: f"course/{topic}" for topic in ("policy_contract", "decision", "executed", "reward", "episode")}
+_APART = {topic: f"course/{topic}" for topic in ("policy_contract", "records_heard", *TOPICS)}
 
 
 class Course:
@@ -75,18 +77,19 @@ class Course:
             "publish_period_s": 0.05, "checkpoint_period_s": 0.3,
         } | (learner or {})  # fmt: skip
         self.pieces = world.watcher.listen(PolicyWeights, "policy_weights", qos.WEIGHTS)
+        self.heard = world.watcher.listen(RecordsHeard, _APART["records_heard"], qos.LATCHED)
         self.episode = self.starts = 0
         self._publishers: dict[str, Any] = {}
         self._say(from_contract(CONTRACT), "policy_contract", qos.LATCHED)
 
     # ---- processes -------------------------------------------------------------------------------------------------
 
-    def start_node(self) -> Proc:
+    def start_node(self, mutation: str = "") -> Proc:
         """transition_node, again."""
         self.starts += 1
         name = f"transition_{self.starts}"
         return self.world.node(
-            "rl_learner", "transition_node", parameters=self.node_parameters, name=name, remap=_APART
+            "rl_learner", "transition_node", parameters=self.node_parameters, mutation=mutation, name=name, remap=_APART
         )
 
     def start_learner(self, mutation: str = "") -> Proc:
@@ -113,10 +116,17 @@ class Course:
             self._publishers[topic] = self.world.watcher.node.create_publisher(type(msg), _APART[topic], profile)
         self._publishers[topic].publish(msg)
 
-    def wait_heard(self) -> None:
-        """Until transition_node listens to the robot."""
-        node = self.world.watcher.node
-        until(lambda: all(node.count_subscribers(topic) for topic in _APART.values()), 30.0)
+    def wait_heard(self, deadline_s: float = 30.0) -> None:
+        """Say hello until transition_node says that it hears the robot."""
+        self.heard.clear()
+
+        def is_heard() -> bool:
+            for topic in TOPICS:
+                self._say(hello(topic, EPOCH, self.episode), topic, qos.RECORD)
+            said = pairs_of(self.heard[-1][1]) if self.heard else set()
+            return said >= {(topic, EPOCH) for topic in TOPICS}
+
+        until(is_heard, deadline_s, "transition_node hears the robot")
 
     def next_episode(self) -> list[Any]:
         """Records of one more episode; every other succeeds."""

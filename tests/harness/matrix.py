@@ -491,4 +491,34 @@ ROWS = (
             "tests/unit/rl_learner/test_cli.py",
         ),
     ),
+    Row(
+        "70",
+        "records in the middle of the spool damaged, zeroed, or with a wrong length; its books damaged",
+        "every other whole record is learnt from, no byte leaves the disk; how many were lost is said and known to the "
+        "learner",
+        (_PROCESS, "tests/unit/rl_learner/test_spool_damage.py", "tests/node/rl_learner/test_learner_node.py"),
+    ),
+    Row(
+        "71",
+        "a computer whose clock went back, or was ahead, between two starts",
+        "every episode is stored once, whatever the number of its arm; a whole one that is refused is booked and a "
+        "HOLDING with EPISODE_REFUSED",
+        (
+            _PROCESS,
+            "tests/unit/whetstone_common/test_epochs.py",
+            "tests/unit/rl_learner/test_join.py",
+            "tests/unit/robot_bringup/test_takeover.py",
+        ),
+    ),
+    Row(
+        "72",
+        "a recorder that has just started, or was started again",
+        "no episode begins before it says that it hears everyone; what is never heard after that is booked as unseen",
+        (
+            _PROCESS,
+            "tests/process/test_transitions.py",
+            "tests/node/robot_bringup/test_episode_node.py",
+            "tests/unit/robot_bringup/test_recorder_ears.py",
+        ),
+    ),
 )

@@ -10,20 +10,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vla_interfaces.msg import RecordsHeard
+
 from fakes.fake_learner import read_store
 from fakes.rl_episodes import CONTRACT, C, plain_episode
-from fakes.rl_stream import message
+from fakes.rl_stream import hello, message, pairs_of
 from harness.oracle import judge_ledger, judge_reason
 from harness.proc import Proc
 from harness.until import NotReachedError, until
 from harness.world import World
 from rl_learner.core.ledger import EpisodeEntry
 from rl_learner.core.spool import Kind, read_all
+from rl_learner.nodes.heard import TOPICS
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import from_contract
 
 KILLS = int(os.environ.get("WHETSTONE_KILLS", "3"))
 STEPS = 12
+EPOCH = 1  # of the episodes that are played
 
 
 class Line:
@@ -39,6 +43,7 @@ class Line:
         } | parameters  # fmt: skip
         self.episode = 0
         self.starts = 0
+        self.heard = world.watcher.listen(RecordsHeard, "records_heard", qos.LATCHED)
         self._say(from_contract(CONTRACT), "policy_contract", qos.LATCHED)
 
     def _say(self, msg: Any, topic: str, profile: Any) -> None:
@@ -57,11 +62,17 @@ class Line:
     def start_learner(self, name: str = "fake_learner") -> Proc:
         return self.world.fake("fake_learner", parameters={"store": str(self.store)}, name=name)
 
-    def wait_heard(self, *topics: str) -> None:
-        """Until the node listens to the robot."""
-        node = self.world.watcher.node
-        wanted = topics or ("decision", "executed", "reward", "episode")
-        until(lambda: all(node.count_subscribers(t) for t in wanted), 30.0, "the node listens")
+    def wait_heard(self) -> None:
+        """Say hello until the node says that it hears the robot: who only sees it in the graph speaks too early."""
+        self.heard.clear()
+
+        def is_heard() -> bool:
+            for topic in TOPICS:
+                self._say(hello(topic, EPOCH, self.episode), topic, qos.RECORD)
+            said = pairs_of(self.heard[-1][1]) if self.heard else set()
+            return said >= {(topic, EPOCH) for topic in TOPICS}
+
+        until(is_heard, 30.0, "the node hears the robot")
 
     def play(self, records: list[Any], pause_s: float = 0.002) -> None:
         for record in records:

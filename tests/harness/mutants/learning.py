@@ -73,16 +73,40 @@ def checkpoints_are_believed() -> None:
     replace(f"{_LEARNER}.checkpoint:latest", latest)
 
 
+def damage_ends_a_segment() -> None:
+    """Nothing behind a damaged record is looked at."""
+    from rl_learner.core.spool.scan import Damage
+
+    def damaged(view: Any, _data: bytes, start: int, _before: int | None, text: str) -> Damage:
+        return Damage(start, len(view), 1, text)
+
+    replace(f"{_LEARNER}.spool.scan:_damaged", damaged)
+
+
+def epochs_are_times() -> None:
+    """The larger epoch is the newer one."""
+    epochs = "whetstone_common.core.epochs:EpochTracker"
+    replace(f"{epochs}.counts", lambda self, epoch, _now_s: epoch >= self.followed)
+
+
+def recorder_names_nobody() -> None:
+    """The recorder does not say whom it hears."""
+    replace("rl_learner.nodes.heard:HeardSources.note", lambda _self, _topic, _epoch: None)
+
+
 LEARNING: dict[str, Callable[[], None]] = {
     mutation.__name__: mutation
     for mutation in (
         band_is_ignored,
         checkpoints_are_believed,
+        damage_ends_a_segment,
         draws_begin_again,
+        epochs_are_times,
         everything_is_new,
         gradients_are_believed,
         lost_is_not_noticed,
         receipts_are_forgotten,
+        recorder_names_nobody,
         versions_begin_again,
     )
 }

@@ -13,6 +13,7 @@ from harness.rows import (
     ownership,
     people,
     processes,
+    records,
     storage,
     timing,
     truth,
@@ -27,6 +28,7 @@ _ORDER = (
     "15", "16", "85", "86", "87", "88", "89", "31", "29", "27", "28", "30", "38", "41", "2",
     "36", "35", "32", "37", "75", "76", "77", "80", "81", "82", "83",
     "65", "67",
+    "70", "71", "72",
 )  # fmt: skip
 _ALL = (
     *processes.CASES,
@@ -42,5 +44,6 @@ _ALL = (
     *storage.CASES,
     *truth.CASES,
     *owners.CASES,
+    *records.CASES,
 )
 CASES: tuple[Case, ...] = tuple(sorted(_ALL, key=lambda case: _ORDER.index(case.row)))

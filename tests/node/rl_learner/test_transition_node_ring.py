@@ -43,7 +43,7 @@ class Ring:
     def __init__(self, rig: Rig, folder: Path) -> None:
         self.rig, self.folder = rig, folder
         self.decisions = rig.hear("decision", Decision)
-        self.executed = rig.hear("executed", Executed)
+        self._executed = rig.hear("executed", Executed)
         self.contracts = rig.hear("policy_contract", PolicyContract, qos.LATCHED)
         self.cameras = {name: rig.voice(f"/camera/{name}/image_raw", Image) for name in ("front", "wrist")}
         self.joints = rig.voice("/joint_states", JointState)
@@ -70,6 +70,11 @@ class Ring:
         for publish in self.cameras.values():
             publish(image(self.stamp_ns))
         self.joints(joint_state(self.stamp_ns, tuple(self.positions)))
+
+    @property
+    def executed(self) -> list[Executed]:
+        """Steps of episodes, without what the arm says to be heard."""
+        return [step for step in self._executed if step.stamp.episode]
 
     def _on_command(self, msg: JointTrajectory) -> None:
         if to_ns(msg.header.stamp) == self.stamp_ns:

@@ -73,6 +73,16 @@ def test_when_commands_are_logged_expect_one_line_each_with_the_monotonic_time(t
     assert before_ns <= lines[0]["t_ns"] <= lines[2]["t_ns"] <= time.monotonic_ns()
 
 
+def test_when_the_last_line_was_cut_short_by_a_kill_expect_the_new_ones_whole(tmp_path: Path):
+    path = tmp_path / "arm.jsonl"
+    path.write_text('{"step": 7}\n{"st', encoding="utf-8")
+    log = CommandLog(path)
+    log.add(command(8))
+    log.close()
+    first, cut, last = path.read_text(encoding="utf-8").splitlines()
+    assert (json.loads(first)["step"], cut, json.loads(last)["step"]) == (7, '{"st', 8)
+
+
 def test_when_the_disk_is_full_expect_lines_dropped_and_counted_and_nobody_waiting():
     log = CommandLog(Path("/dev/full"))
     for step in range(3):

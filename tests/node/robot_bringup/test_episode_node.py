@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from vla_interfaces.action import RunEpisodes
-from vla_interfaces.msg import EpisodeEvent, NodeStatus, Reward
+from vla_interfaces.msg import EpisodeEvent, NodeStatus, RecordsHeard, Reward
 from vla_interfaces.srv import SetInstruction
 
 from fakes.fake_cell import FakeCell, Script
@@ -410,3 +410,39 @@ def test_when_words_are_set_mid_episode_expect_refusal_and_the_episode_goes_on(r
     assert not answer.result().success and "cancel" in answer.result().message
     assert list(rig.result_of(handle).outcomes) == ["timed_out"]
     assert rig.cell.instructions == ["put the red cube"]
+
+
+def test_when_the_recorder_does_not_hear_the_arm_expect_no_episode_until_it_does(rigs: Any) -> None:
+    rig = rigs(Script(succeed_at={0: 3}))
+    recorder = rig.user.create_publisher(RecordsHeard, "records_heard", qos.LATCHED)
+    own, arm = rig.node.epoch_ns, rig.cell.epoch
+
+    def say(*heard: tuple[str, int]) -> None:
+        recorder.publish(
+            RecordsHeard(recorder_epoch=3, topics=[t for t, _ in heard], source_epochs=[e for _, e in heard])
+        )
+
+    say(("reward", own))
+    # It is not heard on every topic, so it says hello there.
+    rig.spin_until(lambda: any(event.event == EpisodeEvent.HELLO for event in rig.events), "hello")
+    assert {event.epoch for event in rig.events} == {own} and {event.episode for event in rig.events} == {0}
+    everyone = [("reward", own), ("episode", own), ("executed", arm)]
+    said_s = time.monotonic()
+    say(*everyone[:2], ("executed", arm + 1))
+    handle = rig.send(episodes=1)
+    while time.monotonic() - said_s < 0.4:
+        rig.executor.spin_once(timeout_sec=0.02)
+    assert "resume" not in rig.cell.calls
+    say(*everyone)
+    assert list(rig.result_of(handle).outcomes) == ["succeeded"]
+
+
+def test_when_the_recorder_never_hears_the_arm_expect_an_abort_that_names_topic_and_node(rigs: Any) -> None:
+    rig = rigs(Script(succeed_at={0: 3}), startup_timeout_s=1.0, silent_after_s=30.0)
+    recorder = rig.user.create_publisher(RecordsHeard, "records_heard", qos.LATCHED)
+    own = rig.node.epoch_ns
+    recorder.publish(RecordsHeard(recorder_epoch=3, topics=["reward", "episode"], source_epochs=[own, own]))
+    rig.spin_until(lambda: rig.node._course._ears._heard, "the recorder's word")
+    result = rig.run(episodes=1)
+    assert list(result.outcomes) == ["aborted"]
+    assert "does not hear executed of arm_node" in result.message

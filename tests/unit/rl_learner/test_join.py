@@ -299,7 +299,7 @@ def test_when_records_of_a_closed_episode_or_an_old_epoch_come_expect_them_count
 
 
 def test_when_episodes_passed_unseen_expect_an_entry_for_each() -> None:
-    made = joiner(after=(1, 3))
+    made = joiner(known=[(1, 3)])
     feed(made, plain_episode(4, episode=6))
     batches = made.collect(0.0)
     assert [(b.entry.key, b.entry.dropped) for b in batches] == [((1, 4), "unseen"), ((1, 5), "unseen"), ((1, 6), "")]
@@ -336,3 +336,64 @@ def test_when_the_node_stops_expect_open_episodes_in_the_books() -> None:
     feed(made, plain_episode(10)[:6])
     (batch,) = made.give_up("stopped")
     assert (batch.entry.dropped, batch.entry.steps, batch.transitions) == ("stopped", 4, ())
+
+
+# ---- starts of the arm -----------------------------------------------------------------------------------------------
+
+OLD, ANOTHER = 1_000_000, 999_000  # nanoseconds of a clock, and of the same clock after it went back
+
+
+def batches_of(made: Joiner, records: Iterable[Any], now_s: float) -> list[Batch]:
+    feed(made, records, now_s)
+    return made.collect(now_s)
+
+
+@pytest.mark.parametrize("then", [ANOTHER, OLD + 5], ids=["clock went back", "clock went on"])
+def test_when_the_arm_starts_again_expect_its_episodes_whatever_its_number(then: int) -> None:
+    made = joiner()
+    assert len(batches_of(made, plain_episode(4, epoch=OLD, episode=3), 0.0)) == 1
+    (batch,) = batches_of(made, plain_episode(4, epoch=then), 2.0)
+    assert (batch.entry.key, batch.entry.dropped, len(batch.transitions)) == ((then, 1), "", 1)
+    (batch,) = batches_of(made, plain_episode(4, epoch=then, episode=3), 2.0)[1:]
+    assert batch.entry.key == (then, 3) and made.refused == 0
+
+
+@pytest.mark.parametrize("then", [ANOTHER, OLD + 5], ids=["clock went back", "clock went on"])
+def test_when_everything_starts_again_expect_new_episodes_and_the_stored_ones_refused(then: int) -> None:
+    made = joiner(known=[(OLD, 1), (OLD, 2), (OLD - 7, 9)])
+    (batch,) = batches_of(made, plain_episode(4, epoch=then), 0.0)
+    assert batch.entry.key == (then, 1) and batch.transitions
+    for epoch, episode in ((OLD, 1), (OLD, 2), (OLD - 7, 9)):
+        assert batches_of(made, plain_episode(4, epoch=epoch, episode=episode), 9.0) == []
+    assert made.counters["late"] and made.open_episodes == made.refused == 0
+
+
+def test_when_an_arm_says_that_it_is_there_expect_it_followed_at_once_and_what_passes_unheard_booked() -> None:
+    made = joiner()
+    batches_of(made, plain_episode(4, epoch=OLD), 0.0)
+    made.on_hello(ANOTHER, 2, 0.1)
+    batches = batches_of(made, plain_episode(4, epoch=ANOTHER, episode=4), 0.2)
+    assert [(b.entry.key, b.entry.dropped) for b in batches] == [((ANOTHER, 3), "unseen"), ((ANOTHER, 4), "")]
+    made.on_hello(OLD, 1, 0.3)  # it was replaced
+    assert batches_of(made, plain_episode(4, epoch=ANOTHER, episode=5), 0.4)[0].transitions
+
+
+def test_when_a_whole_episode_is_refused_expect_it_booked_and_said_until_one_is_taken() -> None:
+    made = joiner()
+    batches_of(made, plain_episode(4, epoch=OLD), 0.0)
+    (batch,) = batches_of(made, plain_episode(4, epoch=ANOTHER, episode=1), 0.1)
+    assert (batch.entry.key, batch.entry.dropped, batch.transitions) == ((ANOTHER, 1), "of another arm", ())
+    assert made.refused == 1 and "episode 1 was refused" in made.refusal
+    assert batches_of(made, plain_episode(4, epoch=ANOTHER, episode=1), 0.2) == []
+    batches_of(made, plain_episode(4, epoch=OLD, episode=2), 0.3)
+    assert (made.refused, made.refusal) == (0, "")
+
+
+def test_when_a_stranger_speaks_between_two_steps_expect_the_open_episode_whole() -> None:
+    made = joiner()
+    records = plain_episode(10, epoch=OLD)
+    feed(made, records[:6], 0.0)
+    feed(made, plain_episode(4, epoch=ANOTHER)[:3], 1.5)  # a slow policy: the arm was silent for a while
+    feed(made, records[6:], 1.6)
+    batches = [b for b in made.collect(1.6) if b.entry.epoch == OLD]
+    assert [len(b.transitions) for b in batches] == [3]

@@ -59,8 +59,22 @@ def test_when_a_new_learner_has_less_expect_to_begin_there_again() -> None:
     sender = delivery()
     sender.published(4)
     sender.on_ack(ack(4), 10, 0.0)
-    assert sender.on_ack(ack(1, learner_epoch=2), 10, 0.0) is AckVerdict.TAKEN
-    assert sender.next(1, 10, 0.0) == (1, 4)
+    # At first the one before has only just spoken.
+    assert sender.on_ack(ack(1, learner_epoch=2), 10, 0.0) is AckVerdict.LATE
+    assert sender.on_ack(ack(1, learner_epoch=2), 10, 6.0) is AckVerdict.TAKEN
+    assert sender.next(1, 10, 6.0) == (1, 4)
+
+
+@pytest.mark.parametrize("epoch", [1, 9], ids=["clock went back", "clock went on"])
+def test_when_a_learner_is_replaced_expect_the_new_one_believed_whatever_its_number_and_the_old_one_never_again(
+    epoch: int,
+) -> None:
+    sender = delivery()
+    sender.published(4)
+    sender.on_ack(ack(2, learner_epoch=5), 10, 0.0)
+    assert sender.on_ack(ack(3, learner_epoch=epoch), 10, 6.0) is AckVerdict.TAKEN
+    assert sender.on_ack(ack(4, learner_epoch=5), 10, 60.0) is AckVerdict.LATE
+    assert sender.acknowledged == 3
 
 
 def test_when_the_oldest_were_dropped_expect_to_go_on_behind_them() -> None:

@@ -392,3 +392,13 @@ def test_when_figures_are_shown_expect_success_help_and_updates() -> None:
 def test_when_nothing_was_chosen_or_judged_expect_a_picture_all_the_same(tmp_path: Path) -> None:
     write_curve(tmp_path / "curve.png", "nothing", [episode(1, "aborted", decisions=0, edited=0)])
     assert (tmp_path / "curve.png").stat().st_size > 5000
+
+
+def test_when_stored_transitions_are_damaged_expect_it_said_once_and_in_the_summary(
+    tmp_path: Path, graph: SlowGraph, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph.damaged = 3
+    assert train.run(options(tmp_path))["damaged_records"] == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("3 stored transitions are damaged on the disk") == 1
+    assert "3 stored transitions damaged" in said.split("mine:")[-1]

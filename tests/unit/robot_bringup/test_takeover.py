@@ -37,7 +37,19 @@ def test_when_messages_are_old_or_doubled_expect_them_ignored():
     takeover.hear(sample(5), 0.0)
     assert takeover.hear(sample(5), 0.0) is Heard.OLD
     assert takeover.hear(sample(4, engaged=False), 0.0) is Heard.OLD
-    assert takeover.hear(sample(9, epoch=4), 0.0) is Heard.OLD
+    # A process that was never heard of is another one, whatever its number.
+    assert takeover.hear(sample(9, epoch=4), 0.0) is Heard.SECOND_SOURCE
+
+
+@pytest.mark.parametrize("epoch", [1, 9], ids=["clock went back", "clock went on"])
+def test_when_the_device_is_started_again_expect_it_to_drive_whatever_its_number_and_the_old_one_ignored(epoch: int):
+    takeover = Takeover(TIMEOUT_S, STUCK_S)
+    takeover.hear(sample(5), 0.0)
+    takeover.hear(sample(6, engaged=False), 0.1)
+    assert takeover.hear(sample(1, epoch=epoch), 0.2) is Heard.OLD
+    assert takeover.hear(sample(2, epoch=epoch), 1.2) is Heard.ENGAGED
+    assert takeover.hear(sample(6), 9.0) is Heard.OLD
+    assert takeover.hear(sample(7), 9.0) is Heard.SECOND_SOURCE
 
 
 def test_when_silent_while_engaged_expect_lost_until_release_and_new_engage():

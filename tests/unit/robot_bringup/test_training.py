@@ -35,6 +35,7 @@ def test_when_the_last_line_was_cut_short_expect_it_gone_and_the_next_one_whole(
     log.path.write_bytes(whole + whole[:kept])
     again = TrainingLog(log.path)
     assert again.episodes == [episode(1)]
+    assert (tmp_path / f"episodes.jsonl.damaged-{len(whole)}").read_bytes() == whole[:kept]
     again.append(episode(2))
     assert TrainingLog(log.path).episodes == [episode(1), episode(2)]
 
@@ -45,6 +46,14 @@ def test_when_a_whole_line_makes_no_sense_expect_refusal_that_names_it(tmp_path:
     log.append(episode(1))
     log.path.write_text(log.path.read_text() + line + "\n")
     with pytest.raises(TrainingError, match="line 2"):
+        TrainingLog(log.path)
+
+
+def test_when_a_line_is_no_text_expect_refusal_that_names_it(tmp_path: Path) -> None:
+    log = TrainingLog(tmp_path / "episodes.jsonl")
+    log.append(episode(1))
+    log.path.write_bytes(b"\xff\xfe\n" + log.path.read_bytes())
+    with pytest.raises(TrainingError, match="line 1"):
         TrainingLog(log.path)
 
 

@@ -6,8 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from whetstone_common.core.epochs import EpochTracker
+
 _MAX_RESEND_S = 30.0
 _BACK_OFF = 2.0
+_LEARNER_SILENT_S = 5.0  # one that runs acknowledges once a second
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Ack:
     Attributes:
         run: Name of the run.
         spool: Identity of the spool.
-        learner_epoch: Identity of the learner's process; grows over restarts.
+        learner_epoch: Identity of the learner's process.
         through: Every transition up to here is stored.
     """
 
@@ -50,7 +53,7 @@ class Delivery:
     def __init__(self, run: str, spool: int, *, in_flight: int, resend_s: float, acknowledged: int = 0) -> None:
         self._run, self._spool = run, spool
         self.in_flight, self.resend_s = in_flight, resend_s
-        self._learner_epoch = 0
+        self._learners = EpochTracker(_LEARNER_SILENT_S)
         self._progress_s = 0.0
         self._wait_s = resend_s
         self.acknowledged = self.sent = acknowledged
@@ -66,13 +69,17 @@ class Delivery:
         """
         if (ack.run, ack.spool) != (self._run, self._spool):
             return AckVerdict.FOREIGN
-        if ack.learner_epoch < self._learner_epoch:
+        is_same = ack.learner_epoch == self._learners.followed
+        # One that was replaced never counts again: what it says of others' transitions is of the past.
+        if not is_same and self._learners.is_known(ack.learner_epoch):
             return AckVerdict.LATE
         if ack.through > last:
             return AckVerdict.IMPOSSIBLE
-        if ack.learner_epoch > self._learner_epoch:
+        if not self._learners.counts(ack.learner_epoch, now_s):
+            return AckVerdict.LATE  # the one before has only just spoken
+        self._learners.hear(ack.learner_epoch, now_s)
+        if not is_same:
             # Another process: what it has counts, be it less than its predecessor had.
-            self._learner_epoch = ack.learner_epoch
             self.acknowledged = self.sent = ack.through
             self._progress(now_s)
             return AckVerdict.TAKEN

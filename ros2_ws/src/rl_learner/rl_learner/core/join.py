@@ -9,20 +9,24 @@ stays missing. Memory is bounded: few episodes are open at once, each of bounded
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rl_learner.core.episode import Episode, Patience, Rules, build, has_other_words, missing_of
 from rl_learner.core.ledger import EpisodeEntry
 from rl_learner.core.records import Decision, Event, Judgement, Outcome, Step, is_finite
 from rl_learner.core.transition import Transition
 from whetstone_common.core.contract import Contract
+from whetstone_common.core.epochs import EpochTracker
 
 Key = tuple[int, int]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 _MAX_OPEN = 4
 _MAX_CLOSED = 256
 _MAX_UNSEEN = 1000
+_MAX_EPOCHS = 1000
 _QUIET_S = 0.3
 
 
@@ -45,7 +49,6 @@ class _Open:
 
     episode: Episode
     touched_s: float
-    is_over: bool = False
 
 
 class Joiner:
@@ -55,19 +58,29 @@ class Joiner:
         rules: How windows are cut.
         grace_s: How long after its newest record an ended episode may lack something.
         max_steps: An episode that grows longer is dropped.
-        after: (epoch, episode) of the newest episode in the books, so that what was missed since is known.
+        known: (epoch, episode) of the episodes in the books in their order, so that what was missed since is known.
+
+    Attributes:
+        refused: How often a whole episode was refused since the last one was taken in.
+        refusal: Why, of the newest.
     """
 
-    def __init__(self, rules: Rules, *, grace_s: float, max_steps: int, after: Key = (0, 0)) -> None:
+    def __init__(self, rules: Rules, *, grace_s: float, max_steps: int, known: Iterable[Key] = ()) -> None:
         self._rules = rules
         self.grace_s = grace_s
         self._max_steps = max_steps
         self._open: OrderedDict[Key, _Open] = OrderedDict()
-        self._closed: OrderedDict[Key, None] = OrderedDict({after: None})
-        self._newest = after
+        self._closed: OrderedDict[Key, None] = OrderedDict()
+        # Newest episode of each start of the arm: epochs are identities, and have no order.
+        self._newest: OrderedDict[int, int] = OrderedDict()
+        self._arms = EpochTracker()
+        self.refused, self.refusal = 0, ""
         self._done: list[Batch] = []
         self._contracts: OrderedDict[str, Contract] = OrderedDict()
         self.counters: Counter[str] = Counter()
+        for key in known:
+            self._note(key)
+            _bounded(self._closed, key, None, _MAX_CLOSED)
 
     # ---- records -----------------------------------------------------------------------------------------------------
 
@@ -93,7 +106,8 @@ class Joiner:
         self._keep(live.episode.steps, step.episode_step, step)
         for key, other in self._open.items():
             # Steps come in order: with one of a later episode, all of the earlier ones have come.
-            other.episode.steps_done = other.episode.steps_done or key < live.episode.key
+            is_earlier = key[0] == step.stamp.epoch and key[1] < step.stamp.episode
+            other.episode.steps_done = other.episode.steps_done or is_earlier
         self._bound(live)
 
     def on_judgement(self, judgement: Judgement, now_s: float) -> None:
@@ -110,14 +124,20 @@ class Joiner:
         """Take the start or the end of an episode."""
         live = self._find(event.epoch, event.episode, now_s)
         if live is None:
+            self._refuse(event)
             return
         if event.outcome is Outcome.STARTED:
             live.episode.started = True
         elif live.episode.end is None:
             live.episode.end = event
-            live.is_over = True
         else:
             self.counters["duplicates"] += 1
+
+    def on_hello(self, epoch: int, episode: int, now_s: float) -> None:
+        """An arm says that it is there, and the number of its newest episode: those that follow are not missed."""
+        self._arms.announce(epoch, now_s)
+        if epoch not in self._newest:
+            self._note((epoch, episode))
 
     def on_estop(self) -> None:
         """An e-stop was pressed; the windows of the open episodes that reach this far say so."""
@@ -152,7 +172,7 @@ class Joiner:
         """The episode's place in the books, None while it may still change."""
         episode = live.episode
         # Counted from the newest record: a reader that lags behind still has the others before it.
-        is_late = live.is_over and now_s - live.touched_s >= self.grace_s
+        is_late = self._is_over(episode) and now_s - live.touched_s >= self.grace_s
         if episode.end is None:
             return Batch(_entry(episode, dropped="no end")) if is_late else None
         if episode.end.outcome is Outcome.ABORTED and not self._rules.keep_aborted:
@@ -177,9 +197,7 @@ class Joiner:
 
     def _close(self, key: Key, batch: Batch) -> None:
         self._open.pop(key, None)
-        self._closed[key] = None
-        if len(self._closed) > _MAX_CLOSED:
-            self._closed.popitem(last=False)
+        _bounded(self._closed, key, None, _MAX_CLOSED)
         self._done.append(batch)
         self.counters["episodes_dropped" if batch.entry.dropped else "episodes"] += 1
 
@@ -191,17 +209,17 @@ class Joiner:
         if episode == 0:
             return None
         if key in self._open:
+            self._arms.hear(epoch, now_s)
             self._open[key].touched_s = now_s
             return self._open[key]
-        if key in self._closed or key < self._newest:
+        is_past = key in self._closed or episode < self._newest.get(epoch, 0)
+        if is_past or not self._arms.hear(epoch, now_s):
             self.counters["late"] += 1
             return None
         for unseen in self._unseen(key):
             self._close(unseen, Batch(EpisodeEntry(*unseen, dropped="unseen")))
-        self._newest = key
-        for live in self._open.values():
-            # Another episode has begun, so this one is over, whether or not anyone said so.
-            live.is_over = True
+        self._note(key)
+        self.refused, self.refusal = 0, ""
         self._open[key] = _Open(Episode(epoch, episode), now_s)
         if len(self._open) > _MAX_OPEN:
             oldest = next(iter(self._open))
@@ -210,9 +228,30 @@ class Joiner:
 
     def _unseen(self, key: Key) -> Iterator[Key]:
         """Episodes of the same epoch between the newest one heard of and this one."""
-        epoch, episode = self._newest
-        if epoch == key[0]:
-            yield from ((epoch, n) for n in range(max(episode + 1, key[1] - _MAX_UNSEEN), key[1]))
+        epoch, episode = key
+        if epoch in self._newest:
+            yield from ((epoch, n) for n in range(max(self._newest[epoch] + 1, episode - _MAX_UNSEEN), episode))
+
+    def _note(self, key: Key) -> None:
+        epoch, episode = key
+        _bounded(self._newest, epoch, max(episode, self._newest.get(epoch, 0)), _MAX_EPOCHS)
+
+    def _is_over(self, episode: Episode) -> bool:
+        """Whether an episode has ended, or another one has begun since, whether or not anyone said so."""
+        later = episode.epoch != self._arms.followed or episode.number < self._newest.get(episode.epoch, 0)
+        return episode.end is not None or later
+
+    def _refuse(self, event: Event) -> None:
+        """Book an episode of which nothing was taken in: its end has come, and nobody knows it."""
+        key = (event.epoch, event.episode)
+        if event.outcome is Outcome.STARTED or event.episode == 0 or key in self._closed:
+            return
+        if event.episode <= self._newest.get(event.epoch, 0):
+            return  # it is in the books, further back than is remembered here
+        reason = f"the arm with epoch {self._arms.followed} is followed, this one has epoch {event.epoch}"
+        self.refused, self.refusal = self.refused + 1, f"episode {event.episode} was refused: {reason}"
+        entry = EpisodeEntry(*key, event.outcome.name.lower(), event.task, dropped="of another arm")
+        self._close(key, Batch(entry))
 
     def _bound(self, live: _Open) -> None:
         episode = live.episode
@@ -231,6 +270,14 @@ class Joiner:
             return False
         self.counters["not_finite"] += 1
         return True
+
+
+def _bounded(entries: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    """Put an entry at the end, and take the oldest away where there are too many."""
+    entries[key] = value
+    entries.move_to_end(key)
+    if len(entries) > most:
+        entries.popitem(last=False)
 
 
 def _entry(

@@ -19,6 +19,7 @@ from rl_learner.core.ledger import EpisodeEntry
 from rl_learner.core.spool import Full, Limits, Spool, WhenFull
 from rl_learner.core.spool.writer import Writer
 from rl_learner.nodes import convert
+from rl_learner.nodes.heard import HeardSources
 from rl_learner.nodes.runs import check_run, folder_of
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
@@ -87,13 +88,12 @@ class TransitionNode(WhetstoneNode):
             (TransitionAck, "transition_ack", self.on_ack, qos.RECORD),
         ):
             self.create_subscription(kind, topic, callback, profile)
+        self._heard = HeardSources(self, self.param("run"))
         self.create_service(FetchTransitions, "~/fetch_transitions", self.on_fetch)
         self.create_steady_timer(_PERIOD_S, self.turn)
 
     def _make_joiner(self, spool: Spool) -> Joiner:
-        newest = (0, 0)
-        for note in spool.notes():
-            newest = max(newest, EpisodeEntry.from_bytes(note.payload).key)
+        known = [EpisodeEntry.from_bytes(note.payload).key for note in spool.notes()]
         rules = Rules(
             gamma=self.param("gamma"),
             window_steps=self.param("window_steps"),
@@ -101,7 +101,7 @@ class TransitionNode(WhetstoneNode):
             lockstep=self.param("pace") == "lockstep",
         )
         return Joiner(
-            rules, grace_s=self.param("episode_grace_s"), max_steps=self.param("max_episode_steps"), after=newest
+            rules, grace_s=self.param("episode_grace_s"), max_steps=self.param("max_episode_steps"), known=known
         )
 
     def on_start(self) -> None:
@@ -137,25 +137,43 @@ class TransitionNode(WhetstoneNode):
         self._take(lambda: self._joiner.on_contract(to_contract(msg)))
 
     def on_decision(self, msg: Decision) -> None:
-        """Take a decision."""
+        """Take a decision, or the hello of who decides."""
+        if msg.stamp.episode == 0:
+            self._hear("decision", msg.stamp.epoch)
+            return
         self._take(lambda: self._joiner.on_decision(convert.to_decision(msg), time.monotonic()))
 
     def on_executed(self, msg: Executed) -> None:
-        """Take an executed step."""
+        """Take an executed step, or the arm's hello."""
+        self._hear("executed", msg.stamp.epoch)
+        if msg.stamp.episode == 0:
+            if self.active and msg.stamp.request_id == 0:
+                self._joiner.on_hello(msg.stamp.epoch, msg.stamp.sequence, time.monotonic())
+            return
         self._take(lambda: self._joiner.on_step(convert.to_step(msg), time.monotonic()))
 
     def on_reward(self, msg: Reward) -> None:
-        """Take a reward."""
+        """Take a reward, or the hello of who judges."""
+        if msg.stamp.episode == 0:
+            self._hear("reward", msg.stamp.epoch)
+            return
         self._take(lambda: self._joiner.on_judgement(convert.to_judgement(msg), time.monotonic()))
 
     def on_episode(self, msg: EpisodeEvent) -> None:
-        """Take the start or the end of an episode."""
+        """Take the start or the end of an episode, or the hello of who runs them."""
+        if msg.episode == 0:
+            self._hear("episode", msg.epoch)
+            return
         self._take(lambda: self._joiner.on_event(convert.to_event(msg), time.monotonic()))
 
     def on_estop(self, msg: Bool) -> None:
         """Mark what is being recorded."""
         if msg.data:
             self._joiner.on_estop()
+
+    def _hear(self, topic: str, epoch: int) -> None:
+        if self.active:
+            self._heard.note(topic, epoch)
 
     def _take(self, action: Callable[[], None]) -> None:
         if not self.active:
@@ -172,6 +190,7 @@ class TransitionNode(WhetstoneNode):
         """Store what is complete, send what is due."""
         if not self.active or self._spool is None or self._writer is None:
             return
+        self._heard.turn(time.monotonic())
         for batch in self._joiner.collect(time.monotonic()):
             self._writer.put(batch)
         self._send(self._spool)
@@ -236,6 +255,8 @@ class TransitionNode(WhetstoneNode):
         self.counters["resends"] = self._delivery.resends
         if writer.full is not None:
             self.set_state(State.HOLDING, _FULL_REASONS[writer.full.why], str(writer.full))
+        elif self._joiner.refused:
+            self.set_state(State.HOLDING, Reason.EPISODE_REFUSED, self._joiner.refusal)
         else:
             damaged = spool.damaged_records
             self.set_state(State.READY, detail=f"{damaged} stored records are damaged" if damaged else "")

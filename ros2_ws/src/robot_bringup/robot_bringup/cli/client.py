@@ -137,6 +137,8 @@ class Client:
         self._statuses[name], self._heard_s[name] = msg, time.monotonic()
 
     def _on_event(self, msg: EpisodeEvent) -> None:
+        if msg.event == EpisodeEvent.HELLO:
+            return
         self.events.append(msg)
         if msg.event == EpisodeEvent.STARTED:
             self._take = Take(msg.instruction, msg.task)

@@ -32,7 +32,7 @@ CANDIDATES = 8
 _MOST_ABORTS = 5
 _MOST_LOSSES = 2
 # Counter of transition_node.
-_STORED = "episodes_stored"
+_STORED, _DAMAGED = "episodes_stored", "records_damaged"
 # Messages of an episode that has ended may be a moment behind its result.
 _LAST_WORDS_S = 1.0
 _ON_ITS_WAY_S = 10.0
@@ -260,13 +260,14 @@ def _sessions(options: TrainOptions, log: TrainingLog) -> None:
 def _conclude(options: TrainOptions, log: TrainingLog, json: Path | None) -> dict[str, Any]:
     """Write and say what a run adds up to."""
     so_far = tally(log.episodes)
-    summary = asdict(so_far)
+    summary = asdict(so_far) | {"damaged_records": log.damaged_records}
     if log.episodes:
         screen.console.print(f"wrote {log.path}", soft_wrap=True)
     kept = f", {so_far.lost} of them not stored and not counted" if so_far.lost else ""
+    damaged = f", {log.damaged_records} stored transitions damaged" if log.damaged_records else ""
     screen.console.print(
         f"{options.run}: {so_far.episodes} episodes{kept}, {so_far.steps} steps, "
-        f"{so_far.robot_min:.1f} min of robot time"
+        f"{so_far.robot_min:.1f} min of robot time{damaged}"
     )
     curve = options.folder / "curve.png" if log.episodes else None
     outputs.write_each(
@@ -339,6 +340,7 @@ class Session:
             UserError: It learns no more, or nothing is stored; episodes would be thrown away.
         """
         self._wait_for_storage()
+        self._tell_damage()
         if self.watch.learner.halt:
             raise self._error(f"the learner has halted, {self.watch.learner.halt}")
         if self._options.settings.pace != "lockstep" or not self._log.episodes:
@@ -368,7 +370,15 @@ class Session:
         """
         if self._log.episodes:
             self._wait_for_storage()
+            self._tell_damage()
             self.wait_for_transitions()
+
+    def _tell_damage(self) -> None:
+        """Say how much of what the run has stored cannot be read, when that is news."""
+        damaged = self._client.counter("transition_node", _DAMAGED)
+        if damaged > self._log.damaged_records:
+            self._say(f"{damaged} stored transitions are damaged on the disk; all others are learnt from")
+        self._log.damaged_records = damaged
 
     def _wait_for_storage(self) -> None:
         """Wait until what is driven will be stored and learnt from; say so when the learner was started again."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from robot_bringup.core.cartesian import pose_from_seven
 from robot_bringup.core.robot import Limits
+from whetstone_common.core.epochs import EpochTracker
 from whetstone_common.core.kinematics import Pose, rotation_matrix, rotation_vector
 
 Array = npt.NDArray[np.float64]
@@ -129,8 +130,8 @@ class Takeover:
         self.hand = Hand.OFF
         self.sample: TakeoverSample | None = None
         self.source = ""
-        self._epoch = 0
-        self._sequence = -1
+        self._epochs = EpochTracker()
+        self._sequences: dict[int, int] = {}
         self._heard_s = -math.inf
         self._same_since_s = 0.0
 
@@ -139,13 +140,16 @@ class Takeover:
         self._forget_silent(now_s)
         if self.source and sample.source != self.source:
             return Heard.SECOND_SOURCE
-        if not self._newer(sample):
+        if sample.sequence <= self._sequences.get(sample.source_epoch, -1):
             return Heard.OLD
-        if sample.source_epoch != self._epoch and self.hand is Hand.ON:
+        if sample.source_epoch != self._epochs.followed and self.hand is Hand.ON:
             return Heard.SECOND_SOURCE  # two processes of one name at once
+        if not self._epochs.counts(sample.source_epoch, now_s):
+            return Heard.OLD  # the process before has only just spoken
         if sample.problem():
             return Heard.BAD
-        self.source, self._epoch, self._sequence = sample.source, sample.source_epoch, sample.sequence
+        self.source, self._sequences[sample.source_epoch] = sample.source, sample.sequence
+        self._epochs.hear(sample.source_epoch, now_s)
         self._heard_s = now_s
         return self._engaged(sample, now_s) if sample.engaged else self._released()
 
@@ -153,12 +157,9 @@ class Takeover:
         """Make room for another device; who was lost while driving keeps the place until a reset."""
         if self.hand is Hand.ON or now_s - self._heard_s <= self._forget_s:
             return
-        self._epoch, self._sequence = 0, -1
+        self._epochs, self._sequences = EpochTracker(), {}
         if self.hand is Hand.OFF:
             self.source = ""
-
-    def _newer(self, sample: TakeoverSample) -> bool:
-        return (sample.source_epoch, sample.sequence) > (self._epoch, self._sequence)
 
     def _engaged(self, sample: TakeoverSample, now_s: float) -> Heard:
         if self.hand is Hand.LOST:
@@ -199,7 +200,7 @@ class Takeover:
         """Take the next device that speaks; only while nobody drives."""
         if self.hand is not Hand.ON:
             self.hand, self.sample, self.source = Hand.OFF, None, ""
-            self._epoch, self._sequence = 0, -1
+            self._epochs, self._sequences = EpochTracker(), {}
 
 
 def wanted_pose(sample: TakeoverSample, commanded: Pose, dt_s: float, limits: Limits) -> Pose:

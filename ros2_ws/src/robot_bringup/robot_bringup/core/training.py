@@ -172,28 +172,31 @@ class TrainingLog:
     Attributes:
         path: The file.
         episodes: Those in it.
+        damaged_records: Stored transitions of the run that cannot be read, as transition_node said last.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read what is there; a line that a crash has cut short is taken away.
+        """Read what is there; a line that a crash has cut short is put aside.
 
         Raises:
             TrainingError: A whole line makes no sense.
         """
         self.path = path
         self.episodes: list[TrainingEpisode] = []
+        self.damaged_records = 0
         if path.exists():
             self._read()
 
     def _read(self) -> None:
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.decode("utf-8").splitlines(), start=1):
+        for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
             try:
                 self.episodes.append(_episode(json.loads(line)))
             except (ValueError, TypeError, KeyError) as error:
                 raise TrainingError(f"{self.path}, line {number}: {error}") from error
         if len(whole) < len(data):
+            self.path.with_name(f"{self.path.name}.damaged-{len(whole)}").write_bytes(data[len(whole) :])
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))
 

@@ -15,6 +15,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import ActionChunk, Executed, PolicyContract, Request, Takeover
+from vla_interfaces.msg import Stamp as StampMsg
 from vla_interfaces.srv import Arm as ArmService
 from vla_interfaces.srv import Disarm, Pause, Reset, Resume
 
@@ -36,6 +37,7 @@ from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_contract, to_joint_message, to_ns, to_stamp
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.record_source import RecordSource
 from whetstone_common.nodes.sources import Publishers, with_source, with_source_and_order
 
 _HOUSEKEEPING_S = 0.05
@@ -137,6 +139,12 @@ class ArmNode(WhetstoneNode):
         self._gripper_publisher = self.create_publisher(Float64MultiArray, topic, qos.COMMAND) if own else None
         self._request_publisher = self.create_publisher(Request, "request", qos.RING)
         self._executed_publisher = self.create_publisher(Executed, "executed", qos.RECORD)
+        self._source = RecordSource(self, {"executed": self._say_hello})
+
+    def _say_hello(self) -> None:
+        """To the recorder of transitions, with the number of the newest episode: it books what it misses after that."""
+        stamp = StampMsg(epoch=self.epoch_ns, sequence=self._core.episode)
+        self._executed_publisher.publish(Executed(stamp=stamp, actor=Executed.HOLD))
 
     def _command_topics(self, robot: Robot) -> list[str]:
         """Topics on which nobody else may command; in a dry run that is where the others do."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import threading
 import time
@@ -24,6 +25,8 @@ class CommandLog:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
+        if _is_cut(path):
+            self._file.write(b"\n")  # else the first new line would become part of the one that was cut short
         self._lines: queue.Queue[tuple[int, Command] | None] = queue.Queue(_FULL)
         self._thread = threading.Thread(target=self._write, name="command_log", daemon=True)
         self._thread.start()
@@ -48,6 +51,15 @@ class CommandLog:
                 self._file.write(_line(*entry))
             except OSError:
                 self.dropped += 1
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether the last line of a file has no end, as a kill leaves it."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def _line(t_ns: int, command: Command) -> bytes:

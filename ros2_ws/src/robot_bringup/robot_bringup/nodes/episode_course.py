@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 from rclpy.duration import Duration
 from std_msgs.msg import String
-from vla_interfaces.msg import EpisodeEvent, PolicyContract, Reward
+from vla_interfaces.msg import EpisodeEvent, PolicyContract, RecordsHeard, Reward
+from vla_interfaces.msg import Stamp as StampMsg
 from vla_interfaces.srv import Arm, Pause, Reset, Resume, SimReset
 
 from robot_bringup.core.episodes import Outcome, Plan, Record, Verdict
 from robot_bringup.core.health import Health
 from robot_bringup.core.holding import HoldLimits, HoldTimes
 from robot_bringup.core.judges import Event, Panel, Settings, Step, Truth
+from robot_bringup.core.recorder_ears import RecorderEars, Source
 from robot_bringup.nodes import episode_convert as convert
 from robot_bringup.nodes.waiting import Aborted, Waiter
 from whetstone_common.core.instruction import InstructionError, check_instruction, shown
@@ -23,8 +25,11 @@ from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import graph, qos
 from whetstone_common.nodes.convert import to_ns, to_time
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.record_source import RecordSource
 
 _NS_PER_S = 1e9
+# Nodes that must be heard by whoever stores what is learnt from, and who that is.
+_DECIDER, _RECORDER = "steering_node", "transition_node"
 # Who shows the instruction to the policy.
 _OBSERVER = "observation_node"
 # How long subscribers may take to acknowledge the instruction, and the observer to use it.
@@ -88,6 +93,9 @@ class Course:
         self._instruction = node.create_publisher(String, "instruction", qos.LATCHED)
         self._events = node.create_publisher(EpisodeEvent, "episode", qos.RECORD)
         self._rewards = node.create_publisher(Reward, "reward", qos.RECORD)
+        self._ears = RecorderEars(node.param("silent_after_s"))
+        node.create_subscription(RecordsHeard, "records_heard", self._on_records_heard, qos.LATCHED)
+        self._source = RecordSource(node, {"reward": self._hello_reward, "episode": self._hello_event})
         self.live: Live | None = None
         self.truth: Truth | None = None
         self.contract: PolicyContract | None = None
@@ -153,13 +161,40 @@ class Course:
             now_s = time.monotonic()
             if now_s > failed_s and (failure := self._health.failed(now_s)):
                 raise Aborted(failure)
-            return not self._health.missing(now_s)
+            return not self._missing(now_s)
 
-        await self._waiter.until(ready, timeout_s, lambda: self._health.missing(time.monotonic()))
+        await self._waiter.until(ready, timeout_s, lambda: self._missing(time.monotonic()))
         self._heard_all = True
         await self._check_policy(timeout_s)
         self._health.begin_episode()
         await self._ready_the_arm(live)
+
+    def _missing(self, now_s: float) -> str:
+        """What keeps an episode from starting: a node, or a recorder that would not hear all of it."""
+        if missing := self._health.missing(now_s):
+            return missing
+        recorder = self._health.report(_RECORDER)
+        return self._ears.missing(self._sources(), recorder.epoch_ns if recorder else None, now_s)
+
+    def _sources(self) -> dict[str, Source]:
+        """Who publishes what is stored."""
+        own = Source(self._node.get_name(), self._node.epoch_ns)
+        sources = {"reward": own, "episode": own}
+        for topic, name in (("executed", self._node.param("arm_name")), ("decision", _DECIDER)):
+            if report := self._health.report(name):
+                sources[topic] = Source(name, report.epoch_ns)
+        return sources
+
+    def _on_records_heard(self, msg: RecordsHeard) -> None:
+        heard = dict.fromkeys(zip(msg.topics, msg.source_epochs, strict=False))
+        self._ears.update(msg.recorder_epoch, heard, time.monotonic())
+        self._wake()
+
+    def _hello_reward(self) -> None:
+        self._rewards.publish(Reward(stamp=StampMsg(epoch=self._node.epoch_ns)))
+
+    def _hello_event(self) -> None:
+        self._events.publish(EpisodeEvent(epoch=self._node.epoch_ns, event=EpisodeEvent.HELLO))
 
     async def _check_policy(self, timeout_s: float) -> None:
         """Refuse a policy that was not made for the task."""

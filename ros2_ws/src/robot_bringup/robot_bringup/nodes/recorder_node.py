@@ -149,7 +149,7 @@ class RecorderNode(WhetstoneNode):
 
     def _on_episode(self, event: EpisodeEvent) -> None:
         recorder = self._recorder
-        if recorder is None:
+        if recorder is None or event.event == EpisodeEvent.HELLO:
             return
         if event.event != EpisodeEvent.STARTED:
             recorder.ended(_metadata(event, self._start_ns), time.monotonic())

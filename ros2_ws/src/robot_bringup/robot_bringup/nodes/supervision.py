@@ -52,9 +52,11 @@ class Supervision:
 
     def _on_executed(self, msg: Executed) -> None:
         episode = (msg.stamp.epoch, msg.stamp.episode)
-        self._heard = max(self._heard, episode)
+        # Numbers of different starts of the arm say nothing about which came first.
+        if episode[0] != self._heard[0] or episode > self._heard:
+            self._heard = episode
         # The last commands of an episode arrive after the reset: a hand that closed then closes nothing now.
-        if msg.joint_command and episode > self._ended:
+        if msg.joint_command and (episode[0] != self._ended[0] or episode > self._ended):
             self._commanded = float(msg.joint_command[-1])
 
     def _on_joints(self, msg: JointState) -> None:

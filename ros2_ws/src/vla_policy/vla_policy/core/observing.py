@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vla_policy.core.freshness import FreezeDetector, StampError, StampGuard
 from vla_policy.core.joints import JointReading
 from vla_policy.core.synchroniser import Limits, Part, Refusal, Snapshot, Synchroniser
+from whetstone_common.core.epochs import NewestStamp
 from whetstone_common.core.sources import Ownership, Source
 from whetstone_common.core.stamp import Stamp
 
@@ -94,7 +95,7 @@ class Observer:
         }
         self._complaints: dict[str, tuple[int, str, str]] = {}
         self._owners = {name: Ownership(f"camera {name}") for name in cameras}
-        self._last_asked: Stamp | None = None
+        self._newest_ask = NewestStamp()
         self.pending: Ask | None = None
 
     def see_frame(self, camera: str, stamp_ns: int, frame: Frame, *, now_ns: int, steady_ns: int) -> None:
@@ -143,14 +144,13 @@ class Observer:
         self._synchroniser.drop(camera, part)
         self.complain(camera, "bad", text, part.arrival_ns)
 
-    def ask(self, ask: Ask) -> bool:
+    def ask(self, ask: Ask, now_s: float = 0.0) -> bool:
         """Take a request; False when it is a repeat, or older than one that was taken before."""
-        if self._last_asked is not None and not ask.stamp > self._last_asked:
+        if not self._newest_ask.accept(ask.stamp, now_s):
             self._counters["request_old"] += 1
             return False
         if self.pending is not None:
             self._counters["request_superseded"] += 1
-        self._last_asked = ask.stamp
         self.pending = ask
         return True
 

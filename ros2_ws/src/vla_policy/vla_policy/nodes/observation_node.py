@@ -220,7 +220,7 @@ class ObservationNode(WhetstoneNode):
         wait_ns = round((deadline_s or self.param("request_timeout_s")) * _NS_PER_S)
         times = self._times()
         ask = Ask(to_stamp(msg.stamp), not_before_ns, times["steady_ns"] + wait_ns, msg)
-        if self._observer.ask(ask):
+        if self._observer.ask(ask, times["steady_ns"] / _NS_PER_S):
             self._answer(times)
 
     def on_clock_jump(self, _jump: TimeJump) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import UInt32
 from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, PolicyContract, Proposal, Request
+from vla_interfaces.msg import Stamp as StampMsg
 
 from vla_policy.core.steering import (
     METHODS,
@@ -25,6 +26,7 @@ from vla_policy.core.steering import (
 from vla_policy.core.steering.probes import probes
 from vla_policy.nodes.convert import from_choice, from_decision, from_noise, to_situation
 from whetstone_common.core.contract import ContractBook
+from whetstone_common.core.epochs import NewestStamp
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.core.stamp import Stamp
@@ -32,6 +34,7 @@ from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import shaped, to_contract, to_stamp
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.record_source import RecordSource
 
 if TYPE_CHECKING:  # the plain method needs no torch
     from vla_policy.nodes.weights_intake import WeightsIntake
@@ -49,7 +52,7 @@ class SteeringNode(WhetstoneNode):
         """Declare the parameters; everything else is made by the set-up hook."""
         super().__init__("steering_node", package="vla_policy", **kwargs)
         self._contracts = ContractBook()
-        self._newest: Stamp | None = None
+        self._newest = NewestStamp()
         self._seed = 0
         self._probes: list[Situation] = []
         self._last: Situation | None = None
@@ -73,6 +76,7 @@ class SteeringNode(WhetstoneNode):
         self._method: Method = make_method(self.param("method"))
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", qos.RING)
         self._decisions = self.create_publisher(Decision, "decision", qos.RECORD)
+        self._source = RecordSource(self, {"decision": self._say_hello})
         self._wishes = self.create_publisher(UInt32, "n_candidates", qos.LATCHED)
         self.create_subscription(PolicyContract, "policy_contract", self.on_contract, qos.LATCHED)
         if isinstance(self._method, NoiseSteerer):
@@ -98,7 +102,7 @@ class SteeringNode(WhetstoneNode):
             self._intake.close()
         self._intake = None
         self._contracts.forget()
-        self._newest, self._last, self._probes = None, None, []
+        self._newest, self._last, self._probes = NewestStamp(), None, []
 
     def parameters_changed(self, names: set[str]) -> None:
         """A new number of candidates goes to the VLA at once."""
@@ -204,12 +208,14 @@ class SteeringNode(WhetstoneNode):
             self._refuse("proposal_refused", Reason.CONTRACT_MISMATCH, refusal)
         return not refusal
 
+    def _say_hello(self) -> None:
+        """To the recorder of transitions, that it may say that it hears this process."""
+        self._decisions.publish(Decision(stamp=StampMsg(epoch=self.epoch_ns), request_kind=Request.LOOK))
+
     def _is_new(self, stamp: Stamp) -> bool:
-        if self._newest is not None and not stamp > self._newest:
-            self.counters["proposal_old"] += 1
-            return False
-        self._newest = stamp
-        return True
+        is_new = self._newest.accept(stamp, time.monotonic())
+        self.counters["proposal_old"] += not is_new
+        return is_new
 
     def _refuse(self, counter: str, reason: Reason, detail: str) -> None:
         self.counters[counter] += 1

@@ -27,6 +27,7 @@ from vla_policy.core.serving import (
 from vla_policy.nodes.backends import build_backend, retell
 from vla_policy.nodes.convert import from_features, to_noise, to_observation
 from vla_policy.nodes.resources import find, find_robot
+from whetstone_common.core.epochs import NewestStamp
 from whetstone_common.core.instruction import InstructionError, check_instruction
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.stamp import Stamp
@@ -80,7 +81,7 @@ class VlaNode(WhetstoneNode):
         """Declare the parameters; everything else is made by the hooks."""
         super().__init__("vla_node", package="vla_policy", **kwargs)
         self._wanted: int | None = None
-        self._newest: Stamp | None = None
+        self._newest = NewestStamp()
         self._failures = 0
         self._refused_s = 0.0
         self._words_refused = ""
@@ -133,7 +134,7 @@ class VlaNode(WhetstoneNode):
 
     def on_teardown(self) -> None:
         """Let go of the model."""
-        self._newest, self._words_refused = None, ""
+        self._newest, self._words_refused = NewestStamp(), ""
         for name in ("_backend", "_contract"):
             if hasattr(self, name):
                 delattr(self, name)
@@ -189,8 +190,8 @@ class VlaNode(WhetstoneNode):
         """Take an observation; a newer one displaces one that waits."""
         if not self.active:
             return
-        stamp = to_stamp(msg.stamp)
-        if self._newest is not None and not stamp > self._newest:
+        stamp, now_s = to_stamp(msg.stamp), time.monotonic()
+        if not self._newest.is_newer(stamp, now_s):
             self.counters["observation_old"] += 1
             return
         try:
@@ -199,7 +200,7 @@ class VlaNode(WhetstoneNode):
         except ValueError as error:
             self._refuse("observation_bad", Reason.BAD_MESSAGE, str(error))
             return
-        self._newest = stamp
+        self._newest.accept(stamp, now_s)
         if not self._inbox.put(job):
             self.counters["observation_dropped"] += 1
 

@@ -6,14 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Stamp:
     """Which lap a piece of data belongs to.
 
-    Ordering follows (epoch, episode, request_id), so "newer" is a plain comparison.
+    Stamps have no order of their own: an epoch is an identity, not a time. `whetstone_common.core.epochs` tells what is
+    newer.
 
     Attributes:
-        epoch: Identity of the arm_node run (nanoseconds at its start).
+        epoch: Identity of the arm_node run.
         episode: Episode number within the epoch, 0 for none.
         request_id: Request number within the epoch, from 1.
         sequence: Request number within the episode, from 0.

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Says which processes the recorder of transitions hears, so that an episode begins when all of them are."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from vla_interfaces.msg import RecordsHeard
+
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.node import WhetstoneNode
+
+TOPICS = ("decision", "executed", "reward", "episode")
+_MOST_SOURCES = 64
+# Until every topic is heard, sources answer to each repetition.
+_FIRST_PERIOD_S, _PERIOD_S = 0.2, 0.5
+
+
+class HeardSources:
+    """Keeps what is heard, and publishes it.
+
+    Args:
+        node: The recorder.
+        run: Its run.
+    """
+
+    def __init__(self, node: WhetstoneNode, run: str) -> None:
+        self._node, self._run = node, run
+        self._heard: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._publisher = node.create_publisher(RecordsHeard, "records_heard", qos.LATCHED)
+        self._published_s = float("-inf")
+
+    def note(self, topic: str, epoch: int) -> None:
+        """A record of a process has come."""
+        if (topic, epoch) in self._heard:
+            return
+        self._heard[topic, epoch] = None
+        if len(self._heard) > _MOST_SOURCES:
+            self._heard.popitem(last=False)
+        self._published_s = float("-inf")
+
+    def turn(self, now_s: float) -> None:
+        """Publish when there is news, or it is time."""
+        is_whole = {topic for topic, _epoch in self._heard} >= set(TOPICS)
+        if now_s - self._published_s < (_PERIOD_S if is_whole else _FIRST_PERIOD_S):
+            return
+        self._published_s = now_s
+        topics, epochs = [topic for topic, _epoch in self._heard], [epoch for _topic, epoch in self._heard]
+        self._publisher.publish(
+            RecordsHeard(run=self._run, recorder_epoch=self._node.epoch_ns, topics=topics, source_epochs=epochs)
+        )
