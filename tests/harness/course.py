@@ -32,7 +32,7 @@ from rl_learner.core.session import Limits, Session
 from rl_learner.core.spool import Kind, read_all
 from rl_learner.core.transition import Transition
 from rl_learner.nodes.convert import from_transition, to_transition
-from rl_learner.nodes.heard import TOPICS
+from rl_learner.nodes.heard import NO_EPOCH, TOPICS
 from vla_policy.core.steering.weights import Assembler, PolicySet, WeightsError, unpack
 from vla_policy.nodes.weights_wire import to_manifest
 from whetstone_common.nodes import qos
@@ -124,7 +124,7 @@ class Course:
             for topic in TOPICS:
                 self._say(hello(topic, EPOCH, self.episode), topic, qos.RECORD)
             said = pairs_of(self.heard[-1][1]) if self.heard else set()
-            return said >= {(topic, EPOCH) for topic in TOPICS}
+            return said >= {("policy_contract", NO_EPOCH), *((topic, EPOCH) for topic in TOPICS)}
 
         until(is_heard, deadline_s, "transition_node hears the robot")
 

@@ -21,7 +21,7 @@ from harness.until import NotReachedError, until
 from harness.world import World
 from rl_learner.core.ledger import EpisodeEntry
 from rl_learner.core.spool import Kind, read_all
-from rl_learner.nodes.heard import TOPICS
+from rl_learner.nodes.heard import NO_EPOCH, TOPICS
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import from_contract
 
@@ -70,7 +70,7 @@ class Line:
             for topic in TOPICS:
                 self._say(hello(topic, EPOCH, self.episode), topic, qos.RECORD)
             said = pairs_of(self.heard[-1][1]) if self.heard else set()
-            return said >= {(topic, EPOCH) for topic in TOPICS}
+            return said >= {("policy_contract", NO_EPOCH), *((topic, EPOCH) for topic in TOPICS)}
 
         until(is_heard, 30.0, "the node hears the robot")
 

@@ -426,9 +426,9 @@ def test_when_the_recorder_does_not_hear_the_arm_expect_no_episode_until_it_does
     # It is not heard on every topic, so it says hello there.
     rig.spin_until(lambda: any(event.event == EpisodeEvent.HELLO for event in rig.events), "hello")
     assert {event.epoch for event in rig.events} == {own} and {event.episode for event in rig.events} == {0}
-    everyone = [("reward", own), ("episode", own), ("executed", arm)]
+    everyone = [("reward", own), ("episode", own), ("policy_contract", 0), ("executed", arm)]
     said_s = time.monotonic()
-    say(*everyone[:2], ("executed", arm + 1))
+    say(*everyone[:3], ("executed", arm + 1))
     handle = rig.send(episodes=1)
     while time.monotonic() - said_s < 0.4:
         rig.executor.spin_once(timeout_sec=0.02)
@@ -441,7 +441,9 @@ def test_when_the_recorder_never_hears_the_arm_expect_an_abort_that_names_topic_
     rig = rigs(Script(succeed_at={0: 3}), startup_timeout_s=1.0, silent_after_s=30.0)
     recorder = rig.user.create_publisher(RecordsHeard, "records_heard", qos.LATCHED)
     own = rig.node.epoch_ns
-    recorder.publish(RecordsHeard(recorder_epoch=3, topics=["reward", "episode"], source_epochs=[own, own]))
+    recorder.publish(
+        RecordsHeard(recorder_epoch=3, topics=["reward", "episode", "policy_contract"], source_epochs=[own, own, 0])
+    )
     rig.spin_until(lambda: rig.node._course._ears._heard, "the recorder's word")
     result = rig.run(episodes=1)
     assert list(result.outcomes) == ["aborted"]

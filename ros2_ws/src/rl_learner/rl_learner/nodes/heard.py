@@ -10,6 +10,7 @@ from vla_interfaces.msg import RecordsHeard
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.node import WhetstoneNode
 
+NO_EPOCH = 0  # of a contract, which is the same whoever publishes it
 TOPICS = ("decision", "executed", "reward", "episode")
 _MOST_SOURCES = 64
 # Until every topic is heard, sources answer to each repetition.

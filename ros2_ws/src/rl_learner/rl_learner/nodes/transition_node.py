@@ -19,7 +19,7 @@ from rl_learner.core.ledger import EpisodeEntry
 from rl_learner.core.spool import Full, Limits, Spool, WhenFull
 from rl_learner.core.spool.writer import Writer
 from rl_learner.nodes import convert
-from rl_learner.nodes.heard import HeardSources
+from rl_learner.nodes.heard import NO_EPOCH, HeardSources
 from rl_learner.nodes.runs import check_run, folder_of
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
@@ -133,8 +133,9 @@ class TransitionNode(WhetstoneNode):
     # ---- inputs ----------------------------------------------------------------------------------------------------
 
     def on_contract(self, msg: PolicyContract) -> None:
-        """Learn what the numbers mean."""
+        """Learn what the numbers mean: without it, episodes that end wait, and the oldest are dropped."""
         self._take(lambda: self._joiner.on_contract(to_contract(msg)))
+        self._hear("policy_contract", NO_EPOCH)
 
     def on_decision(self, msg: Decision) -> None:
         """Take a decision, or the hello of who decides."""

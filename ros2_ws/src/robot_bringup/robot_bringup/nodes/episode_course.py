@@ -179,7 +179,8 @@ class Course:
     def _sources(self) -> dict[str, Source]:
         """Who publishes what is stored."""
         own = Source(self._node.get_name(), self._node.epoch_ns)
-        sources = {"reward": own, "episode": own}
+        # A latched sample can reach its reader after seconds; a contract has no epoch.
+        sources = {"reward": own, "episode": own, "policy_contract": Source("vla_node", 0)}
         for topic, name in (("executed", self._node.param("arm_name")), ("decision", _DECIDER)):
             if report := self._health.report(name):
                 sources[topic] = Source(name, report.epoch_ns)
