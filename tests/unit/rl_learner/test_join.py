@@ -314,6 +314,13 @@ def test_when_episodes_never_end_expect_bounded_memory() -> None:
     assert reasons == ["too many open episodes"] * 15
 
 
+def test_when_many_episodes_end_between_two_looks_at_them_expect_all_of_them_built() -> None:
+    made = joiner()
+    for episode in range(1, 20):
+        feed(made, plain_episode(4, episode=episode))
+    assert [len(b.transitions) for b in made.collect(0.0)] == [1] * 19
+
+
 def test_when_an_episode_grows_without_end_expect_it_dropped() -> None:
     made = joiner(max_steps=10)
     feed(made, plain_episode(11)[:-2])

@@ -222,8 +222,12 @@ class Joiner:
         self.refused, self.refusal = 0, ""
         self._open[key] = _Open(Episode(epoch, episode), now_s)
         if len(self._open) > _MAX_OPEN:
-            oldest = next(iter(self._open))
-            self._close(oldest, Batch(_entry(self._open[oldest].episode, dropped="too many open episodes")))
+            oldest, live = next(iter(self._open.items()))
+            # On a busy computer several end between two looks at them: what can be built is.
+            made = self._verdict(live, float("inf"))
+            if made is None or made.entry.dropped:
+                made = Batch(_entry(live.episode, dropped="too many open episodes"))
+            self._close(oldest, made)
         return self._open[key]
 
     def _unseen(self, key: Key) -> Iterator[Key]:
