@@ -107,12 +107,32 @@ def test_when_a_live_node_is_given_wrong_values_expect_every_one_refused_and_non
             value = value[:1] * len(value)  # ROS has no lists of mixed types
         result = made.set_parameters([Parameter(name, value=value)])[0]
         assert not result.successful, f"{name} = {value!r} was taken"
+        with pytest.raises(ParameterError) as refusal:
+            SCHEMAS[node].check({name: value})
+        assert result.reason == str(refusal.value), "the schema's sentence is the one that is read"
     with pytest.raises(ParameterNotDeclaredException):
         made.set_parameters([Parameter("no_such_parameter", value=1)])
     assert {name: made.param(name) for name in before} == before
     assert {name: made.get_parameter(name).value for name in before if before[name] != []} == {
         name: value for name, value in before.items() if value != []
     }
+
+
+@pytest.mark.parametrize("node", SCHEMAS)
+def test_when_a_live_node_is_asked_expect_its_descriptors_to_state_what_the_schema_demands(rig: Rig, node: str) -> None:
+    made: Any = rig.add(node_class(node), begin=False)
+    for name, spec in SCHEMAS[node].specs.items():
+        told = made.describe_parameter(name)
+        ranges = [(r.from_value, r.to_value, r.step) for r in (*told.integer_range, *told.floating_point_range)]
+        is_ranged = spec.bounds is not None and not spec.is_array
+        assert ranges == ([(*spec.bounds, 0)] if is_ranged else []), name
+        assert bool(told.integer_range) == (is_ranged and spec.type == "int"), name
+        assert told.read_only == spec.read_only and told.description == spec.description, name
+        assert ("locked while armed" in told.additional_constraints) == spec.locked_while_armed, name
+        assert all(repr(choice) in told.additional_constraints for choice in spec.one_of or ()), name
+        assert spec.length is None or f"exactly {spec.length} elements" in told.additional_constraints, name
+        if spec.is_array and spec.bounds is not None:
+            assert f"each element in [{spec.bounds[0]}, {spec.bounds[1]}]" in told.additional_constraints, name
 
 
 @pytest.mark.row(47)

@@ -20,7 +20,7 @@ def test_when_a_node_is_asked_to_end_expect_finalized_and_exit_code_zero(world: 
     # Impatience must not cut the stop short.
     proc.send(number)
     assert proc.wait_exit(20.0) == 0
-    assert "FINALIZED SHUTDOWN" in proc.tail() and "Traceback" not in proc.tail()
+    assert "shut down" in proc.tail() and "Traceback" not in proc.tail()
 
 
 @pytest.mark.row(47)

@@ -126,7 +126,7 @@ def operator_without_terminal(world: World, seed: int, mutation: str) -> Verdict
     result = handle.get_result_async()
     until(result.done, 30.0, "the goal ends")
     message = result.result().result.message
-    return check("OPERATOR_LOST" in message and "terminal" in message, f"the goal ended with {message!r}")
+    return check("operator lost" in message and "terminal" in message, f"the goal ended with {message!r}")
 
 
 def short_lease(folder: Path) -> dict[str, str]:

@@ -79,7 +79,7 @@ def blind_from_the_start(world: World, seed: int, mutation: str) -> Verdict:
     stage = _Stage(world, Script(), mutation)
     stage.cell.hold_idle()
     world.watcher.wait_state("vla_node", "HOLDING")
-    verdict = stage.judge_aborted(stage.run(first_seed=seed), "not begun: vla_node is HOLDING", "no front")
+    verdict = stage.judge_aborted(stage.run(first_seed=seed), "not begun: vla_node is holding", "no front")
     return verdict + check("resume" not in stage.cell.calls, "the arm was let go")
 
 

@@ -194,7 +194,7 @@ def test_when_a_chunk_is_played_in_lockstep_expect_one_stamped_command_and_one_r
 
 def test_when_not_armed_or_not_reset_expect_services_to_say_why(bench):
     rig = bench()
-    assert "READY" in rig.call("resume", Resume.Request()).message
+    assert rig.call("resume", Resume.Request()).message == "resume needs an armed arm at rest, it is disarmed"
     refused = rig.call("arm", Arm.Request())
     assert not refused.success and refused.message
     assert not rig.call("reset", Reset.Request()).success

@@ -133,7 +133,7 @@ def test_when_the_goal_has_other_words_expect_the_policy_is_told_those(rigs: Any
     [
         (Script(stall_at={0: 5}, succeed_at={1: 3}), "no step"),
         (Script(silent_at={0: 5}, stall_at={0: 6}, succeed_at={1: 3}), "silent"),
-        (Script(stop_at={0: 5}, succeed_at={1: 3}), "STOPPED"),
+        (Script(stop_at={0: 5}, succeed_at={1: 3}), "arm_node is stopped"),
         (Script(restart_at={0: 5}, succeed_at={1: 3}), "restarted"),
     ],
 )
@@ -224,7 +224,7 @@ def test_when_a_needed_node_is_in_error_expect_its_reason_long_before_the_timeou
     rig.cell.arm_state = NodeStatus.ERROR
     rig.spin_until(lambda: rig.node._health.failed(time.monotonic()), "the error is known")  # noqa: SLF001
     result = rig.run(episodes=1)
-    assert "arm_node is ERROR" in result.message
+    assert "arm_node is in error" in result.message
 
 
 def test_when_a_goal_asks_for_no_episode_expect_refusal(rigs: Any) -> None:
@@ -275,7 +275,7 @@ def test_when_what_records_is_not_ready_expect_no_episode_to_begin_until_it_is(r
     rig.spin_until(lambda: rig.node._health.missing(time.monotonic()), "the full disk is known")
     result = rig.run(episodes=1, first_seed=1)
     assert list(result.outcomes) == ["aborted"]
-    assert "recorder_node is HOLDING DISK_FULL 0.4 MB free" in result.message
+    assert "recorder_node is holding, disk full: 0.4 MB free" in result.message
     assert rig.cell.calls.count("resume") == 1
 
 
@@ -291,7 +291,7 @@ def test_when_a_node_holds_before_the_start_expect_abort_with_its_reason_and_no_
     rig.cell.hold_idle()
     result = rig.run(episodes=1)
     assert list(result.outcomes) == ["aborted"]
-    assert "not begun: vla_node is HOLDING MISSING_STREAM no front" in result.message
+    assert "not begun: vla_node is holding, missing stream: no front" in result.message
     assert "resume" not in rig.cell.calls and not rig.rewards
 
 
@@ -310,7 +310,7 @@ def test_when_the_robot_was_blind_for_most_of_an_episode_expect_abort_instead_of
     rig = rigs(script)
     result = rig.run(episodes=1)
     assert list(result.outcomes) == ["aborted"]
-    assert reason in result.message and "MISSING_STREAM no front" in result.message
+    assert reason in result.message and "(holding, missing stream: no front)" in result.message
     rig.spin_until(lambda: len(rig.events) == 2, "events")
     assert rig.events[-1].event == EpisodeEvent.ABORTED and reason in rig.events[-1].reason
     assert not rig.rewards

@@ -199,7 +199,28 @@ def test_when_armed_expect_limits_locked_and_the_rest_free(rig: Rig) -> None:
     refused = node.set_parameters([Parameter("limit", value=1.5)])[0]
     assert not refused.successful and "limit is locked while armed" in refused.reason
     assert node.set_parameters([Parameter("gain", value=0.5)])[0].successful
-    assert not node.set_parameters([Parameter("fixed", value=4)])[0].successful
+    fixed = node.set_parameters([Parameter("fixed", value=4)])[0]
+    assert not fixed.successful and fixed.reason.startswith("fixed is fixed at start, it is 3")
+
+
+@pytest.mark.parametrize("wrong", [2.5, -0.1, float("nan"), float("inf"), 2])
+def test_when_a_value_is_refused_over_the_graph_expect_our_sentence_and_one_count(rig: Rig, wrong: float) -> None:
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    node = rig.add(Plain)
+    request = SetParameters.Request(parameters=[Parameter("limit", value=wrong).to_parameter_msg()])
+    client = rig.probe.create_client(SetParameters, "plain/set_parameters")
+    rig.until(client.service_is_ready, what="the parameter service")
+    future = client.call_async(request)
+    rig.until(future.done, what="an answer")
+    result = future.result().results[0]
+    assert not result.successful and node.param("limit") == 1.0
+    if isinstance(wrong, int):
+        assert "Wrong parameter type" in result.reason  # while running ROS takes no int for a double
+        return
+    assert result.reason.startswith(f"limit = {wrong!r}: ") and node.counters["parameter_refused"] == 1
+    assert ("finite" if wrong != wrong or wrong == float("inf") else "outside [0.0, 2.0]") in result.reason
 
 
 # ---- every node of ours, by introspection --------------------------------------------------------------------------

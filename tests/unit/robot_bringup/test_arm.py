@@ -81,7 +81,7 @@ def test_when_the_policy_comes_back_after_it_was_lost_expect_no_motion_until_res
     world.keep(world.arm.on_chunk(late, world.now))
     world.step(20)
     assert len(world.commands) == count and world.counters["chunk_unwanted"] == 1
-    with pytest.raises(Refused, match="resume needs READY"):
+    with pytest.raises(Refused, match="resume needs an armed arm at rest, it is stopped, policy lost"):
         world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0)
     world.arm.reset()
     world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))

@@ -28,7 +28,7 @@ def test_when_the_estop_is_pressed_mid_chunk_expect_only_a_ramp_and_a_latch():
         world.arm.reset()
     world.arm.on_estop(pressed=False)
     assert world.status == ("STOPPED", "ESTOP")
-    with pytest.raises(Refused, match="resume needs READY"):
+    with pytest.raises(Refused, match="resume needs an armed arm at rest, it is stopped, emergency stop"):
         world.keep(world.arm.resume(world.now, episode=0, seed=1, max_steps=0, not_before_ns=0))
     world.arm.reset()
     assert world.status == ("READY", "NONE")

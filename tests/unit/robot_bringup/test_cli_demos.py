@@ -43,7 +43,7 @@ class Booth:
             steps=[9] * len(played), durations_s=[1.0] * len(played),
         )  # fmt: skip
         made = Evaluation(task, "", rows, 1.0, "played", wanted.episodes)
-        self.full = "" if self.signs else "recorder_node (HOLDING DISK_FULL) 0.4 MB free"
+        self.full = "" if self.signs else "recorder_node is holding, disk full: 0.4 MB free"
         if self.breaks and not self.signs:
             raise BrokenOffError("the stack ended with exit code 1", made)
         return made
@@ -118,7 +118,7 @@ def test_when_the_disk_fills_expect_what_was_kept_exported_and_an_error_that_say
     tmp_path: Path, booths: Callable[[str], Booth], signs: str, kept: int
 ) -> None:
     booths(signs)
-    with pytest.raises(UserError, match=rf"{kept} of 3 demonstrations were kept, .*recorder_node \(HOLDING DISK_FULL"):
+    with pytest.raises(UserError, match=rf"{kept} of 3 demonstrations were kept, .*recorder_node is holding, disk"):
         demos.run(wanted(tmp_path, 3), tmp_path / "out.json")
     exported = list((tmp_path / "lerobot").iterdir()) if kept else []
     assert len(exported) == kept

@@ -107,8 +107,8 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> SlowGraph:
 def test_when_storage_is_not_ready_expect_no_episode_and_its_reason(
     tmp_path: Path, graph: SlowGraph, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    graph.full = "transition_node (HOLDING DISK_FULL) 299.8 MB free"
-    with pytest.raises(UserError, match=r"nothing more is kept: transition_node \(HOLDING DISK_FULL\) 299.8 MB free"):
+    graph.full = "transition_node is holding, disk full: 299.8 MB free"
+    with pytest.raises(UserError, match=r"nothing more is kept: transition_node is holding, disk full: 299.8 MB free"):
         train.run(options(tmp_path))
     assert graph.played == 0
     assert "0 episodes" in capsys.readouterr().out

@@ -42,15 +42,21 @@ def test_when_a_node_was_restarted_mid_episode_expect_problem() -> None:
 def test_when_the_arm_stops_expect_problem_but_the_next_episode_may_reset_it() -> None:
     watched = health()
     watched.update("/arm_node", report(State.STOPPED, reason=Reason.POLICY_LOST))
-    assert "POLICY_LOST" in watched.problem(0.0)
+    assert "stopped, policy lost" in watched.problem(0.0)
     assert watched.missing(0.0) == ""
 
 
 def test_when_a_node_is_in_error_expect_both() -> None:
     watched = health()
     watched.update("/vla_node", report(State.ERROR, reason=Reason.MODEL_FAILURE))
-    assert "MODEL_FAILURE" in watched.problem(0.0)
-    assert "MODEL_FAILURE" in watched.missing(0.0)
+    assert "vla_node is in error, model failure" in watched.problem(0.0)
+    assert "vla_node is in error, model failure" in watched.missing(0.0)
+
+
+def test_when_a_node_starts_expect_what_it_does_in_words() -> None:
+    watched = health()
+    watched.update("/vla_node", Report(1, State.STARTING, Reason.NONE, "loading model (12 s)", 0.0))
+    assert watched.missing(0.0) == "vla_node is starting: loading model (12 s)"
 
 
 def test_when_a_stranger_speaks_expect_it_is_ignored() -> None:
@@ -86,7 +92,7 @@ def test_when_a_node_fails_expect_it_told_apart_from_one_that_is_not_there_yet()
     watched = health()
     assert watched.failed(0.0) == ""
     watched.update("/vla_node", report(State.ERROR, reason=Reason.MODEL_FAILURE, seen_s=1.0))
-    assert "MODEL_FAILURE" in watched.failed(1.0)
+    assert "vla_node is in error, model failure" in watched.failed(1.0)
     assert watched.failed(100.0) == ""
 
 
@@ -96,7 +102,7 @@ def test_when_storage_is_not_ready_expect_no_episode_to_begin() -> None:
     assert watched.missing(0.0) == "recorder_node has not been heard of"
     for state in (State.HOLDING, State.RUNNING, State.STOPPED):
         watched.update("/recorder_node", report(state, reason=Reason.DISK_FULL))
-        assert watched.missing(0.0) == f"recorder_node is {state.name} DISK_FULL"
+        assert watched.missing(0.0) == f"recorder_node is {state.name.lower()}, disk full"
     watched.update("/recorder_node", report(State.READY))
     assert watched.missing(0.0) == ""
 
@@ -112,8 +118,8 @@ def test_when_a_node_holds_expect_it_may_not_begin_and_counts_as_held() -> None:
     watched = health()
     watched.update("/vla_node", report(State.HOLDING, reason=Reason.MISSING_STREAM))
     assert watched.missing(0.0) == watched.problem(0.0) == ""
-    assert watched.unready() == "vla_node is HOLDING MISSING_STREAM"
-    assert watched.holding() == {"vla_node": "HOLDING MISSING_STREAM"}
+    assert watched.unready() == "vla_node is holding, missing stream"
+    assert watched.holding() == {"vla_node": "holding, missing stream"}
 
 
 @pytest.mark.parametrize(

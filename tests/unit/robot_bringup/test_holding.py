@@ -4,7 +4,7 @@ import pytest
 from robot_bringup.core.holding import HoldLimits, HoldTimes
 
 LIMITS = HoldLimits(longest_s=5.0, share=0.5)
-BLIND = {"observation_node": "HOLDING MISSING_STREAM joints"}
+BLIND = {"observation_node": "holding, missing stream: joints"}
 
 
 def test_when_nobody_holds_expect_no_problem() -> None:
@@ -26,15 +26,15 @@ def test_when_a_node_holds_too_long_in_a_row_expect_its_name_and_reason() -> Non
     assert times.problem(LIMITS) == ""
     times.update(6.5, BLIND)
     assert times.problem(LIMITS) == (
-        "held for 5.5 s in a row: observation_node held 5.5 s, HOLDING MISSING_STREAM joints"
+        "held for 5.5 s in a row: observation_node held 5.5 s (holding, missing stream: joints)"
     )
 
 
 def test_when_one_hold_follows_another_node_s_expect_one_row() -> None:
     times = HoldTimes(0.0)
     times.update(0.0, BLIND)
-    times.update(3.0, {"arm_node": "HOLDING UNDERRUN"})
-    times.update(6.0, {"arm_node": "HOLDING UNDERRUN"})
+    times.update(3.0, {"arm_node": "holding, no chunk left to play"})
+    times.update(6.0, {"arm_node": "holding, no chunk left to play"})
     assert "6.0 s in a row" in times.problem(LIMITS)
 
 
@@ -59,11 +59,11 @@ def test_when_more_than_the_share_was_held_expect_the_verdict_refused(held_s: fl
 
 def test_when_two_nodes_hold_at_once_expect_the_time_counted_once_and_both_named_longest_first() -> None:
     times = HoldTimes(0.0)
-    times.update(0.0, {"observation_node": "HOLDING NO"})
-    times.update(1.0, {"arm_node": "HOLDING UNDERRUN", "observation_node": "HOLDING NO"})
+    times.update(0.0, {"observation_node": "holding"})
+    times.update(1.0, {"arm_node": "holding, no chunk left to play", "observation_node": "holding"})
     times.update(3.0, {})
     text = times.verdict_problem(LIMITS)
-    assert text.startswith("held for 3.0 of 3.0 s: observation_node held 3.0 s, HOLDING NO; arm_node held 2.0 s")
+    assert text.startswith("held for 3.0 of 3.0 s: observation_node held 3.0 s (holding); arm_node held 2.0 s")
 
 
 def test_when_the_world_waits_expect_the_wait_not_counted() -> None:

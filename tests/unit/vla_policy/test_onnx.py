@@ -59,14 +59,16 @@ def test_when_a_pocket_directory_is_asked_for_as_onnx_expect_it_exported_once_an
 
 
 def test_when_the_directory_holds_graphs_already_expect_it_used_as_it_is(exported, tmp_path):
-    assert kept_export(exported, tmp_path) == exported
+    made: list[str] = []
+    assert kept_export(exported, tmp_path, on_export=lambda: made.append("export")) == exported and made == []
     assert not list(tmp_path.iterdir())
 
 
 def test_when_an_export_was_cut_short_expect_a_whole_one_made(pocket_directory, tmp_path):
     (tmp_path / "partial-abc").mkdir()
-    kept = kept_export(pocket_directory, tmp_path)
-    assert OnnxBackend.load(str(kept), num_threads=1).spec.model_id == "tiny-onnx"
+    made: list[str] = []
+    kept = kept_export(pocket_directory, tmp_path, on_export=lambda: made.append("export"))
+    assert OnnxBackend.load(str(kept), num_threads=1).spec.model_id == "tiny-onnx" and made == ["export"]
 
 
 @pytest.mark.parametrize("name", ["prefix.onnx", "denoise.onnx"])

@@ -67,6 +67,31 @@ def test_when_a_choice_is_wrong_expect_the_choices_named(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("entry", "limits", "constraints"),
+    [
+        ({"type": "int", "default": 3, "bounds": [1, 5]}, (1, 5), ""),
+        ({"type": "double", "default": 3.0}, None, "finite"),
+        (
+            {"type": "double", "default": 3.0, "bounds": [0, 5], "locked_while_armed": True},
+            (0, 5),
+            "locked while armed",
+        ),
+        ({"type": "string", "default": "a", "one_of": ["a", "b"]}, None, "one of 'a', 'b'"),
+        (
+            {"type": "double_array", "default": [0.5, 1.0], "bounds": [0.0, 2.0], "length": 2},
+            None,
+            "exactly 2 elements; each element in [0.0, 2.0]",
+        ),
+    ],
+)
+def test_when_a_parameter_is_described_expect_all_that_its_values_must_be(
+    tmp_path: Path, entry: dict[str, Any], limits: Any, constraints: str
+) -> None:
+    spec = schema(tmp_path, speed=entry | {"description": "Speed."}).specs["speed"]
+    assert (spec.range, spec.constraints) == (limits, constraints)
+
+
+@pytest.mark.parametrize(
     "entry",
     [
         {"type": "double", "default": 1.0},

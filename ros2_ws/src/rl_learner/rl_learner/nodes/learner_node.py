@@ -36,6 +36,7 @@ from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_contract
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.progress import Progress
 
 _PERIOD_S = 0.1
 _REPORT_PERIOD_S = 1.0
@@ -82,10 +83,13 @@ class LearnerNode(WhetstoneNode):
         self._acks = self.create_publisher(TransitionAck, "transition_ack", qos.RECORD)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RECORD)
         self._catch_up = CatchUp(self, self.param("run"), self._worker_or_none)
-        saved = self._saved()
-        if saved is not None:
-            self._begin(self._restored(saved))
-        elif self.param("freeze"):
+        with Progress(self) as progress:
+            progress.begin("reading the newest checkpoint")
+            saved = self._saved()
+            if saved is not None:
+                progress.begin(f"restoring the learner of {saved.step} updates")
+                self._begin(self._restored(saved))
+        if saved is None and self.param("freeze"):
             raise ReasonedError(Reason.BAD_PARAMETER, f"freeze: there is no checkpoint in {self._folder}")
         self.create_subscription(PolicyContract, "policy_contract", self.on_contract, qos.LATCHED)
         self.create_subscription(Transition, "transition", self.on_transition, qos.RECORD)
@@ -193,7 +197,10 @@ class LearnerNode(WhetstoneNode):
             raise ReasonedError(Reason.BAD_PARAMETER, text)
         session = self._session(shape, contract.hash())
         if self.param("prior"):
-            self._know(session, Path(self.param("prior")), contract.weights_sha256)
+            # READY, as before it: a run may begin meanwhile, its transitions are kept until they are asked for.
+            with Progress(self, State.READY) as progress:
+                progress.begin("reading prior data")
+                self._know(session, Path(self.param("prior")), contract.weights_sha256)
         return session
 
     def _know(self, session: Session, folder: Path, served: str) -> None:
@@ -318,7 +325,7 @@ class LearnerNode(WhetstoneNode):
         if self._mismatch:
             return State.HOLDING, Reason.CONTRACT_MISMATCH, self._mismatch
         if worker is None:
-            return State.READY, Reason.NONE, "waits for the policy's contract"
+            return State.READY, Reason.NONE, "waiting for the policy's contract"
         session = worker.session
         if session.halt is not None:
             return State.HOLDING, _HALTS[session.halt], f"{session.halt.value}: {session.problem}"

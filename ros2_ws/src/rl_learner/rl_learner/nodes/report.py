@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from rl_learner.core.session import Phase, Session
 from rl_learner.core.worker import Worker
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import Reason, State, sentence
 
 _LEVELS = {State.HOLDING: DiagnosticStatus.WARN, State.ERROR: DiagnosticStatus.ERROR}
 
@@ -61,10 +61,11 @@ def waits_for(session: Session) -> str:
 def to_diagnostics(name: str, status: tuple[State, Reason, str], said: dict[str, Any], clock: Any) -> DiagnosticArray:
     """Message of figures."""
     state, reason, detail = status
-    message = " ".join(word for word in (state.name, reason.name if reason else "", detail) if word)
     values = [KeyValue(key=key, value=_text(value)) for key, value in said.items()]
     level = _LEVELS.get(state, DiagnosticStatus.OK)
-    made = DiagnosticArray(status=[DiagnosticStatus(level=level, name=name, message=message, values=values)])
+    made = DiagnosticArray(
+        status=[DiagnosticStatus(level=level, name=name, message=sentence(state, reason, detail), values=values)]
+    )
     made.header.stamp = clock.now().to_msg()
     return made
 

@@ -27,6 +27,7 @@ from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_contract
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.progress import Progress
 
 _PERIOD_S = 0.05
 _CLOSE_TIMEOUT_S = 5.0
@@ -65,7 +66,9 @@ class TransitionNode(WhetstoneNode):
     def on_setup(self) -> None:
         """Open the spool and connect."""
         folder = folder_of(self.param("directory"), self.param("run")) / "transitions"
-        self._spool = Spool(folder, _limits(self._values), identity=self.epoch_ns)
+        with Progress(self) as progress:
+            progress.begin("opening the spool")
+            self._spool = Spool(folder, _limits(self._values), identity=self.epoch_ns)
         self._warned = 0
         self._warn_of_losses(self._spool)
         self._writer = Writer(self._spool, lambda error: self.fail("spool", error))

@@ -28,7 +28,7 @@ from robot_bringup.cli import middleware
 from robot_bringup.cli.errors import UserError
 from robot_bringup.core.film import Clip
 from robot_bringup.core.lerobot_export.frames import image_of
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import Reason, State, sentence
 from whetstone_common.nodes import qos
 
 _TROUBLED = {State.HOLDING, State.ERROR}
@@ -182,22 +182,18 @@ class Client:
     def _works(self, name: str) -> bool:
         status = self._statuses.get(name)
         if status is not None and status.state == State.ERROR:
-            raise UserError(f"{self._state_of(name)}: {status.detail}")
+            raise UserError(self._state_of(name))
         return status is not None and status.state in _WORKING
 
     def _state_of(self, name: str) -> str:
         status = self._statuses.get(name)
         if status is None:
-            return f"{name} (not heard of)"
-        return f"{name} ({State(status.state).name} {Reason(status.reason).name})"
+            return f"{name} has not been heard of"
+        return f"{name} is {sentence(State(status.state), Reason(status.reason), status.detail)}"
 
     def trouble(self) -> str:
         """Which nodes hold or have failed, and why; empty while none does."""
-        return ", ".join(
-            f"{self._state_of(name)} {status.detail}".rstrip()
-            for name, status in self._statuses.items()
-            if status.state in _TROUBLED
-        )
+        return ", ".join(self._state_of(name) for name, status in self._statuses.items() if status.state in _TROUBLED)
 
     def silence_s(self, node: str) -> float:
         """Seconds since a node's last word; infinite when there was none."""
@@ -217,7 +213,7 @@ class Client:
             # A message that was refused lies behind; what comes next is kept.
             refused_one = status is not None and (status.state, status.reason) == (State.HOLDING, Reason.BAD_MESSAGE)
             if status is None or not (status.state == State.READY or refused_one):
-                return f"{self._state_of(name)} {status.detail if status else ''}".rstrip()
+                return self._state_of(name)
         return ""
 
     # ---- doing -----------------------------------------------------------------------------------------------------

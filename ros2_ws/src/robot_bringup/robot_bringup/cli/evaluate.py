@@ -156,7 +156,7 @@ def running_client(
         check = own.check if own is not None else _no_check
         cameras = tuple(robot_of(stack.robot).cameras.items())
         with Client(check, cameras, takes, reliable=stack.sim) as client:
-            client.wait_ready(stack.nodes, READY_TIMEOUT_S, lambda text: note(f"waiting for {text}"))
+            client.wait_ready(stack.nodes, READY_TIMEOUT_S, lambda text: note(f"waiting: {text}"))
             yield client
 
 

@@ -14,7 +14,7 @@ from vla_interfaces.srv import Arm, Disarm, Pause, Reset, SetInstruction
 from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.graph import Graph
 from robot_bringup.cli.screen import console
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import Reason, State, sentence
 from whetstone_common.nodes import qos
 
 _ARM = "arm_node"
@@ -68,8 +68,8 @@ def stop(namespace: Namespace = "") -> None:
         cancelled = _cancel_all(graph)
         if not graph.spin_until(lambda: _ARM in graph.statuses and _state(graph)[0] not in _MOVING):
             raise UserError(f"{_ARM} still moves: {paused.message or 'it was asked to hold'}; use `whetstone estop`")
-        state, reason = _state(graph)
-    console.print(f"the arm holds ({_ARM} is {state.name} {reason.name}); goals cancelled: {cancelled}")
+        words = sentence(*_state(graph))
+    console.print(f"the arm holds ({_ARM} is {words}); goals cancelled: {cancelled}")
 
 
 def _cancel_all(graph: Graph) -> int:

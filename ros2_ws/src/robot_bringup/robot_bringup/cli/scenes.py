@@ -177,7 +177,7 @@ def play_both(errand: Errand) -> tuple[Evaluation, Evaluation]:
         shown = {side: screen.EpisodeBar(bars, f"{task}, {side}", errand.scenes) for side in errands}
         for side, words in _voices(list(errands.values())):
             if "note" in words:
-                shown[side].note(f"waiting for {words['note']}")
+                shown[side].note(f"waiting: {words['note']}")
             if "row" in words:
                 rows[side].append(EpisodeRow(**words["row"]))
                 shown[side].finish(_evaluation(task, rows[side], began_s))

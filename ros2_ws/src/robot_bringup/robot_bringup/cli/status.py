@@ -14,7 +14,7 @@ from rich.text import Text
 from robot_bringup.cli.graph import Graph
 from robot_bringup.cli.operate import PANEL, Namespace
 from robot_bringup.cli.screen import console
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import Reason, State, sentence
 
 # Nodes say their state twice a second.
 _LISTEN_S = 1.3
@@ -51,6 +51,10 @@ def _table(graph: Graph) -> Table:
         state = State(msg.state)
         reason = "" if msg.reason == Reason.NONE else Reason(msg.reason).name
         table.add_row(
-            name, Text(state.name, _STYLES.get(state, "")), reason, Text(msg.detail), f"{now_s - seen_s:.1f} s"
+            name,
+            Text(state.name, _STYLES.get(state, "")),
+            reason,
+            Text(sentence(state, Reason(msg.reason), msg.detail)),
+            f"{now_s - seen_s:.1f} s",
         )
     return table

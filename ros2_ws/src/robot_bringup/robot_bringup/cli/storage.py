@@ -28,10 +28,10 @@ def wait_for_storage(client: Client, nodes: Sequence[str], note: Callable[[str],
         nonlocal is_said
         problem = client.not_ready(nodes)
         if problem:
-            note(f"waiting for {problem}")
+            note(f"waiting: {problem}")
         if problem and not is_said and time.monotonic() - began_s > _NEWS_S:
             is_said = True
-            screen.console.print(f"waiting up to {WAIT_S:g} s for {problem}", style="yellow", markup=False)
+            screen.console.print(f"waiting up to {WAIT_S:g} s: {problem}", style="yellow", markup=False)
         return not problem
 
     if not client.spin_until(ready, WAIT_S):

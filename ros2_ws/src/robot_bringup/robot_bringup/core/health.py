@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import Reason, State, sentence
 
 _WELL = {State.READY, State.RUNNING}
 # Holding is not well, but what was seen and said before a reset of the scene may be what it waits for.
@@ -27,8 +27,8 @@ class Report:
 
     @property
     def text(self) -> str:
-        """State and reason in words."""
-        return " ".join(filter(None, (self.state.name, self.reason.name, self.detail)))
+        """State, reason and detail in words."""
+        return sentence(self.state, self.reason, self.detail)
 
 
 @dataclass

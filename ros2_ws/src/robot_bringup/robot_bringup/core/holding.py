@@ -79,4 +79,4 @@ class HoldTimes:
     def _names(self) -> str:
         """Nodes and their reasons, the one that held longest first."""
         ordered = sorted(self._held.items(), key=lambda item: -item[1].total_s)
-        return "; ".join(f"{name} held {held.total_s:.1f} s, {held.text}" for name, held in ordered)
+        return "; ".join(f"{name} held {held.total_s:.1f} s ({held.text})" for name, held in ordered)

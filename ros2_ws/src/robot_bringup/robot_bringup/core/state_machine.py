@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import Reason, State, sentence
 
 
 class Mode(Enum):
@@ -68,6 +68,10 @@ class ArmState:
             return State.ERROR
         return _STATES[self.mode]
 
+    @property
+    def _words(self) -> str:
+        return "disarmed" if self.mode is Mode.DISARMED else sentence(self.status, self.reason, self.detail)
+
     def arm(self) -> ArmState:
         """Allow motion.
 
@@ -77,7 +81,7 @@ class ArmState:
         if self.estop:
             raise Refused(f"the emergency stop is {self.detail}")
         if self.mode is Mode.STOPPED:
-            raise Refused(f"stopped ({self.reason.name}): reset first")
+            raise Refused(f"the arm is {self._words}; reset it first")
         if self.moving:
             raise Refused("already running")
         return ArmState(Mode.READY, Reason.NONE, armed=True)
@@ -99,7 +103,7 @@ class ArmState:
         if self.mode is Mode.READY:
             return self
         if self.mode is not Mode.STOPPED:
-            raise Refused(f"nothing to reset: {self.mode.value}")
+            raise Refused(f"nothing to reset: the arm is {self._words}")
         return ArmState(Mode.READY, Reason.NONE, armed=True) if self.armed else ArmState()
 
     def resume(self) -> ArmState:
@@ -109,7 +113,7 @@ class ArmState:
             Refused: Not READY.
         """
         if self.mode is not Mode.READY:
-            raise Refused(f"resume needs READY, the arm is {self.mode.value} ({self.reason.name})")
+            raise Refused(f"resume needs an armed arm at rest, it is {self._words}")
         return replace(self, mode=Mode.RUNNING, reason=Reason.NONE, detail="")
 
     def pause(self, reason: Reason = Reason.NONE, detail: str = "") -> ArmState:
@@ -121,7 +125,7 @@ class ArmState:
         if self.mode is Mode.READY:
             return self
         if not self.moving:
-            raise Refused(f"pause needs RUNNING, the arm is {self.mode.value} ({self.reason.name})")
+            raise Refused(f"pause needs a running arm, it is {self._words}")
         return replace(self, mode=Mode.READY, reason=reason, detail=detail)
 
     def run(self, reason: Reason = Reason.NONE) -> ArmState:

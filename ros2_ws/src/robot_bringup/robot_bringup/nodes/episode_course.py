@@ -21,7 +21,7 @@ from robot_bringup.core.recorder_ears import RecorderEars, Source
 from robot_bringup.nodes import episode_convert as convert
 from robot_bringup.nodes.waiting import Aborted, Waiter
 from whetstone_common.core.instruction import InstructionError, check_instruction, shown
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import Reason, State, cause
 from whetstone_common.nodes import graph, qos
 from whetstone_common.nodes.convert import to_ns, to_time
 from whetstone_common.nodes.node import WhetstoneNode
@@ -145,7 +145,7 @@ class Course:
     def ask_to_hold(self, reason: Reason) -> None:
         """Ask the arm to hold without waiting; whoever drives it may not be there any more."""
         if self.live is not None and self.live.resumed and self._pause.service_is_ready():
-            self._pause.call_async(Pause.Request(reason=f"{self._node.get_name()}: {reason.name}"))
+            self._pause.call_async(Pause.Request(reason=f"{self._node.get_name()}: {cause(reason)}"))
 
     def say(self, instruction: str) -> None:
         """Publish an instruction."""

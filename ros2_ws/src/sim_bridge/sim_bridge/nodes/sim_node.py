@@ -26,6 +26,7 @@ from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_ns, to_time
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.progress import Progress
 
 _REALTIME_ONLY = {"image_latency_s": 0.0, "state_latency_s": 0.0, "command_latency_s": 0.0, "real_time_factor": 1.0}
 
@@ -87,13 +88,15 @@ class SimNode(WhetstoneNode):
 
     def on_setup(self) -> None:
         """Build the cell and the topics."""
-        self._cell = Cell(
-            self.param("task"),
-            self.param("seed"),
-            image_size=self.param("image_size_px"),
-            control_hz=self.param("control_hz"),
-            with_expert=self.param("publish_expert"),
-        )
+        with Progress(self) as progress:
+            progress.begin("building the scene")
+            self._cell = Cell(
+                self.param("task"),
+                self.param("seed"),
+                image_size=self.param("image_size_px"),
+                control_hz=self.param("control_hz"),
+                with_expert=self.param("publish_expert"),
+            )
         window = Window(wanted=self.param("viewer"))
         if self.param("viewer") and not window.is_open:
             self.get_logger().warning("viewer: there is no display, going on without a window")

@@ -87,7 +87,7 @@ class Observer:
         self.settings = settings
         self._counters = counters
         streams = dict.fromkeys(cameras, _FRAMES_KEPT) | {JOINTS: _JOINT_STATES_KEPT}
-        self._synchroniser = Synchroniser(streams)
+        self._synchroniser = Synchroniser(streams, {name: f"camera {name}" for name in cameras})
         self._stamps = {name: StampGuard(settings.future_tolerance_ns, sim_time=settings.sim_time) for name in streams}
         self._freeze = {
             name: FreezeDetector(frames=settings.frozen_frames, min_motion_rad=settings.frozen_min_motion_rad)
@@ -214,4 +214,5 @@ class Observer:
             return refusal
         if kind in _CLOCK_KINDS:
             return Refusal(kind, refusal.stream, cause if kind == "no_clock" else f"{refusal.stream}: {cause}")
-        return Refusal("bad", refusal.stream, f"{refusal.text}; last message refused: {cause}")
+        told = f"{refusal.stream}:" if refusal.kind == "missing" else f"{refusal.text};"
+        return Refusal("bad", refusal.stream, f"{told} last message refused: {cause}")

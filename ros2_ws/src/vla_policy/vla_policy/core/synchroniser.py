@@ -79,12 +79,14 @@ class Refusal:
 class Synchroniser:
     """A short history per stream, and the freshest set of parts whose stamps agree."""
 
-    def __init__(self, streams: Mapping[str, int]) -> None:
+    def __init__(self, streams: Mapping[str, int], labels: Mapping[str, str] | None = None) -> None:
         """Start empty.
 
         Args:
             streams: Name to the number of parts kept.
+            labels: Name to what a reader calls the stream; its name by default.
         """
+        self._labels = labels or {}
         self._history: dict[str, deque[Part]] = {name: deque(maxlen=depth) for name, depth in streams.items()}
 
     def add(self, stream: str, part: Part) -> None:
@@ -139,7 +141,7 @@ class Synchroniser:
 
     def _judge(self, name: str, part: Part | None, now_ns: int, steady_ns: int, limits: Limits) -> Refusal | None:
         if part is None:
-            return Refusal("missing", name, f"{name} has not been received")
+            return Refusal("missing", name, f"waiting for {self._labels.get(name, name)}: no message yet")
         age_ns, silence_ns = now_ns - part.stamp_ns, steady_ns - part.arrival_ns
         if limits.max_age_ns and age_ns > limits.max_age_ns:
             return Refusal(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from vla_policy.core.backends import load_backend
@@ -17,9 +18,15 @@ _SCRIPT = ("pattern", "value", "prefix_delay_s", "denoise_delay_s", "fault", "fa
 Read = Callable[[str], Any]
 
 
-def build_backend(param: Read) -> Backend:
-    """Load the backend that the parameters name."""
+def build_backend(param: Read, on_step: Callable[[str], None] = lambda _step: None) -> Backend:
+    """Load the backend that the parameters name.
+
+    Args:
+        param: Reads a parameter.
+        on_step: Told what is done now, in words.
+    """
     kind = param("backend")
+    on_step("loading model")
     if kind == "fake":
         shape = {"image_size_px": param("fake_image_size_px"), "cameras": tuple(param("fake_cameras"))}
         return load_backend("fake", **shape, **_script(param))
@@ -29,7 +36,18 @@ def build_backend(param: Read) -> Backend:
         options |= {"dtype": param("dtype"), "device": param("device")}
     if param("num_steps") > 0:
         options["num_steps"] = param("num_steps")
-    return load_backend(kind, str(find(param("model_dir"))), **options)
+    directory = find(param("model_dir"))
+    if kind == "onnx":
+        directory = _exported(directory, on_step)
+    return load_backend(kind, str(directory), **options)
+
+
+def _exported(directory: Path, on_step: Callable[[str], None]) -> Path:
+    from vla_policy.core.backends.onnx_cache import exported
+
+    graphs = exported(directory, on_export=lambda: on_step("exporting to ONNX"))
+    on_step("loading model")
+    return graphs
 
 
 def retell(backend: Backend, param: Read) -> None:

@@ -304,13 +304,13 @@ class ObservationNode(WhetstoneNode):
 
     def _ready(self) -> Refusal | None:
         if self._contract is None:
-            return Refusal("missing", "policy_contract", "no policy_contract that fits has been received")
+            return Refusal("missing", "policy_contract", "waiting for policy_contract: none that fits yet")
         return self._no_words()
 
     def _no_words(self) -> Refusal | None:
         if self._words_refused:
             return Refusal("bad", "instruction", self._words_refused)
-        return None if self._instruction else Refusal("missing", "instruction", "no instruction has been received")
+        return None if self._instruction else Refusal("missing", "instruction", "waiting for instruction: none yet")
 
     def _health(self, times: dict[str, int]) -> Refusal | None:
         if self._words_refused:

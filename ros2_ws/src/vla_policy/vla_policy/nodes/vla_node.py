@@ -35,6 +35,7 @@ from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import float32_field, from_contract, to_stamp
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.progress import Progress
 
 _JOIN_TIMEOUT_S = 1.0
 _ANNOUNCE_PERIOD_S = 1.0
@@ -92,12 +93,7 @@ class VlaNode(WhetstoneNode):
     def on_setup(self) -> None:
         """Load and warm up the model, and say what it takes and gives."""
         joints = find_robot(self.param("robot_file")).joints
-        try:
-            self._backend: Backend = build_backend(self.param)
-            self._backend.warmup()
-        except Exception as error:
-            raise ReasonedError(Reason.MODEL_FAILURE, f"{self.param('backend')}: {error}") from error
-        digest = "" if self.param("backend") == "fake" else weights_sha256(find(self.param("model_dir")))
+        digest = self._load()
         try:
             self._contract = contract_of(self._backend.spec, joints.names, digest)
         except ValueError as error:
@@ -112,6 +108,20 @@ class VlaNode(WhetstoneNode):
         self.create_subscription(ObservationMsg, "observation", self.on_observation, qos.RING)
         self.create_steady_timer(_ANNOUNCE_PERIOD_S, self.announce)
         self.announce()
+
+    def _load(self) -> str:
+        """Load and warm up the model; hash of its weights, empty for a fake one."""
+        with Progress(self) as progress:
+            try:
+                self._backend: Backend = build_backend(self.param, progress.begin)
+                progress.begin("warming up")
+                self._backend.warmup()
+            except Exception as error:
+                raise ReasonedError(Reason.MODEL_FAILURE, f"{self.param('backend')}: {error}") from error
+            if self.param("backend") == "fake":
+                return ""
+            progress.begin("hashing weights")
+            return weights_sha256(find(self.param("model_dir")))
 
     def on_start(self) -> None:
         """Start the thread that works."""

@@ -52,6 +52,28 @@ class ParameterSpec:
         """Whether the value is a list."""
         return self.type.endswith("_array")
 
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """Bounds of a single number; those of an array's elements are among its `constraints`."""
+        return None if self.is_array else self.bounds
+
+    @property
+    def constraints(self) -> str:
+        """What is demanded of a value beyond its type and `range`, in words."""
+        of_each = "each element " if self.is_array else ""
+        rules: list[str] = []
+        if self.length is not None:
+            rules.append(f"exactly {self.length} elements")
+        if self.is_array and self.bounds is not None:
+            rules.append(f"{of_each}in [{self.bounds[0]}, {self.bounds[1]}]")
+        elif self.bounds is None and self.type.startswith("double"):
+            rules.append(f"{of_each}finite")
+        if self.one_of is not None:
+            rules.append(f"{of_each}one of {', '.join(map(repr, self.one_of))}")
+        if self.locked_while_armed:
+            rules.append("locked while armed")
+        return "; ".join(rules)
+
     def check(self, value: Any) -> Any:
         """Return the value in its canonical type.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""States and reasons of a node; the numbers are those of vla_interfaces/NodeStatus."""
+"""States and reasons of a node, and both in words; the numbers are those of vla_interfaces/NodeStatus."""
 
 from __future__ import annotations
 
@@ -54,6 +54,50 @@ class Reason(IntEnum):
     EPISODE_REFUSED = 31
     NO_CLOCK = 35
     OTHER_CLOCK = 36
+
+
+_STATE_WORDS = {
+    State.UNCONFIGURED: "not configured",
+    State.ERROR: "in error",
+    State.FINALIZED: "shut down",
+}
+# Where a name alone does not say it.
+_REASON_WORDS = {
+    Reason.NONE: "",
+    Reason.ESTOP: "emergency stop",
+    Reason.UNDERRUN: "no chunk left to play",
+    Reason.NOT_FINITE: "value is not finite",
+    Reason.TAKEOVER: "taken over by an operator",
+    Reason.SECOND_NODE: "second node of this name",
+    Reason.OTHER_CLOCK: "stamps of another clock",
+}
+# Where state and reason together have a shorter name.
+_PAIR_WORDS = {
+    (State.STARTING, Reason.SHUTDOWN): "deactivated",
+    (State.FINALIZED, Reason.SHUTDOWN): "shut down",
+}
+
+
+def sentence(state: State, reason: Reason = Reason.NONE, detail: str = "") -> str:
+    """What a node's status says to a reader, to stand alone or after "<node> is".
+
+    Examples: "ready"; "starting: loading model (12 s)"; "stopped, emergency stop: pressed by /panel".
+    """
+    words = _PAIR_WORDS.get((state, reason)) or _STATE_WORDS.get(state, _plain(state))
+    # What a start waits for stands in its detail.
+    is_told = (state, reason) in _PAIR_WORDS or (state is State.STARTING and detail)
+    if not is_told and reason is not Reason.NONE:
+        return f"{words}, {cause(reason, detail)}"
+    return f"{words}: {detail}" if detail else words
+
+
+def cause(reason: Reason, detail: str = "") -> str:
+    """A reason and its detail in words, as in "missing stream: no camera front"; empty for `NONE` without detail."""
+    return ": ".join(filter(None, (_REASON_WORDS.get(reason, _plain(reason)), detail)))
+
+
+def _plain(name: IntEnum) -> str:
+    return name.name.lower().replace("_", " ")
 
 
 class ReasonedError(RuntimeError):

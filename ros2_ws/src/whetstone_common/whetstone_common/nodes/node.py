@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import time
 import traceback
 from collections import Counter
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -22,8 +23,9 @@ from vla_interfaces.msg import NodeStatus
 
 from whetstone_common.core.clock import NO_CLOCK
 from whetstone_common.core.parameters import ParameterError, Schema
-from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.core.reason import Reason, ReasonedError, State, sentence
 from whetstone_common.nodes import qos
+from whetstone_common.nodes.descriptors import descriptor_of
 from whetstone_common.nodes.graph import rival_publishers, unheard_publishers
 from whetstone_common.nodes.namesake import Namesake
 
@@ -95,6 +97,7 @@ class WhetstoneNode(LifecycleNode):
             # Whoever refuses must not leave half a node behind, which the traceback would keep alive.
             self.destroy_node()
             raise
+        self._status_lock = threading.RLock()  # a set-up and what ends it run in two threads
         self._own_status = self.status  # what the node itself says, without what the graph adds
         self._graph_problem: tuple[Reason, str] = (Reason.NONE, "")
         self._inputs: list[tuple[str, type, QoSProfile]] = []
@@ -147,27 +150,36 @@ class WhetstoneNode(LifecycleNode):
         values = {name: spec.default for name, spec in self.schema.specs.items()} | given
         self.check_parameters(values)
         for name, spec in self.schema.specs.items():
-            kind = Parameter.Type.from_parameter_value(values[name] if values[name] != [] else [""])
-            if spec.is_array and values[name] == []:
-                kind = Parameter.Type[spec.type.upper()]
-            unit_range = f" Range [{spec.bounds[0]}, {spec.bounds[1]}]." if spec.bounds else ""
-            descriptor = ParameterDescriptor(
-                name=name,
-                type=kind.value,
-                description=spec.description + unit_range,
-                read_only=spec.read_only,
-            )
-            self.declare_parameter(name, values[name], descriptor, ignore_override=True)
+            self.declare_parameter(name, values[name], descriptor_of(spec), ignore_override=True)
         self._values = values
         self.add_on_set_parameters_callback(self._may_set)
         self.add_post_set_parameters_callback(self._has_set)
+
+    def set_parameters(self, parameter_list: list[Parameter]) -> list[SetParametersResult]:
+        """As rclpy's, with our refusals."""
+        return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """As rclpy's, but what the schema refuses is refused in its words.
+
+        rclpy compares with the descriptor before it asks any callback, and a user would read its sentence instead.
+        """
+        # Undeclared ones are left to rclpy, which raises.
+        if self._is_ours and all(self.has_parameter(parameter.name) for parameter in parameter_list):
+            result = self._may_set(parameter_list)
+            if not result.successful:
+                return result
+        return super().set_parameters_atomically(parameter_list)
 
     def _may_set(self, parameters: list[Parameter]) -> SetParametersResult:
         try:
             given = self.schema.check({p.name: p.value for p in parameters if p.name not in _ROS_OWN})
             for name in given:
-                if self.schema.specs[name].locked_while_armed and self.is_armed():
-                    raise ParameterError(f"{name} is locked while armed")
+                spec, now = self.schema.specs[name], self._values[name]
+                if spec.read_only:
+                    raise ParameterError(f"{name} is fixed at start, it is {now!r}: start the node anew to change it")
+                if spec.locked_while_armed and self.is_armed():
+                    raise ParameterError(f"{name} is locked while armed, it is {now!r}: disarm first")
             self.check_parameters(self._values | given)
         except ParameterError as error:
             self.counters["parameter_refused"] += 1
@@ -264,20 +276,26 @@ class WhetstoneNode(LifecycleNode):
 
     # ---- status ----------------------------------------------------------------------------------------------------
 
-    def set_state(self, state: State, reason: Reason = Reason.NONE, detail: str = "") -> None:
-        """Change state; published at once, and logged when it is news."""
-        self._own_status = (state, reason, detail)
-        self._show_own_status()
+    def set_state(
+        self, state: State, reason: Reason = Reason.NONE, detail: str = "", *, is_logged: bool = True
+    ) -> None:
+        """Change state; published at once, and logged when it is news, unless it shall not be."""
+        with self._status_lock:
+            # The last state stays, whatever a thread says that has not noticed the end yet.
+            if self._own_status[0] is State.FINALIZED:
+                return
+            self._own_status = (state, reason, detail)
+            self._show_own_status(is_logged=is_logged)
 
-    def _show_own_status(self) -> None:
+    def _show_own_status(self, *, is_logged: bool = True) -> None:
         status = self._with_graph_problem(*self._own_status)
         if status == self.status:
             return
-        news = self.status[:2] != status[:2]
+        # The detail of a start says what is waited for; in other states it may hold a figure that changes all the time.
+        news = self.status[:2] != status[:2] or status[0] is State.STARTING
         self.status = status
-        if news:
-            state, reason, detail = status
-            self.get_logger().info(f"{state.name} {reason.name} {detail}".rstrip())
+        if news and is_logged:
+            self.get_logger().info(sentence(*status))
         self.publish_status()
 
     def _with_graph_problem(self, state: State, reason: Reason, detail: str) -> tuple[State, Reason, str]:
@@ -384,7 +402,7 @@ class WhetstoneNode(LifecycleNode):
         self.safe_action(Reason.SHUTDOWN)
         super().on_deactivate(state)
         result = self._transition(self.on_stop)
-        self.set_state(State.STARTING, Reason.SHUTDOWN, "inactive")
+        self.set_state(State.STARTING, Reason.SHUTDOWN)
         return result
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:

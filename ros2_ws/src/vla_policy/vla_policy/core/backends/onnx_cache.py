@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from vla_policy.core.backends.onnx import GRAPHS, export_onnx
@@ -28,12 +29,13 @@ def export_pocket(directory: Path, out: Path) -> None:
     export_onnx(parts, backend.spec, directory, out, num_steps=backend.num_steps)
 
 
-def exported(directory: Path, root: Path | None = None) -> Path:
+def exported(directory: Path, root: Path | None = None, *, on_export: Callable[[], None] = lambda: None) -> Path:
     """The directory itself when it holds the graphs, else the exported form of a pocket directory.
 
     Args:
         directory: exported or pocket directory.
         root: folder of the cache.
+        on_export: called before an export, which takes seconds to minutes.
 
     Raises:
         CheckpointError: it is neither, or a file of it was altered.
@@ -44,6 +46,7 @@ def exported(directory: Path, root: Path | None = None) -> Path:
     kept = root / f"{LAYOUT}-{sha256_of(directory / MANIFEST)[:32]}"
     if (kept / MANIFEST).is_file():
         return kept
+    on_export()
     root.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix="partial-", dir=root))
     try:
