@@ -21,6 +21,7 @@ from whetstone_common.nodes import qos
 
 # Discovery of a graph that runs takes well below a second on one machine.
 WAIT_S = 5.0
+_ASK_AGAIN_S = 1.0
 
 
 class Graph:
@@ -83,10 +84,13 @@ class Graph:
         client = self.node.create_client(srv_type, name)
         if not self.spin_until(client.service_is_ready):
             raise self.missing(name.split("/", 1)[0])
-        future = client.call_async(request)
-        if not self.spin_until(future.done):
-            raise UserError(f"{name} did not answer within {self._wait_s:g} s")
-        return future.result()
+        end_s = time.monotonic() + self._wait_s
+        while time.monotonic() < end_s:
+            # A server that has not matched us yet answers to nobody, so it is asked again; each of these may be repeated.
+            future = client.call_async(request)
+            if self.spin_until(future.done, _ASK_AGAIN_S):
+                return future.result()
+        raise UserError(f"{name} did not answer within {self._wait_s:g} s")
 
     def demand(self, srv_type: Any, name: str, request: Any) -> Any:
         """As `ask`, and a refusal is an error too.

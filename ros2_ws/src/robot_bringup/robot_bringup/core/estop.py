@@ -56,8 +56,8 @@ class EstopSources:
 
         Args:
             source: Identity of the publisher (gid in hexadecimal).
-            order: Grows with each message of a source. The same message may arrive twice and late, by two
-                subscriptions; a release that is older than the newest press is ignored, a press never is.
+            order: Grows with each message of a source. The same message may arrive again and late, by
+                another subscription; a release that is older than the newest press is ignored, a press never is.
             pressed: What it says.
         """
         state = self._sources.setdefault(source, _Source(source))

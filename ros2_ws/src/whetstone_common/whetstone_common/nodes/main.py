@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import time
@@ -39,38 +40,58 @@ def run(factory: Callable[[], WhetstoneNode]) -> None:
     stop = hear_signals()
     give_home(os.environ)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    code = _run(factory, stop)
+    stop.before_end(_nothing)
+    _leave_the_graph()
+    leave(code)
+
+
+def _run(factory: Callable[[], WhetstoneNode], stop: Stop) -> int:
+    """Build the node, let it live, and close it; returns the exit code."""
     try:
         node = factory()
     except ParameterError as error:
         _refuse(str(error))
-        rclpy.shutdown()
-        leave(_BAD_PARAMETERS)
+        return _BAD_PARAMETERS
     executor = EventsExecutor()
     executor.add_node(node)
+    try:
+        return _live_alone(node, executor, stop)
+    except StopRequestedError:
+        node.get_logger().info("asked to end in its set-up")
+        return 0
+    finally:
+        stop.close()
+        executor.shutdown()
+        node.destroy_node()
+
+
+def _live_alone(node: WhetstoneNode, executor: Any, stop: Stop) -> int:
+    """Refuse to be the second of a name; else live. Returns the exit code."""
     node.muted = True
     if other := _wait_for_namesake(node, executor, stop):
         _refuse(f"{node.get_fully_qualified_name()} runs already, as {other}; stop it, or use another ROS_DOMAIN_ID")
-        _part(node, executor)
-        leave(_SECOND_NODE)
+        return _SECOND_NODE
     node.muted = False
     node.namesake.announce()
     stop.limit_s = node.close_limit_s
     stop.before_end(node.close)
-    code = 0
-    try:
-        code = _live(node, executor, stop)
-    except StopRequestedError:
-        node.get_logger().info("asked to end in its set-up")
-    finally:
-        stop.close()
-        _part(node, executor)
-    leave(code)
+    return _live(node, executor, stop)
 
 
-def _part(node: WhetstoneNode, executor: Any) -> None:
-    executor.shutdown()
-    node.destroy_node()
+def _nothing() -> None:
+    """What is left to close when the node is closed."""
+
+
+def _leave_the_graph() -> None:
+    """Destroy the participant: only then others hear a good-bye, and its shared memory is freed.
+
+    The context lives as long as anything of a node does, and nodes hold themselves in cycles.
+    """
     rclpy.shutdown()
+    gc.unfreeze()
+    gc.collect()
+    rclpy.get_default_context().destroy()
 
 
 def _live(node: WhetstoneNode, executor: Any, stop: Stop) -> int:
