@@ -86,7 +86,7 @@ class Graph:
             raise self.missing(name.split("/", 1)[0])
         end_s = time.monotonic() + self._wait_s
         while time.monotonic() < end_s:
-            # A server that has not matched us yet answers to nobody, so it is asked again; each of these may be repeated.
+            # A server that has not matched us yet answers to nobody; each of these requests may be repeated.
             future = client.call_async(request)
             if self.spin_until(future.done, _ASK_AGAIN_S):
                 return future.result()

@@ -18,9 +18,9 @@ RECORD = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Several processes may claim one name: each of them must be heard.
 PROCESS = QoSProfile(depth=16, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# The emergency stop is heard three times: latched for what was pressed before, reliable so that a publisher that has just
-# come loses nothing, and best effort, which every publisher matches. The depth keeps a press that is followed by a release
-# at once. Who publishes it uses the first.
+# The emergency stop is heard three times: latched for what was pressed before, reliable so that a publisher that has
+# just come loses nothing, and best effort, which every publisher matches. The depth keeps a press that is followed by a
+# release at once. Who publishes it uses the first.
 ESTOP = (
     QoSProfile(depth=32, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL),
     QoSProfile(depth=32, reliability=ReliabilityPolicy.RELIABLE),
