@@ -41,8 +41,8 @@ def entries(spool: Spool) -> list[EpisodeEntry]:
     return [EpisodeEntry.from_bytes(note.payload) for note in spool.notes()]
 
 
-def writer_of(spool: Spool, failures: list[BaseException] | None = None) -> Writer:
-    return Writer(spool, (failures if failures is not None else []).append)
+def writer_of(spool: Spool, failures: list[BaseException] | None = None, **limits: int) -> Writer:
+    return Writer(spool, (failures if failures is not None else []).append, **limits)
 
 
 def test_when_episodes_are_put_expect_them_stored_in_order_and_flushed_by_close(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_when_episodes_are_put_expect_them_stored_in_order_and_flushed_by_close(
 def test_when_the_disk_is_slow_expect_put_to_return_at_once_and_the_surplus_booked(tmp_path: Path) -> None:
     files = SlowFiles()
     spool = Spool(tmp_path, WIDE, identity=1, files=files)
-    writer = writer_of(spool)
+    writer = writer_of(spool, most_waiting=48)
     files.gate.clear()
     made = [batch(episode) for episode in range(1, 31)]
     longest_s = 0.0
@@ -110,6 +110,6 @@ def test_when_something_else_breaks_expect_the_owner_to_be_told(tmp_path: Path) 
     failures: list[BaseException] = []
     spool = Spool(tmp_path, WIDE, identity=1)
     writer = writer_of(spool, failures)
-    writer.put("no batch")  # type: ignore[arg-type]
+    writer.put(Batch(None))  # type: ignore[arg-type]
     until(lambda: failures, 20.0, "told")
     assert isinstance(failures[0], AttributeError)

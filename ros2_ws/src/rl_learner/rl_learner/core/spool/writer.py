@@ -14,7 +14,8 @@ from rl_learner.core.ledger import EPISODE_SCHEMA, EpisodeEntry
 from rl_learner.core.spool.record import Kind
 from rl_learner.core.spool.spool import Entry, Full, Spool, SpoolFullError
 
-_MAX_WAITING = 16
+# Windows that may wait for the disk: about 80 MB, minutes of a robot's work, however short its episodes are.
+_MOST_WAITING = 10_000
 _MAX_UNBOOKED = 1000
 _PROBE_S = 0.5
 _DROPPED = {Full.BOUND: "spool full", Full.DISK: "disk full"}
@@ -26,12 +27,18 @@ class Writer:
     Args:
         spool: Where they go.
         on_failure: Told of an exception that is no lack of room; the thread has ended then.
+        most_waiting: Windows that may wait for a slow disk.
     """
 
-    def __init__(self, spool: Spool, on_failure: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, spool: Spool, on_failure: Callable[[BaseException], None], *, most_waiting: int = _MOST_WAITING
+    ) -> None:
         self._spool = spool
         self._on_failure = on_failure
-        self._waiting: queue.Queue[Batch | None] = queue.Queue(_MAX_WAITING)
+        self._most_waiting = most_waiting
+        self._waiting: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._count = 0  # windows that wait
+        self._lock = threading.Lock()
         self._unbooked: deque[EpisodeEntry] = deque(maxlen=_MAX_UNBOOKED)
         self._needed = 0
         self._floor = 0
@@ -41,10 +48,13 @@ class Writer:
         self._thread.start()
 
     def put(self, batch: Batch) -> None:
-        """Store an episode soon; one that finds too many waiting for a slow disk is dropped."""
-        try:
-            self._waiting.put_nowait(batch)
-        except queue.Full:
+        """Store an episode soon; one that finds too many windows waiting for a slow disk is dropped."""
+        with self._lock:
+            fits = self._count == 0 or self._count + len(batch.transitions) <= self._most_waiting
+            self._count += len(batch.transitions) * fits
+        if fits:
+            self._waiting.put(batch)
+        else:
             self._drop(batch, "disk too slow")
 
     def skip_to(self, seq: int) -> None:
@@ -53,10 +63,7 @@ class Writer:
 
     def close(self, timeout_s: float) -> bool:
         """Store what waits and end; returns whether that was done in time."""
-        try:
-            self._waiting.put(None, timeout=timeout_s)
-        except queue.Full:
-            return False
+        self._waiting.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -72,6 +79,8 @@ class Writer:
                 if batch is None:
                     break
                 self._store(batch)
+                with self._lock:
+                    self._count -= len(batch.transitions)
             self._probe()
         except BaseException as error:  # noqa: BLE001 - boundary of the thread
             self._on_failure(error)
