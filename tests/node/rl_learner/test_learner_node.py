@@ -199,13 +199,21 @@ def test_when_the_newest_checkpoint_is_broken_expect_the_one_before_and_its_name
     prepared(desk)
     newest = latest(desk.checkpoints)[0]
     (desk.checkpoints / "step-000000099").mkdir()
-    (desk.checkpoints / ".partial-step-000000100").mkdir()
     node = desk.start(contract=None, freeze=True)
     assert node.counters["checkpoints_skipped"] == 1
     assert digest(node._worker.session.learner.state() | {"generator": node._worker.session.generator.get_state()}) == (
         digest(load(newest).learner)
     )
-    assert not (desk.checkpoints / ".partial-step-000000100").exists()
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_when_a_checkpoint_is_half_written_expect_only_who_learns_to_remove_it(desk: Desk, freeze: bool) -> None:
+    prepared(desk)
+    partial = desk.checkpoints / ".partial-step-000000100"
+    partial.mkdir()
+    desk.start(contract=None, freeze=freeze)
+    # A frozen learner only reads: another one may be writing there.
+    assert partial.exists() is freeze
 
 
 def test_when_all_checkpoints_are_broken_expect_refusal_and_no_weights(desk: Desk) -> None:
