@@ -17,7 +17,7 @@ def test_when_requests_are_made_expect_growing_ids_and_a_sequence_per_episode():
     laps.begin(0, 1, 0)
     third = laps.act(20)
     assert (third.episode, third.request_id, third.sequence) == (2, 4, 0)
-    assert first < second < third and laps.newest == third
+    assert first.request_id < second.request_id < third.request_id and laps.newest == third
 
 
 def test_when_an_episode_number_is_used_again_expect_refusal_that_names_the_next():
