@@ -14,10 +14,9 @@ from robot_bringup.cli.errors import UserError
 from robot_bringup.cli.options import StackOptions
 from robot_bringup.cli.stack import Stack, share
 from robot_bringup.launch_runner import preflight
-from robot_bringup.launch_runner.document import LaunchError
+from robot_bringup.launch_runner.document import LaunchError, read
 from robot_bringup.launch_runner.plan import Process
 from vla_policy.core.steering.registry import METHODS
-from whetstone_common.core.parameters import Schema
 
 LAUNCH = share() / "launch"
 WRONG = [
@@ -89,11 +88,9 @@ def test_when_a_file_names_nodes_expect_the_patterns_of_ros(tmp_path: Path, patt
     assert preflight.parameters_of(process) == ({"x": 1} if fits else {})
 
 
-def test_when_methods_are_registered_expect_the_schema_and_the_launch_file_to_know_them() -> None:
-    path = share().parents[1] / "share" / "vla_policy" / "config" / "steering_node_params.yaml"
-    if not path.is_file():
-        path = share().parents[2] / "vla_policy" / "share" / "vla_policy" / "config" / "steering_node_params.yaml"
-    assert set(Schema.load(path).specs["method"].one_of or ()) == set(METHODS)
+def test_when_methods_are_registered_expect_the_launch_file_to_know_them() -> None:
+    arguments = {arg.attributes["name"]: arg for arg in read(LAUNCH / "serve.launch.xml").named("arg")}
+    assert {choice.attributes["value"] for choice in arguments["method"].named("choice")} == set(METHODS)
     for method in METHODS:
         preflight.check_file(LAUNCH / "whetstone.launch.xml", {"method": method, "backend": "fake"})
 
