@@ -34,7 +34,7 @@ class Case:
     scenario: Callable[[World, int, str], Verdict]
     mutations: tuple[str, ...] = ()
     quick: bool = False
-    cores: int = 2
+    cores: int = 4
 
     @property
     def id(self) -> str:

@@ -92,7 +92,7 @@ def node_ends_while_it_loads(world: World, seed: int, mutation: str) -> Verdict:
         node = world.node("vla_policy", "vla_node", parameters=parameters, mutation=mutation, env=places)
         node.name = f"vla_node {moment}"
         if moment == "set-up":
-            until(lambda node=node: "STARTING" in node.tail() or not node.alive, _LOAD_S, "the set-up begins")  # noqa: B023
+            until(lambda node=node: ": starting" in node.tail() or not node.alive, _LOAD_S, "the set-up begins")  # noqa: B023
         watch_for(after_s + 0.1 * (seed % 5))
         fault_ns = (node.term, node.interrupt)[(seed + number) % 2]()
         try:
