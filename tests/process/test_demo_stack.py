@@ -123,7 +123,7 @@ def test_when_the_user_interrupts_expect_exit_130_and_no_process_left(tmp_path: 
         command = [sys.executable, "-m", "robot_bringup.cli.main", *words, "--log", str(log)]
         cli = subprocess.Popen(command, env=env, stdout=sink, stderr=subprocess.STDOUT)  # noqa: S603
     try:
-        until(lambda: log.exists() and "[arm_node]: RUNNING" in log.read_text(), 150.0, "the arm runs")
+        until(lambda: log.exists() and "[arm_node]: running" in log.read_text(), 150.0, "the arm runs")
         cli.send_signal(signal.SIGINT)
         assert cli.wait(60.0) == 130, (tmp_path / "cli.log").read_text()
     finally:
