@@ -317,11 +317,13 @@ class ArmNode(WhetstoneNode):
 
     def _on_surroundings(self) -> None:
         """Look who else is in the graph."""
+        # Asked for without the lock: the control loop must not wait for the middleware.
+        sources, obstacle = self._surroundings.estop_sources(), self._surroundings.obstacle()
         with self._lock:
-            self._estop.see(self._surroundings.estop_sources())
+            self._estop.see(sources)
             if self._core is None:
                 return
-            self._core.on_obstacle(*self._surroundings.obstacle())
+            self._core.on_obstacle(*obstacle)
         self._apply_estop()
 
     def _on_contract(self, msg: PolicyContract) -> None:

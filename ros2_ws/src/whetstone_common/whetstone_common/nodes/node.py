@@ -337,8 +337,10 @@ class WhetstoneNode(LifecycleNode):
         return bool(self.get_parameter("use_sim_time").value)
 
     def _look_at_graph(self) -> None:
-        self._graph_problem = self._find_graph_problem()
-        self._show_own_status()
+        problem = self._find_graph_problem()
+        with self._status_lock:
+            self._graph_problem = problem
+            self._show_own_status()
 
     def _find_graph_problem(self) -> tuple[Reason, str]:
         if who := self.namesake.text:
