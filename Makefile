@@ -17,7 +17,7 @@ TASK ?= pick_place
 EPISODES ?= 50
 ARGS ?=
 
-.PHONY: help setup build demo test test-fast test-unit test-node test-process test-learning reliability check format \
+.PHONY: help setup build browser console demo test test-fast test-unit test-node test-process test-learning reliability check docs develop format \
 	demos pocket bench eval train results doctor lock clean distclean
 
 help: ## list every target
@@ -38,19 +38,30 @@ demo: setup ## three tasks by instruction, one of them sharpened, both compared;
 	@mkdir -p $(OUT) && $(ENV) && $(if $(LEARNS),python tools/rl/demonstrations.py --out $(OUT)/demonstrations &&) \
 		whetstone demo --out $(OUT) $(if $(LEARNS),--train-prior $(OUT)/demonstrations) $(ARGS)
 
-test: setup ## everything CI runs: check, then all four rings of tests
+console: setup ## simulator, policy and arm, operated and trained from the browser: http://127.0.0.1:8600
+	@$(ENV) && whetstone up console:=true $(ARGS)
+
+# what only developers need: the site and its check, readers of others
+develop:
+	@$(PYTHON) tools/setup --extra docs --extra interop
+
+# A browser for the tests of the operator console; without one they are skipped.
+browser: setup
+	@$(PYTHON) tools/setup --extra browser || echo '[test] goes on without a browser'
+
+test: develop browser ## everything CI runs: check, then all four rings of tests
 	@$(ENV) && python tools/check && python tools/run_tests.py unit node process learning
 
-test-fast: setup ## core and node tests only
+test-fast: develop ## core and node tests only
 	@$(ENV) && python tools/run_tests.py unit node
 
-test-unit: setup ## ring a: plain Python
+test-unit: develop ## ring a: plain Python
 	@$(ENV) && python tools/run_tests.py unit
 
 test-node: setup ## ring b: nodes in process
 	@$(ENV) && python tools/run_tests.py node
 
-test-process: setup ## ring c: real processes, started and killed
+test-process: browser ## ring c: real processes, started and killed
 	@$(ENV) && python tools/run_tests.py process
 
 reliability: setup ## every fault row, also without its protection; writes docs/reference/reliability.md (ARGS="--repeat 20")
@@ -60,8 +71,11 @@ reliability: setup ## every fault row, also without its protection; writes docs/
 test-learning: setup ## ring d: learning and determinism
 	@$(ENV) && python tools/run_tests.py learning
 
-check: setup ## format, lint, types, spelling, import wall, sizes, parameters, secrets
+check: develop ## format, lint, types, spelling, import wall, sizes, parameters, links, site, secrets
 	@$(ENV) && python tools/check
+
+docs: develop ## build the documentation site into out/site (serve it: mkdocs serve)
+	@$(ENV) && NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet && echo "open $(CURDIR)/out/site/index.html"
 
 format: setup ## rewrite the sources as the formatter wants them
 	@$(ENV) && ruff format . && ruff check --fix-only --quiet .

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,22 @@ from figures import Figure, summarise
 
 from fakes.threads import one_thread
 from rl_learner.core.checkpoint import save
-from rl_learner.core.critic import CriticConfig
-from rl_learner.core.expo import Expo, ExpoConfig
-from rl_learner.core.guard import Guard, Wish
-from rl_learner.core.recipe import read_recipe
-from rl_learner.core.replay import Replay, ReplayShape, Window
-from rl_learner.core.session import Session
+from rl_learner.core.replay import Replay, Window
+from rl_learner.core.training_run import TrainingRun
+from rl_methods.common.batch import WindowShape
+from rl_methods.common.critic import CriticConfig
+from rl_methods.common.guard import GradientStep, Guard
+from rl_methods.config import read_method_config
+from rl_methods.expo.algorithm import Expo, ExpoConfig
+from rl_methods.registry import settings_file
 
 GROUP = "Learner (one thread)"
-SHAPE = ReplayShape(features=458, steps=8, action_dim=7, candidates=8, horizon=16, noise_dim=7)
-METHOD = Path(__file__).resolve().parents[1] / "ros2_ws" / "src" / "rl_learner" / "config" / "methods" / "expo.yaml"
+SHAPE = WindowShape(features=458, steps=8, action_dim=7, candidates=8, horizon=16, noise_dim=7)
+METHOD = settings_file("expo")
 LARGE = CriticConfig(members=10, hidden=(256, 256, 256))
 WIDTHS = (256, 256)
-_BAR = 3.0
+_BAR, _MEGABYTES = 3.0, 400.0
+_EPISODE = 20  # windows
 _WINDOWS = 4000
 _WARM_UP = 3
 
@@ -43,20 +46,28 @@ def run(*, repeats: int) -> list[Figure]:
 def filled(count: int) -> Replay:
     """A replay of random windows."""
     replay = Replay(SHAPE, count)
-    window = random_window()
-    for _ in range(count):
+    for window in random_windows(count):
         replay.add(window)
     return replay
 
 
-def random_window() -> Window:
-    """One window of the pocket VLA's sizes."""
+def random_windows(count: int) -> Iterator[Window]:
+    """Windows of the pocket VLA's sizes, in episodes of 20; each ends where the next one starts."""
     chance = np.random.default_rng(0)
-    names = ("features", "actions", "candidates", "noise", "proposed", "next_features", "next_candidates")
-    arrays: dict[str, Any] = {name: chance.standard_normal(SHAPE.of(name)).astype(np.float32) for name in names}
-    return Window(
-        **arrays, reward=0.0, mask=1.0, discount=0.9, valid=1.0, mc_return=0.5, success=1.0, human=0.0, refused=0.0
-    )
+
+    def drawn(*names: str) -> dict[str, Any]:
+        return {name: chance.standard_normal(SHAPE.of(name)).astype(np.float32) for name in names}
+
+    here = drawn("features", "candidates", "noise")
+    for number in range(count):
+        is_last = number % _EPISODE == _EPISODE - 1
+        there = here if is_last else drawn("features", "candidates", "noise")
+        yield Window(
+            **here, **drawn("actions", "proposed"), next_features=there["features"],
+            next_candidates=there["candidates"], reward=0.0, mask=float(not is_last), discount=0.9, valid=1.0,
+            mc_return=0.5, success=1.0, human=0.0, refused=0.0,
+        )  # fmt: skip
+        here = drawn("features", "candidates", "noise") if is_last else there
 
 
 def timed(action: Callable[[], object], repeats: int) -> list[float]:
@@ -77,7 +88,7 @@ def critic(replay: Replay, repeats: int) -> list[Figure]:
 
     def step() -> None:
         loss = learner.loss(batch.features, chunks, target, batch.valid)
-        guard.take([Wish("critic", learner.optimizer, loss)])
+        guard.take([GradientStep("critic", learner.optimizer, loss)])
         learner.follow()
 
     bare = summarise(GROUP, "products alone: 10 critics of 3 x 256, batch 256", "ms", timed(products(), repeats))
@@ -107,8 +118,8 @@ def products() -> Callable[[], object]:
 def updates(replay: Replay, repeats: int) -> list[Figure]:
     """Whole updates: as shipped, and with the sizes of a plain SAC, against Stable-Baselines3 where it is there."""
     generator = torch.Generator().manual_seed(0)
-    shipped = read_recipe(METHOD)
-    expo = shipped.expo(SHAPE.features)
+    shipped = read_method_config(METHOD)
+    expo = shipped.settings_of(ExpoConfig, features=SHAPE.features, steps=SHAPE.steps, action_dim=SHAPE.action_dim)
     figures = [_update("EXPO update as shipped", expo, replay, shipped.schedule.batch, generator, repeats)]
     plain = ExpoConfig(
         SHAPE.features, critic=CriticConfig(members=5, hidden=WIDTHS, bounded=False), otf_backup=False,
@@ -157,17 +168,19 @@ def _stable_baselines(repeats: int) -> Figure | None:
 
 def storage(replay: Replay, repeats: int) -> list[Figure]:
     """Replay and checkpoint."""
-    window, generator = random_window(), torch.Generator().manual_seed(0)
-    megabytes = replay.nbytes / 1e6 * 100_000 / replay.capacity
-    recipe = read_recipe(METHOD)
-    session = Session(recipe, SHAPE, capacity=_WINDOWS)
-    session.online = replay
+    generator = torch.Generator().manual_seed(0)
+    more = random_windows(20 * repeats)
+    megabytes = replay.nbytes / 1e6 * 100_000 / len(replay)
+    memory = summarise(GROUP, "replay: 100 000 windows, with all that a method may ask for", "MB", [megabytes])
+    recipe = read_method_config(METHOD)
+    session = TrainingRun(recipe, SHAPE, capacity=_WINDOWS)
+    session.data.online = replay
     with tempfile.TemporaryDirectory() as folder:
         saving = timed(lambda: save(Path(folder), session.snapshot()), max(3, repeats // 20))
     return [
-        summarise(GROUP, "replay: one window in", "ms", timed(lambda: replay.add(window), 10 * repeats)),
+        summarise(GROUP, "replay: one window in", "ms", timed(lambda: replay.add(next(more)), 10 * repeats)),
         summarise(GROUP, "replay: a batch of 256 out", "ms", timed(lambda: replay.sample(256, generator), repeats)),
-        summarise(GROUP, "replay: 100 000 windows", "MB", [megabytes]),
+        replace(memory, bar=f"<= {_MEGABYTES:g} MB", holds=megabytes <= _MEGABYTES),
         summarise(GROUP, f"checkpoint of the learner and {_WINDOWS} windows, to the disk", "ms", saving),
     ]
 
@@ -176,10 +189,10 @@ def callbacks(repeats: int) -> list[Figure]:
     """What a transition costs learner_node's executor while its thread learns without a pause."""
     import sys
 
-    from fakes.rl_episodes import GAMMA
+    from experience.nodes.convert import from_transition
+    from fakes.rl_episodes import GAMMA, C
     from fakes.rl_runs import CONTRACT, episode, write_method
     from harness.rig import Rig
-    from rl_learner.nodes.convert import from_transition
     from rl_learner.nodes.learner_node import LearnerNode
     from whetstone_common.nodes.convert import from_contract
 
@@ -188,10 +201,18 @@ def callbacks(repeats: int) -> list[Figure]:
     rig = Rig()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            blocks = {"critic": {"members": 10, "hidden": [256, 256]}, "expo": {"steps": 4, "edit_knots": 2}}
-            schedule = {"base_episodes": 1, "warm_up_updates": 10**6, "batch": 256, "discount": GAMMA}
+            blocks = {"critic": {"members": 10, "hidden": [256, 256]}, "expo": {"edit_knots": 2}}
+            schedule = {
+                "base_episodes": 1,
+                "warm_up_updates": 10**6,
+                "batch": 256,
+                "discount": GAMMA,
+                "execute_steps": C,
+            }
             method = write_method(Path(folder), {**blocks, "schedule": schedule})
-            node: Any = rig.add(LearnerNode, directory=folder, method_file=str(method), candidates=2, band=10**6)
+            node: Any = rig.add(
+                LearnerNode, directory=folder, method_file=str(method), candidates=2, max_pending_updates=10**6
+            )
             node.on_contract(from_contract(CONTRACT))
             messages = [from_transition(made, "default", 1, seq) for seq, made in enumerate(episode(1), 1)]
             for message in messages:

@@ -53,15 +53,15 @@ def _peak_mb(kind: str, source: Path, out: Path, count: int) -> float:
 def job(kind: str, source: str, out: str, count: int) -> int:
     """One job in this process; its exit code."""
     if kind == "export":
-        from robot_bringup.cli.exporting import export
+        from whetstone_cli.cli.exporting import export
 
         export([Path(source)] * count, Path(out), "sim_panda")
         return 0
     if kind == "prior":
-        from rl_learner.cli.make_prior import main
+        from whetstone_cli.jobs.make_prior import main
 
         return main([source, out, "--backend=fake", "--candidates=2"])
-    from rl_learner.cli.finetune import main as finetune
+    from whetstone_cli.jobs.finetune import main as finetune
 
     return finetune([source, f"--out={out}", "--steps=2", "--threads=1"])
 

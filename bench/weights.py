@@ -16,8 +16,8 @@ from vla_interfaces.msg import ActionChunk, PolicyContract, PolicyWeights, Propo
 
 from fakes.policy_sets import expo_config, expo_set
 from harness.ring import HOME, contract
-from vla_policy.core.steering.expo import ExpoActorConfig
-from vla_policy.core.steering.weights import split
+from rl_methods.common.weights import split
+from rl_methods.expo.actor import ExpoActorConfig
 from vla_policy.nodes.weights_wire import from_piece
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import float32_field, from_contract

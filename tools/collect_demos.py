@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Collects scripted demonstrations in process, for `make pocket`.
 
-A share of the episodes is disturbed: for some ticks the arm is driven off, or the gripper is closed or opened at
-the wrong time, and the expert recovers. The recorded command is always the expert's own; ticks whose window
-contains a disturbance are marked unusable, so only the recovery is learnt.
+A share of the episodes is disturbed: for some ticks the arm is driven off, turned, or pressed down (which pushes or
+tips what is there), or the gripper is closed or opened at the wrong time, and the expert recovers. The recorded command
+is always the expert's own; ticks whose window contains a disturbance are marked unusable: only the recovery is learnt.
 """
 
 from __future__ import annotations
@@ -45,16 +45,20 @@ def draw_disturbances(rng: np.random.Generator, share: float) -> list[Disturbanc
         return []
     out = []
     for _ in range(rng.integers(1, 4)):
-        opening = None
+        opening, turn, reach = None, rng.uniform(-0.35, 0.35), np.array([0.06, 0.06, 0.03])
         kind = rng.random()
         if kind < 0.25:
             opening = 0.0  # closes on nothing: the expert opens and tries again
         elif kind < 0.35:
             opening = 1.0  # drops what it holds
-        offset = rng.uniform(-1.0, 1.0, 3) * np.array([0.06, 0.06, 0.03]) * (0.3 if opening is not None else 1.0)
+        elif kind < 0.60:
+            turn, reach = rng.uniform(-0.8, 0.8), 0.3 * reach
+        lowered_m = 0.05 if kind > 0.85 else 0.0
+        if opening is not None:
+            turn, reach = 0.0, 0.3 * reach
+        offset = rng.uniform(-1.0, 1.0, 3) * reach - np.array([0.0, 0.0, lowered_m])
         ticks = int(rng.integers(7, 11) if opening is not None else rng.integers(4, 9))
-        turn = float(rng.uniform(-0.35, 0.35)) * (opening is None)
-        out.append(Disturbance(int(rng.integers(0, 75)), ticks, tuple(offset), turn, opening))
+        out.append(Disturbance(int(rng.integers(0, 75)), ticks, tuple(offset), float(turn), opening))
     return out
 
 
@@ -92,7 +96,7 @@ def collect(cell: Cell, seed: int, share: float) -> Demo | None:
             turn = rotation_matrix(np.array([0.0, 0.0, d.turn_rad]))
             pose = Pose(pose.position + np.array(d.offset_m), turn @ pose.rotation)
             opening = opening if d.opening is None else d.opening
-        cell.drive(pose, opening, by_person=True)
+        cell.drive(pose, opening, by_human=True)
         left -= sense.truth.success
         if left <= 0:
             return _finish(rows, disturbed, world.instruction)

@@ -38,7 +38,7 @@ def frames_of(cell: Cell, seed: int) -> list[Row]:
         yaw = rotation_matrix(np.array([0.0, 0.0, rng.uniform(-0.9, 0.9)]))
         pose, opening = Pose(rng.uniform(LOWER_M, UPPER_M), yaw @ DOWN), float(rng.integers(0, 2))
         for _ in range(MOVE_TICKS):
-            cell.drive(pose, opening, by_person=True)
+            cell.drive(pose, opening, by_human=True)
         rows.append(observe(cell))
     return rows
 

@@ -2,6 +2,7 @@
 """Success of a policy in process, without ROS: the quick judge while training, and the model card's figures.
 
 The policy sees what observation_node would give it, executes `--execute` steps of each chunk and is asked again.
+With `--eyes`, how well its eyes read the hand-frame state on the way, with the hand within 8 cm of the object.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from eyes_bars import Errors, errors_on, joined
 from sim_rollout import POLICY_TIMEOUT_TICKS, TASKS, Cell, apply_action
 
 from vla_policy.core.backends import load_backend
 from vla_policy.core.protocol import Backend, Observation
 from whetstone_common.core.outputs import check_file
+from whetstone_common.core.success_rate import wilson
 
 EVALUATION_SEED = 0
 
@@ -34,16 +37,6 @@ class Outcome:
     success: bool
     ticks: int
     stage: str
-
-
-def wilson(successes: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share."""
-    if count == 0:
-        return (0.0, 1.0)
-    share, scale = successes / count, 1.0 + z * z / count
-    centre = (share + z * z / (2 * count)) / scale
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / scale
-    return (max(0.0, centre - half), min(1.0, centre + half))
 
 
 def episode(cell: Cell, backend: Backend, seed: int, execute: int, words: str | None = None) -> Outcome:
@@ -67,7 +60,7 @@ def episode(cell: Cell, backend: Backend, seed: int, execute: int, words: str | 
     return Outcome(world.task_name, seed, success=False, ticks=world.tick, stage=type(truth.stage)(best).name)
 
 
-def other_words(instruction: str, cell: Cell) -> str:
+def other_instruction(instruction: str, cell: Cell) -> str:
     """The same sentence about the things that are not meant (the other object, the other goal)."""
     layout = cell.world.layout
     present = sorted({colour for name, colour in layout.colours.items() if name != layout.object_name})
@@ -75,6 +68,19 @@ def other_words(instruction: str, cell: Cell) -> str:
     others = [layout.colours[n] for n in names if n not in (layout.object_name, layout.goal_name)]
     wanted = others[0] if others else present[0]
     return instruction.replace(f" {layout.colours[layout.object_name]} ", f" {wanted} ", 1)
+
+
+def print_eyes(args: argparse.Namespace, backend: Backend) -> int:
+    """One line per task, and one of all."""
+    if not backend.spec.readout_names:
+        print(f"{args.model}: this policy has no eyes of its own", file=sys.stderr)
+        return 2
+    seeds, parts = range(args.first_seed, args.first_seed + args.episodes), list[Errors]()
+    for task in args.tasks:
+        parts.append(errors_on(Cell(task, backend.spec.image_height_px), backend, seeds, args.execute))
+        print(f"{task}: {parts[-1].line()}", flush=True)
+    print(f"all: {joined(parts).line()}")
+    return 0
 
 
 def main() -> int:
@@ -89,12 +95,15 @@ def main() -> int:
     parser.add_argument("--flow-steps", type=int, default=None)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--wrong-words", action="store_true", help="name another object than the one judged")
+    parser.add_argument("--eyes", action="store_true", help="errors of the readouts instead of success")
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
     if args.json is not None:
         check_file(args.json)
     torch.set_num_threads(args.threads)
     backend = load_backend(args.backend, str(args.model), num_threads=args.threads, num_steps=args.flow_steps)
+    if args.eyes:
+        return print_eyes(args, backend)
     report = {}
     for task in args.tasks:
         cell, outcomes, started = Cell(task, backend.spec.image_height_px), [], time.monotonic()
@@ -102,10 +111,11 @@ def main() -> int:
             words = None
             if args.wrong_words:
                 cell.reset(seed)
-                words = other_words(cell.world.instruction, cell)
+                words = other_instruction(cell.world.instruction, cell)
             outcomes.append(episode(cell, backend, seed, args.execute, words))
         wins = sum(o.success for o in outcomes)
-        low, high = wilson(wins, len(outcomes))
+        rate = wilson(wins, len(outcomes))
+        low, high = rate.low, rate.high
         stages: dict[str, int] = {}
         for outcome in outcomes:
             if not outcome.success:

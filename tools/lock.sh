@@ -17,13 +17,15 @@ solve() {  # name, further arguments
   "${work}/venv/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
     --no-emit-package torch "$@" "${name}.in" -o "${name}.lock"
 }
-solve python
-solve ros -c python.lock
 # torch is a step of its own in tools/setup: without this all that its default build needs would be locked here
 echo "torch ; sys_platform == 'none'" > no_torch.txt
-solve bench -c python.lock --overrides no_torch.txt
+solve python --overrides no_torch.txt
+solve ros -c python.lock
+for extra in bench browser docs interop; do
+  solve "${extra}" -c python.lock --overrides no_torch.txt
+done
 cd - > /dev/null
-for name in python ros bench; do
+for name in python ros bench browser docs interop; do
   {
     echo "# Made by tools/lock.sh from requirements/${name}.in: do not edit by hand."
     echo "# Install with: pip install --require-hashes --no-deps -r requirements/${name}.lock"
@@ -31,9 +33,11 @@ for name in python ros bench; do
   } > "${name}.lock"
 done
 # what is in python.lock is installed before
-awk -F'==' 'FILENAME == "python.lock" { locked[$1] = 1; next } /^[a-z]/ { keep = !($1 in locked) } /^#/ || keep' \
-  python.lock bench.lock > "${work}/bench.lock"
-cp "${work}/bench.lock" bench.lock
+for extra in bench browser docs interop; do
+  awk -F'==' 'FILENAME == "python.lock" { locked[$1] = 1; next } /^[a-z]/ { keep = !($1 in locked) } /^#/ || keep' \
+    python.lock "${extra}.lock" > "${work}/${extra}.lock"
+  cp "${work}/${extra}.lock" "${extra}.lock"
+done
 {
   echo "# Made by tools/lock.sh: the part of ros.lock that is not ROS, for machines with a sourced distribution."
   grep -v '^#' ros.lock | awk '/^[a-z]/ { keep = ($0 !~ /^ros-/) } keep'

@@ -24,15 +24,16 @@ INTERRUPT_S = 10.0  # how long pytest may sum up after Ctrl-C
 
 @dataclass(frozen=True)
 class Ring:
-    """One ring: how long a test, and all of it, may take, and on how many workers it runs."""
+    """One ring: how long a test, and all of it, may take, on how many workers it runs, and further folders of it."""
 
     test_s: int
     ring_s: int
     workers: int
+    further: tuple[str, ...] = ()
 
 
 RINGS = {
-    "unit": Ring(test_s=120, ring_s=600, workers=2),
+    "unit": Ring(test_s=120, ring_s=600, workers=2, further=("conformance",)),
     "node": Ring(test_s=120, ring_s=900, workers=1),
     # mostly they wait; how many run at once, each says by its share of the cores (tests/harness/cores.py)
     "process": Ring(test_s=300, ring_s=3300, workers=4),
@@ -84,8 +85,8 @@ def run_pytest(name: str, further: list[str], count: Sum) -> int:
     workers = (
         ["-n", str(ring.workers), "--dist", "worksteal", "-o", "timeout_func_only=true"] if ring.workers > 1 else []
     )
-    folder = str(ROOT / "tests" / name)
-    argv = [sys.executable, "-m", "pytest", folder, "-q", f"--timeout={ring.test_s}", f"--junitxml={report}"]
+    folders = [str(ROOT / "tests" / each) for each in (name, *ring.further)]
+    argv = [sys.executable, "-m", "pytest", *folders, "-q", f"--timeout={ring.test_s}", f"--junitxml={report}"]
     begin_s = time.monotonic()
     try:
         code = run_group([*argv, *workers, *further], ring.ring_s)

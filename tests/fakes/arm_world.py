@@ -17,13 +17,14 @@ import numpy as np
 from robot_bringup.core.arm import Arm
 from robot_bringup.core.cartesian import seven_from_pose
 from robot_bringup.core.chunk import Chunk
-from robot_bringup.core.outputs import Command, ExecutedOut, Now, Outputs, RequestKind, RequestOut
-from robot_bringup.core.robot import Robot, load_robot
-from robot_bringup.core.settings import Settings
-from robot_bringup.core.takeover import Drive, TakeoverSample
+from robot_bringup.core.outputs import ArmCommand, ArmOutputs, ExecutedOut, Now, RequestOut
+from robot_bringup.core.settings import ArmSettings
+from robot_bringup.core.takeover import TakeoverMode, TakeoverSample
 from whetstone_common.core.contract import CARTESIAN_ACTIONS, CARTESIAN_PROPRIO, Contract
+from whetstone_common.core.enums import RequestKind
 from whetstone_common.core.joint_parts import JointMessage
 from whetstone_common.core.kinematics import Kinematics
+from whetstone_common.core.robot import Robot, load_robot
 
 PACKAGE = Path(__file__).resolve().parents[2] / "ros2_ws" / "src" / "robot_bringup"
 HORIZON, DT_S = 16, 0.05
@@ -33,7 +34,7 @@ _START_NS = 1_000 * _NS
 
 def panda() -> Robot:
     """The simulated Panda as shipped."""
-    return load_robot(PACKAGE / "config" / "robots" / "sim_panda.yaml")
+    return load_robot(PACKAGE / "config" / "robots" / "sim_panda.yaml").in_namespace("")
 
 
 def kinematics_of(robot: Robot) -> Kinematics:
@@ -74,14 +75,14 @@ class ArmWorld:
         self.robot = robot or panda()
         self.kinematics = kinematics_of(self.robot)
         self.contract = contract_for(self.robot, space)
-        self.settings = replace(Settings(), **settings)
+        self.settings = replace(ArmSettings(), **settings)
         self.counters: Counter[str] = Counter()
         self.arm = Arm(self.robot, self.kinematics, self.settings, 77, self.counters)
         self.joints = self.robot.home.copy()
         self.opening = 1.0
         self.steady_s = 50.0
         self.ros_ns = _START_NS
-        self.commands: list[tuple[float, Command]] = []
+        self.commands: list[tuple[float, ArmCommand]] = []
         self.executed: list[ExecutedOut] = []
         self.requests: list[RequestOut] = []
         self.follow = True
@@ -101,7 +102,7 @@ class ArmWorld:
         state, reason, _ = self.arm.status
         return state.name, reason.name
 
-    def keep(self, out: Outputs) -> Outputs:
+    def keep(self, out: ArmOutputs) -> ArmOutputs:
         """Note what came out, and let the joints follow."""
         self.requests += out.requests
         self.executed += out.executed
@@ -111,12 +112,12 @@ class ArmWorld:
                 self.joints, self.opening = out.command.motion.position, out.command.motion.opening
         return out
 
-    def show_joints(self) -> Outputs:
+    def show_joints(self) -> ArmOutputs:
         """A joint state arrives."""
         gripper = self.robot.gripper.to_position(self.opening)
         return self.say_joints(self.robot.contract_joints, [*self.joints.tolist(), gripper])
 
-    def say_joints(self, names: Sequence[str], positions: Sequence[float], **fields: Any) -> Outputs:
+    def say_joints(self, names: Sequence[str], positions: Sequence[float], **fields: Any) -> ArmOutputs:
         """A joint state of some joints arrives."""
         message = JointMessage(names, positions, self.ros_ns)
         return self.keep(self.arm.on_joint_state(replace(message, **fields), self.now))
@@ -197,7 +198,7 @@ class ArmWorld:
             source_epoch=9,
             sequence=self.human_sequence,
             engaged=engaged,
-            drive=Drive.VELOCITY,
+            drive=TakeoverMode.VELOCITY,
             twist=np.array([0.05, 0, 0, 0, 0, 1e-9 * self.human_sequence]),
             tcp_target=np.zeros(7),
             opening=float("nan"),

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from robot_bringup.core.report import Evaluation, rows_of
+from whetstone_cli.core.report import Evaluation, rows_of
+from whetstone_common.core.enums import Outcome
 
-_OUTCOMES = {"+": "succeeded", "-": "timed_out", "a": "aborted"}
+_OUTCOMES = {"+": Outcome.SUCCEEDED, "-": Outcome.TIMED_OUT, "a": Outcome.ABORTED}
 
 
 def evaluation_of(signs: str, first_seed: int = 0, task: str = "pick_place") -> Evaluation:

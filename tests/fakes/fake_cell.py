@@ -9,7 +9,7 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from std_msgs.msg import String
-from vla_interfaces.msg import Executed, NodeStatus, Stamp, TaskTruth
+from vla_interfaces.msg import EpisodeMark, Executed, NodeStatus, Stamp, TaskTruth
 from vla_interfaces.srv import Arm, Pause, Reset, Resume, SimReset
 
 from whetstone_common.nodes import qos
@@ -64,7 +64,7 @@ class FakeCell(Node):
         self._executed = self.create_publisher(Executed, "executed", qos.RECORD)
         self._status = self.create_publisher(NodeStatus, "node_status", qos.LATCHED)
         self.in_use = self.create_publisher(String, "instruction_in_use", qos.LATCHED)
-        self.mark = self.create_publisher(String, "mark", qos.RING)
+        self.mark = self.create_publisher(EpisodeMark, "mark", qos.RING)
         self.create_subscription(String, "instruction", self._on_instruction, qos.LATCHED)
         for kind, name, answer in (
             (Arm, "arm_node/arm", self._arm),

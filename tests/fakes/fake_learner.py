@@ -10,8 +10,8 @@ from typing import Any
 
 from vla_interfaces.msg import Transition, TransitionAck
 
+from experience.core.ledger import ReceivedSequence, ReceiveResult
 from fakes.base import FakeNode, run
-from rl_learner.core.ledger import Offer, Receipts
 from whetstone_common.nodes import qos
 
 _ACK_PERIOD_S = 0.3
@@ -32,13 +32,13 @@ class FakeLearner(FakeNode):
         known = read_store(self._path)
         whole = self._path.read_bytes().rpartition(b"\n") if known else (b"", b"", b"")
         self._path.write_bytes(whole[0] + whole[1])
-        self._receipts = Receipts(*((known[-1]["spool"], known[-1]["seq"]) if known else (0, 0)))
+        self._receipts = ReceivedSequence(*((known[-1]["spool"], known[-1]["seq"]) if known else (0, 0)))
         self._acks = self.create_publisher(TransitionAck, "transition_ack", qos.RECORD)
         self.create_subscription(Transition, "transition", self._on_transition, qos.RECORD)
         self.every(_ACK_PERIOD_S, self._acknowledge)
 
     def _on_transition(self, msg: Transition) -> None:
-        if self._receipts.offer(msg.spool, msg.seq) is not Offer.NEW:
+        if self._receipts.receive(msg.spool, msg.seq) is not ReceiveResult.NEW:
             return
         line = {
             "run": msg.run, "epoch": msg.epoch, "episode": msg.episode, "seq": msg.seq, "spool": msg.spool,

@@ -12,7 +12,7 @@ from vla_interfaces.msg import PolicyContract, PolicyWeights
 
 from fakes.base import FakeNode, run
 from fakes.policy_sets import Packed, disguised, expo_set, wrong_sets
-from vla_policy.core.steering.weights import split
+from rl_methods.common.weights import split
 from vla_policy.nodes.weights_wire import from_piece
 from whetstone_common.core.contract import Contract
 from whetstone_common.nodes import qos

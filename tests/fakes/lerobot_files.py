@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robot_bringup.core.lerobot_export.dataset import DatasetWriter
-from robot_bringup.core.lerobot_export.frames import Episode, Frame
-from robot_bringup.core.lerobot_export.layout import Schema
+from experience.core.lerobot_export.dataset import DatasetWriter
+from experience.core.lerobot_export.frames import DatasetFrame, ExportedEpisode
+from experience.core.lerobot_export.layout import DatasetSchema
 
 FPS, SIZE_PX = 20, 96
 ARM = tuple(f"panda_joint{number}" for number in range(1, 8))
@@ -29,13 +29,13 @@ _TARGET = np.array([0.5, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0, 1.0])
 _STEP = 8  # between the grey levels of two frames, so that a picture tells its number
 
 
-def panda_dataset(root: Path, lengths: Sequence[int] = (12, 10), actor: int = 2) -> Path:
+def panda_dataset(root: Path, lengths: Sequence[int] = (12, 10), actor: int = 2, *, success: bool = True) -> Path:
     """A dataset of a joint that turns; picture n of an episode has the grey level of `level_of(n)`."""
     cameras = (("front", SIZE_PX, SIZE_PX), ("wrist", SIZE_PX, SIZE_PX))
-    writer = DatasetWriter(root, Schema(FPS, "sim_panda", JOINTS, cameras))
+    writer = DatasetWriter(root, DatasetSchema(FPS, "sim_panda", JOINTS, cameras))
     for length in lengths:
         frames = tuple(_frame(number, actor) for number in range(length))
-        writer.add(Episode("put the red cube on the blue plate", True, JOINTS, frames))
+        writer.add(ExportedEpisode("put the red cube on the blue plate", success, JOINTS, frames))
     return writer.finish()
 
 
@@ -44,10 +44,10 @@ def level_of(number: int) -> int:
     return 20 + _STEP * number
 
 
-def _frame(number: int, actor: int) -> Frame:
+def _frame(number: int, actor: int) -> DatasetFrame:
     image = np.full((SIZE_PX, SIZE_PX, 3), level_of(number), np.uint8)
     joints = (HOME + 0.02 * number * np.eye(8)[0]).astype(np.float32)
-    return Frame(joints, joints, _TARGET.astype(np.float32), actor, {"front": image, "wrist": image})
+    return DatasetFrame(joints, joints, _TARGET.astype(np.float32), actor, {"front": image, "wrist": image})
 
 
 def change_info(root: Path, change: Callable[[dict[str, Any]], object]) -> None:

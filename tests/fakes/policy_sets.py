@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vla_policy.core.steering.architecture import architecture_of, canonical, hash_of
-from vla_policy.core.steering.dsrl import DsrlActor, DsrlActorConfig
-from vla_policy.core.steering.expo import ExpoActor, ExpoActorConfig
-from vla_policy.core.steering.weights import PolicyManifest, pack
+from rl_methods.common.architecture import architecture_of, canonical, hash_of
+from rl_methods.common.weights import PolicyManifest, pack
+from rl_methods.dsrl.actor import DsrlActor, DsrlActorConfig
+from rl_methods.expo.actor import ExpoActor, ExpoActorConfig
 from whetstone_common.core.contract import Contract
 
 Packed = tuple[PolicyManifest, bytes]

@@ -13,9 +13,9 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from vla_interfaces.msg import Decision, Executed, PolicyContract, Stamp
 
+from experience.core.recording.definitions import complete
+from experience.core.recording.episode_file import Channel, EpisodeFile, Message
 from fakes.lerobot_files import FPS, HOME, JOINTS, level_of
-from robot_bringup.core.recording.definitions import complete
-from robot_bringup.core.recording.episode_file import Channel, EpisodeFile, Message
 
 FRONT, WRIST = "/camera/front/image_raw", "/camera/wrist/image_raw"
 _TYPES = {

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from rl_learner.core.episode import Rules
-from rl_learner.core.join import Joiner
-from rl_learner.core.records import Actor, Asked, Decision, Event, Judgement, Outcome, Step
-from rl_learner.core.transition import Transition
+from experience.core.episode import Rules
+from experience.core.join import Joiner
+from experience.core.records import Decision, EpisodeEventKind, Event, StepRecord, StepReward
+from experience.core.transition import Transition
 from whetstone_common.core.contract import CARTESIAN_ACTIONS, CARTESIAN_PROPRIO, Contract
+from whetstone_common.core.enums import Actor, RequestKind
 from whetstone_common.core.stamp import Stamp
 
 DT_NS = 50_000_000
@@ -46,12 +47,18 @@ def stamp(request: int, *, at: int, epoch: int = 1, episode: int = 1) -> Stamp:
 
 
 def decision(
-    request: int, at: int, *, asked: Asked = Asked.ACT, epoch: int = 1, episode: int = 1, **changes: Any
+    request: int,
+    at: int,
+    *,
+    request_kind: RequestKind = RequestKind.ACT,
+    epoch: int = 1,
+    episode: int = 1,
+    **changes: Any,
 ) -> Decision:
     """A decision at step `at`; its features say where, its reference is x = at / 100 m."""
     made = Decision(
         stamp=stamp(request, at=at, epoch=epoch, episode=episode),
-        asked=asked,
+        request_kind=request_kind,
         contract_hash=HASH,
         method="none",
         instruction="put the red cube on the blue plate",
@@ -70,9 +77,9 @@ def decision(
 
 def step(
     index: int, request: int, within: int, *, actor: Actor = Actor.POLICY, epoch: int = 1, episode: int = 1
-) -> Step:
+) -> StepRecord:
     """A step that puts the TCP at x = (index + 1) / 10 m."""
-    return Step(
+    return StepRecord(
         stamp=Stamp(epoch, episode, request, 0, tick_ns(index - within)),
         step=within,
         episode_step=index,
@@ -83,40 +90,44 @@ def step(
     )
 
 
-def end(steps: int, outcome: Outcome = Outcome.SUCCEEDED, *, epoch: int = 1, episode: int = 1) -> Event:
+def end(
+    steps: int, outcome: EpisodeEventKind = EpisodeEventKind.SUCCEEDED, *, epoch: int = 1, episode: int = 1
+) -> Event:
     """End after so many steps."""
     return Event(epoch, episode, outcome, "pick_place", steps, tick_ns(steps))
 
 
-def judgement(steps: int, reward: float = 1.0, *, epoch: int = 1, episode: int = 1) -> Judgement:
+def judgement(steps: int, reward: float = 1.0, *, epoch: int = 1, episode: int = 1) -> StepReward:
     """Reward earned by so many steps."""
-    return Judgement(epoch, episode, steps, reward)
+    return StepReward(epoch, episode, steps, reward)
 
 
-def plain_episode(steps: int, outcome: Outcome = Outcome.SUCCEEDED, *, epoch: int = 1, episode: int = 1) -> list[Any]:
+def plain_episode(
+    steps: int, outcome: EpisodeEventKind = EpisodeEventKind.SUCCEEDED, *, epoch: int = 1, episode: int = 1
+) -> list[Any]:
     """Everything of an episode that decides every C steps, in the order in which it happens."""
-    records: list[Any] = [Event(epoch, episode, Outcome.STARTED, "pick_place", 0, tick_ns(0))]
+    records: list[Any] = [Event(epoch, episode, EpisodeEventKind.STARTED, "pick_place", 0, tick_ns(0))]
     for index in range(steps):
         request = 1 + index // C
         if index % C == 0:
             records.append(decision(request, index, epoch=epoch, episode=episode))
         records.append(step(index, request, index % C, epoch=epoch, episode=episode))
-    reward = 1.0 if outcome is Outcome.SUCCEEDED else 0.0
-    if outcome is not Outcome.ABORTED:
+    reward = 1.0 if outcome is EpisodeEventKind.SUCCEEDED else 0.0
+    if outcome is not EpisodeEventKind.ABORTED:
         records.append(judgement(steps, reward, epoch=epoch, episode=episode))
     records.append(end(steps, outcome, epoch=epoch, episode=episode))
     return records
 
 
-def transitions_of(records: list[Any], gamma: float = GAMMA) -> list[Transition]:
+def transitions_of(records: list[Any]) -> list[Transition]:
     """What an episode gives."""
-    joiner = Joiner(Rules(gamma, C), grace_s=1.0, max_steps=10_000)
+    joiner = Joiner(Rules(C), grace_s=1.0, max_steps=10_000)
     joiner.on_contract(CONTRACT)
     for record in records:
         takes = {
             Decision: joiner.on_decision,
-            Step: joiner.on_step,
-            Judgement: joiner.on_judgement,
+            StepRecord: joiner.on_step,
+            StepReward: joiner.on_reward,
             Event: joiner.on_event,
         }
         takes[type(record)](record, 0.0)

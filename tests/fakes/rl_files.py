@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from rl_learner.core.spool import DiskFiles
+from experience.core.spool import DiskFiles
 
 
 class Killed(BaseException):

@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 from vla_interfaces.msg import Decision as DecisionMsg
-from vla_interfaces.msg import EpisodeEvent, Executed, RecordsHeard, Reward, Stamp
+from vla_interfaces.msg import EpisodeEvent, Executed, RecorderSources, Reward, Stamp
 
-from rl_learner.core.records import Asked, Decision, Event, Judgement, Step
+from experience.core.records import Decision, Event, StepRecord, StepReward
+from whetstone_common.core.enums import RequestKind
 from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to_time
 
 
-def message(record: Decision | Step | Judgement | Event) -> tuple[str, Any]:
-    """Topic and message of a record; the opposite of rl_learner.nodes.convert."""
+def message(record: Decision | StepRecord | StepReward | Event) -> tuple[str, Any]:
+    """Topic and message of a record; the opposite of experience.nodes.convert."""
     if isinstance(record, Decision):
         return "decision", _decision(record)
-    if isinstance(record, Step):
+    if isinstance(record, StepRecord):
         return "executed", _executed(record)
-    if isinstance(record, Judgement):
+    if isinstance(record, StepReward):
         stamp = Stamp(epoch=record.epoch, episode=record.episode)
         return "reward", Reward(stamp=stamp, episode_step=record.steps, reward=record.reward, source="fake")
     return "episode", EpisodeEvent(
@@ -37,14 +38,14 @@ def hello(topic: str, epoch: int, newest_episode: int = 0) -> Any:
     """What a source says until the recorder names it."""
     stamp = Stamp(epoch=epoch, sequence=newest_episode)
     return {
-        "decision": DecisionMsg(stamp=stamp, request_kind=int(Asked.LOOK)),
+        "decision": DecisionMsg(stamp=stamp, request_kind=int(RequestKind.QUERY_ONLY)),
         "executed": Executed(stamp=stamp),
         "reward": Reward(stamp=stamp),
         "episode": EpisodeEvent(epoch=epoch, event=EpisodeEvent.HELLO),
     }[topic]
 
 
-def pairs_of(msg: RecordsHeard) -> set[tuple[str, int]]:
+def pairs_of(msg: RecorderSources) -> set[tuple[str, int]]:
     """(topic, epoch) of each source that a recorder hears."""
     return set(zip(msg.topics, msg.source_epochs, strict=True))
 
@@ -53,7 +54,7 @@ def _decision(record: Decision) -> DecisionMsg:
     n, horizon, action_dim = record.candidates.shape
     return DecisionMsg(
         stamp=from_stamp(record.stamp),
-        request_kind=int(record.asked),
+        request_kind=int(record.request_kind),
         contract_hash=record.contract_hash,
         method=record.method,
         instruction=record.instruction,
@@ -72,7 +73,7 @@ def _decision(record: Decision) -> DecisionMsg:
     )
 
 
-def _executed(record: Step) -> Executed:
+def _executed(record: StepRecord) -> Executed:
     return Executed(
         stamp=from_stamp(record.stamp),
         step=record.step,

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Toy demonstrations and a tiny VLA to train on them, for tests."""
 
+from pathlib import Path
+
 import numpy as np
+import torch
 
 from vla_policy.core.architecture import PocketShape
+from vla_policy.core.eyes import Eyes, EyesShape
 from vla_policy.core.tokenizer import WordTokenizer
 from vla_policy.core.training.dataset import ChunkDataset, Demo
+from vla_policy.core.training.export import export
 from vla_policy.core.training.trainer import TrainConfig, Trainer
 
 WORDS = ("put the red cube on the blue plate", "put the blue cube on the red plate")
@@ -61,3 +66,23 @@ def toy_trainer(**changes) -> Trainer:
     settings = {"steps": 40, "batch": 8, "scenes": 16, "noises": 2, "warmup_steps": 5, "bf16": False, "compiled": False}
     data = ChunkDataset(demos)
     return Trainer(TrainConfig(**(settings | changes)), TINY, data, WordTokenizer.from_texts(data.instructions))
+
+
+def toy_eyes(tokenizer: WordTokenizer) -> Eyes:
+    """Eyes that have learnt nothing, but see something else in other images and hear other words."""
+    torch.manual_seed(0)
+    size = TINY.image_size_px
+    eyes = Eyes(EyesShape(tokenizer.vocab_size, tokenizer.prompt_length, size, channels=(8, 8), layers=1, hidden=16))
+    with torch.no_grad():
+        eyes.words.weight.normal_()
+    return eyes.eval()
+
+
+def toy_directory(folder: Path) -> Path:
+    """A sealed directory of a toy VLA after a few steps."""
+    trainer = toy_trainer()
+    for _ in range(3):
+        trainer.advance()
+    trainer.save(folder / "step-000003")
+    export(folder / "step-000003", folder / "model", model_id="tiny", eyes=toy_eyes(trainer.tokenizer))
+    return folder / "model"

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from robot_bringup.core.training import TrainingEpisode, training_seed
+from whetstone_cli.core.training import training_seed
+from whetstone_common.core.training_log import TrainingEpisode
 
 
 def episode(number: int, outcome: str = "succeeded", **changes: Any) -> TrainingEpisode:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from vla_interfaces.msg import LearnerStatus, StorageStatus
 
-from robot_bringup.cli.evaluate import EvalOptions
-from robot_bringup.core.report import Evaluation, rows_of
+from whetstone_cli.cli.evaluate import EvalOptions
+from whetstone_cli.core.report import Evaluation, rows_of
+from whetstone_common.core.enums import Outcome
 
 _TURNS = 40
 
@@ -23,6 +24,7 @@ class SlowGraph:
         arrived: Of them, those that the learner has heard of.
         stored: Of them, those that are on the disk.
         damaged: Stored transitions that cannot be read.
+        failure: Why the learner is in error, empty while it is not.
         full: What keeps storage from being ready, empty while it is.
         loses: Numbers of the episodes that are not stored, from 1.
         dies_in: Number of the episode in which the learner dies, 0 for none.
@@ -32,7 +34,7 @@ class SlowGraph:
     def __init__(self) -> None:
         self.events: list[Any] = []
         self.played = self.arrived = self.stored = self.damaged = 0
-        self.full = ""
+        self.full = self.failure = ""
         self.loses: set[int] = set()
         self.dies_in, self.comes_back = 0, True
         self.is_dead = False
@@ -40,9 +42,9 @@ class SlowGraph:
         self._turns = 0
 
     def subscribe(self, kind: type, _topic: str, callback: Callable[[Any], None], _profile: Any) -> None:
-        """Keep what diagnostics go to."""
-        if kind is DiagnosticArray:
-            self._diagnose = callback
+        """Keep what the learner's status goes to."""
+        if kind is LearnerStatus:
+            self._report = callback
 
     def spin_until(self, condition: Callable[[], bool], _timeout_s: float) -> bool:
         """Look again and again, while the graph goes on."""
@@ -60,21 +62,24 @@ class SlowGraph:
             self.is_dead, self.epoch = False, self.epoch + 1
         self.arrived = self.stored if self._turns > 2 and not self.is_dead else self.arrived
         if not self.is_dead:
-            values = [KeyValue(key="episodes", value=str(self.arrived))]
-            self._diagnose(DiagnosticArray(status=[DiagnosticStatus(name="learner_node", values=values)]))
+            self._report(LearnerStatus(episodes=self.arrived, waits_for=LearnerStatus.DATA))
 
     def evaluate(self, _client: Any, task: str, wanted: EvalOptions, _feedback: Any) -> Evaluation:
         """Play an episode."""
         self.played, self._turns = self.played + 1, 0
         self.stored += self.played not in self.loses
         self.is_dead = self.is_dead or self.played == self.dies_in
-        rows = rows_of(task, "", seeds=[wanted.seed], outcomes=["succeeded"], steps=[40], durations_s=[2.0])
+        rows = rows_of(task, "", seeds=[wanted.seed], outcomes=[Outcome.SUCCEEDED], steps=[40], durations_s=[2.0])
         return Evaluation(task, "", rows, 1.0)
 
-    def counter(self, node: str, name: str) -> int:
+    def storage(self, node: str) -> StorageStatus:
         """What transition_node has stored, and what of it is damaged."""
         assert node == "transition_node"
-        return {"episodes_stored": self.stored, "records_damaged": self.damaged}[name]
+        return StorageStatus(episodes_stored=self.stored, records_damaged=self.damaged)
+
+    def failed(self, nodes: Sequence[str]) -> str:
+        """Who is in error."""
+        return self.failure if "learner_node" in nodes else ""
 
     def epoch_of(self, _node: str) -> int:
         """Which process of the learner speaks."""

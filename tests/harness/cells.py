@@ -323,10 +323,21 @@ def ring_cell(
     return cell
 
 
-def full_cell(world: World, *, mutations: Mapping[str, str] | None = None) -> Cell:
-    """What a launch starts, with the simulator in real time and a policy that waves: episodes can be run."""
+def full_cell(
+    world: World,
+    *,
+    mutations: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Cell:
+    """What a launch starts, with the simulator in real time and a policy that waves: episodes can be run.
+
+    Args:
+        world: Where it lives.
+        mutations: Node to removed protection.
+        parameters: Node to extra parameters.
+    """
     cell = Cell(world)
-    mutations = mutations or {}
+    mutations, parameters = mutations or {}, parameters or {}
     robot = {"robot_file": write_robot(world.folder)}
     # Physics and two cameras in software share the cores with everything else.
     patience = {"joint_timeout_s": SIM_JOINT_TIMEOUT_S, "chunk_timeout_s": 4.0}
@@ -337,10 +348,11 @@ def full_cell(world: World, *, mutations: Mapping[str, str] | None = None) -> Ce
         ("vla_policy", "steering_node", {"execute_steps": 6}),
         ("robot_bringup", "arm_node", {**ARM_PARAMETERS, **robot, **patience, "command_log": str(cell.arm_log)}),
         # Its own patience would end an episode too, but late; here it is the health of the nodes that must.
-        ("robot_bringup", "episode_node", {"stall_timeout_s": 60.0}),
+        ("robot_operation", "episode_node", {"stall_timeout_s": 60.0}),
     )
-    for package, name, parameters in nodes:
-        cell.parts[name] = world.node(package, name, parameters=parameters, mutation=mutations.get(name, ""))
+    for package, name, own in nodes:
+        given = {**own, **parameters.get(name, {})}
+        cell.parts[name] = world.node(package, name, parameters=given, mutation=mutations.get(name, ""))
     world.watcher.say(String(data="put the red cube on the blue plate"), "instruction", LATCHED, deadline_s=_START_S)
     world.wait_ready("sim_node", "vla_node", "steering_node", "arm_node", "episode_node", "observation_node")
     return cell

@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.serialization import deserialize_message, serialize_message
-from vla_interfaces.msg import PolicyWeights, RecordsHeard
+from vla_interfaces.msg import PolicyWeights, RecorderSources
 from vla_interfaces.msg import Transition as TransitionMsg
 
-from fakes.rl_episodes import CONTRACT, GAMMA, HASH, C, plain_episode
+from experience.core.codec import decode
+from experience.core.records import EpisodeEventKind
+from experience.core.spool import RecordKind, read_all
+from experience.core.transition import Transition
+from experience.nodes.convert import from_transition, to_transition
+from experience.nodes.known_sources import NO_EPOCH, TOPICS
+from fakes.rl_episodes import CONTRACT, HASH, C, plain_episode
 from fakes.rl_runs import SHAPE, feed, finish, store, write_method
 from fakes.rl_stream import hello, message, pairs_of
 from fakes.threads import one_thread
@@ -25,15 +31,9 @@ from harness.proc import Proc
 from harness.until import until
 from harness.world import World
 from rl_learner.core.checkpoint import digest, latest, load
-from rl_learner.core.codec import decode
-from rl_learner.core.recipe import read_recipe
-from rl_learner.core.records import Outcome
-from rl_learner.core.session import Limits, Session
-from rl_learner.core.spool import Kind, read_all
-from rl_learner.core.transition import Transition
-from rl_learner.nodes.convert import from_transition, to_transition
-from rl_learner.nodes.heard import NO_EPOCH, TOPICS
-from vla_policy.core.steering.weights import Assembler, PolicySet, WeightsError, unpack
+from rl_learner.core.training_run import RuntimeLimits, TrainingRun
+from rl_methods.common.weights import Assembler, PolicySet, WeightsError, unpack
+from rl_methods.config import read_method_config
 from vla_policy.nodes.weights_wire import to_manifest
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import from_contract
@@ -43,7 +43,7 @@ EPOCH = 1  # of the episodes that are played
 CAPACITY = 2000
 _MAX_BYTES = 1 << 26
 # The robot of a course is told apart from an arm that moves in the same world.
-_APART = {topic: f"course/{topic}" for topic in ("policy_contract", "records_heard", *TOPICS)}
+_APART = {topic: f"course/{topic}" for topic in ("policy_contract", "recorder_sources", *TOPICS)}
 
 
 class Course:
@@ -69,15 +69,15 @@ class Course:
         self.method = write_method(world.folder, **schedule)
         common = {"directory": str(world.folder / "runs"), "run": "r"}
         self.node_parameters = common | {
-            "window_steps": C, "gamma": GAMMA, "resend_s": 0.3, "episode_grace_s": 4.0, "pace": "lockstep",
+            "window_steps": C, "resend_s": 0.3, "episode_grace_s": 4.0, "pace": "lockstep",
             "min_free_mb": 0.0,
         } | (node or {})  # fmt: skip
         self.learner_parameters = common | {
-            "method_file": str(self.method), "candidates": SHAPE.candidates, "capacity": CAPACITY, "band": 0,
-            "publish_period_s": 0.05, "checkpoint_period_s": 0.3,
+            "method_file": str(self.method), "candidates": SHAPE.candidates, "capacity": CAPACITY,
+            "max_pending_updates": 0, "publish_period_s": 0.05, "checkpoint_period_s": 0.3,
         } | (learner or {})  # fmt: skip
         self.pieces = world.watcher.listen(PolicyWeights, "policy_weights", qos.WEIGHTS)
-        self.heard = world.watcher.listen(RecordsHeard, _APART["records_heard"], qos.LATCHED)
+        self.heard = world.watcher.listen(RecorderSources, _APART["recorder_sources"], qos.LATCHED)
         self.episode = self.starts = 0
         self._publishers: dict[str, Any] = {}
         self._say(from_contract(CONTRACT), "policy_contract", qos.LATCHED)
@@ -89,7 +89,7 @@ class Course:
         self.starts += 1
         name = f"transition_{self.starts}"
         return self.world.node(
-            "rl_learner", "transition_node", parameters=self.node_parameters, mutation=mutation, name=name, remap=_APART
+            "experience", "transition_node", parameters=self.node_parameters, mutation=mutation, name=name, remap=_APART
         )
 
     def start_learner(self, mutation: str = "") -> Proc:
@@ -131,7 +131,7 @@ class Course:
     def next_episode(self) -> list[Any]:
         """Records of one more episode; every other succeeds."""
         self.episode += 1
-        outcome = Outcome.SUCCEEDED if self.episode % 2 else Outcome.TIMED_OUT
+        outcome = EpisodeEventKind.SUCCEEDED if self.episode % 2 else EpisodeEventKind.TIMED_OUT
         return plain_episode(STEPS, outcome, episode=self.episode)
 
     def play(self, records: list[Any], pause_s: float = 0.002) -> None:
@@ -149,7 +149,7 @@ class Course:
 
     def stored(self) -> list[Any]:
         """Payloads of the transitions on the disk, in order."""
-        return [record for record in read_all(self.folder / "transitions") if record.kind is Kind.DATA]
+        return [record for record in read_all(self.folder / "transitions") if record.kind is RecordKind.DATA]
 
     def wait_done(self, deadline_s: float = 90.0) -> None:
         """Until the learner has everything that is stored, and owes nothing."""
@@ -161,9 +161,15 @@ class Course:
             f"{last} transitions and {wanted} updates; {self.status()}",
         )
 
-    def expected(self) -> Session:
+    def expected(self) -> TrainingRun:
         """A run on the same transitions that nothing ever happened to."""
-        session = Session(read_recipe(self.method), SHAPE, capacity=CAPACITY, limits=Limits(band=0), contract_hash=HASH)
+        session = TrainingRun(
+            read_method_config(self.method),
+            SHAPE,
+            capacity=CAPACITY,
+            limits=RuntimeLimits(max_pending_updates=0),
+            contract_hash=HASH,
+        )
         records = self.stored()
         with one_thread():  # as many as the node has, or the hashes differ
             feed(

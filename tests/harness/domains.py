@@ -6,11 +6,20 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+from collections.abc import MutableMapping
 from pathlib import Path
+
+from whetstone_common.nodes.transport import RANGE, udp_alone
 
 # Above 100 the ports of a domain reach into the ephemeral range of Linux; 0 to 9 are left to people.
 _FIRST, _LAST = 10, 100
 _PORT_BASE, _PORTS_PER_DOMAIN = 7400, 250
+
+
+def stay_on_this_machine(environment: MutableMapping[str, str]) -> None:
+    """Discovery must not leave the machine, and a killed process must not stop others: as the product has it."""
+    environment.setdefault(RANGE, "LOCALHOST")
+    environment.update(udp_alone(environment))
 
 
 class NoDomainLeftError(RuntimeError):

@@ -99,7 +99,7 @@ ROWS = (
             _PROCESS,
             "tests/node/vla_policy/test_observation_node.py",
             "tests/node/robot_bringup/test_arm_node.py",
-            "tests/unit/robot_bringup/test_joints.py",
+            "tests/unit/whetstone_common/test_robot_joints.py",
             "tests/unit/vla_policy/test_joints.py",
         ),
     ),
@@ -230,7 +230,7 @@ ROWS = (
         (
             _PROCESS,
             "tests/process/test_transitions.py",
-            "tests/unit/rl_learner/test_ledger.py",
+            "tests/unit/experience/test_ledger.py",
         ),
     ),
     Row(
@@ -297,7 +297,7 @@ ROWS = (
         "75",
         "a node of the ring holds: before an episode, from its first step to its last, for most of it, or for long",
         "such an episode is aborted, not counted and not learnt from; the reason names each node that held and why",
-        (_PROCESS, "tests/unit/robot_bringup/test_holding.py", "tests/node/robot_bringup/test_episode_node.py"),
+        (_PROCESS, "tests/unit/robot_operation/test_holding.py", "tests/node/robot_operation/test_episode_node.py"),
     ),
     Row(
         "76",
@@ -306,7 +306,7 @@ ROWS = (
         (
             _PROCESS,
             "tests/unit/whetstone_common/test_instruction.py",
-            "tests/node/robot_bringup/test_episode_node.py",
+            "tests/node/robot_operation/test_episode_node.py",
             "tests/node/vla_policy/test_observation_node.py",
             "tests/node/vla_policy/test_vla_node.py",
         ),
@@ -315,7 +315,7 @@ ROWS = (
         "77",
         "other words in the middle of an episode, by the service or by another publisher",
         "the service refuses; another publisher's words abort the episode, and all publishers are named",
-        (_PROCESS, "tests/node/robot_bringup/test_episode_node.py"),
+        (_PROCESS, "tests/node/robot_operation/test_episode_node.py"),
     ),
     Row(
         "80",
@@ -324,7 +324,7 @@ ROWS = (
         "file converts",
         (
             _PROCESS,
-            "tests/unit/rl_learner/test_lerobot_joints.py",
+            "tests/unit/experience/test_lerobot_joints.py",
             "tests/unit/whetstone_common/test_joint_range.py",
         ),
     ),
@@ -332,13 +332,13 @@ ROWS = (
         "81",
         "a dataset with joints in another order, or under other names",
         "refused with both lists of names; a mapping file gives the order",
-        (_PROCESS, "tests/unit/rl_learner/test_lerobot_joints.py"),
+        (_PROCESS, "tests/unit/experience/test_lerobot_joints.py"),
     ),
     Row(
         "82",
         "a video of another rate, with a picture lost, late, or of another size",
         "pictures are found by their time stamps, within a tenth of a frame; refused with camera, episode, frame, time",
-        (_PROCESS, "tests/unit/rl_learner/test_lerobot_files.py"),
+        (_PROCESS, "tests/unit/experience/test_lerobot_files.py"),
     ),
     Row(
         "83",
@@ -346,10 +346,10 @@ ROWS = (
         "refused by who writes and by who reads",
         (
             _PROCESS,
-            "tests/unit/rl_learner/test_lerobot_files.py",
-            "tests/unit/rl_learner/test_prior.py",
-            "tests/unit/robot_bringup/test_lerobot_export.py",
-            "tests/unit/robot_bringup/test_robot.py",
+            "tests/unit/experience/test_lerobot_files.py",
+            "tests/unit/experience/test_prior.py",
+            "tests/unit/experience/test_lerobot_export.py",
+            "tests/unit/whetstone_common/test_robot.py",
             "tests/unit/vla_policy/test_normalise.py",
         ),
     ),
@@ -362,7 +362,7 @@ ROWS = (
             "tests/node/robot_bringup/test_arm_node.py",
             "tests/node/vla_policy/test_observation_node.py",
             "tests/unit/robot_bringup/test_arm_joints.py",
-            "tests/unit/robot_bringup/test_joints.py",
+            "tests/unit/whetstone_common/test_robot_joints.py",
             "tests/unit/vla_policy/test_joints.py",
         ),
     ),
@@ -436,15 +436,15 @@ ROWS = (
         "no episode begins, or the arm is held; OPERATOR_LOST says which device",
         (
             _PROCESS,
-            "tests/node/robot_bringup/test_operator_node.py",
-            "tests/node/robot_bringup/test_episode_node.py",
+            "tests/node/robot_operation/test_operator_node.py",
+            "tests/node/robot_operation/test_episode_node.py",
         ),
     ),
     Row(
         "55",
         "the client of a goal is killed",
         "once the graph knows, the arm is held, the rest is cancelled and the next goal is taken",
-        (_PROCESS, "tests/node/robot_bringup/test_episode_node.py"),
+        (_PROCESS, "tests/node/robot_operation/test_episode_node.py"),
     ),
     Row(
         "65",
@@ -453,31 +453,31 @@ ROWS = (
         "with space again the next episode is recorded",
         (
             _PROCESS,
-            "tests/node/robot_bringup/test_recorder_node.py",
-            "tests/node/robot_bringup/test_episode_node.py",
-            "tests/unit/robot_bringup/test_recording.py",
-            "tests/unit/robot_bringup/test_cli_demos.py",
-            "tests/unit/robot_bringup/test_cli_train.py",
+            "tests/node/experience/test_recorder_node.py",
+            "tests/node/robot_operation/test_episode_node.py",
+            "tests/unit/experience/test_recording.py",
+            "tests/unit/whetstone_cli/test_cli_demos.py",
+            "tests/unit/whetstone_cli/test_cli_train.py",
         ),
     ),
     Row(
         "66",
         "files of others where a command keeps its own",
         "they are not touched, counted or exported; what is made on the way has names that nobody else has",
-        ("tests/unit/robot_bringup/test_cli_demos.py", "tests/unit/whetstone_common/test_outputs.py"),
+        ("tests/unit/whetstone_cli/test_cli_demos.py", "tests/unit/whetstone_common/test_outputs.py"),
     ),
     Row(
         "67",
         "`kill -9` of the learner, as the operator of the run sees it",
         "its figures show their age, it is started again and catches up, and that is said; or the run ends with an "
         "error",
-        (_PROCESS, "tests/unit/robot_bringup/test_cli_train.py"),
+        (_PROCESS, "tests/unit/whetstone_cli/test_cli_train.py"),
     ),
     Row(
         "68",
         "`kill -9` of the policy or the end of the stack in an evaluation",
         "asked for, judged, aborted, not run, and why; the figures are written, and the end is an error",
-        ("tests/unit/robot_bringup/test_cli_eval.py",),
+        ("tests/unit/whetstone_cli/test_cli_eval.py",),
     ),
     Row(
         "69",
@@ -486,9 +486,9 @@ ROWS = (
         "process",
         (
             "tests/unit/whetstone_common/test_outputs.py",
-            "tests/unit/robot_bringup/test_cli_eval.py",
-            "tests/unit/robot_bringup/test_cli_train.py",
-            "tests/unit/rl_learner/test_cli.py",
+            "tests/unit/whetstone_cli/test_cli_eval.py",
+            "tests/unit/whetstone_cli/test_cli_train.py",
+            "tests/unit/whetstone_cli/test_jobs.py",
         ),
     ),
     Row(
@@ -496,7 +496,7 @@ ROWS = (
         "records in the middle of the spool damaged, zeroed, or with a wrong length; its books damaged",
         "every other whole record is learnt from, no byte leaves the disk; how many were lost is said and known to the "
         "learner",
-        (_PROCESS, "tests/unit/rl_learner/test_spool_damage.py", "tests/node/rl_learner/test_learner_node.py"),
+        (_PROCESS, "tests/unit/experience/test_spool_damage.py", "tests/node/rl_learner/test_learner_node.py"),
     ),
     Row(
         "71",
@@ -506,7 +506,7 @@ ROWS = (
         (
             _PROCESS,
             "tests/unit/whetstone_common/test_epochs.py",
-            "tests/unit/rl_learner/test_join.py",
+            "tests/unit/experience/test_join.py",
             "tests/unit/robot_bringup/test_takeover.py",
         ),
     ),
@@ -517,8 +517,8 @@ ROWS = (
         (
             _PROCESS,
             "tests/process/test_transitions.py",
-            "tests/node/robot_bringup/test_episode_node.py",
-            "tests/unit/robot_bringup/test_recorder_ears.py",
+            "tests/node/robot_operation/test_episode_node.py",
+            "tests/unit/robot_operation/test_recorder_connection.py",
         ),
     ),
 )

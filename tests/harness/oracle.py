@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.armlog import HOLD, POLICY, Command, after, moved, step_size
 
@@ -233,9 +234,17 @@ def judge_reason(
     return Verdict(tuple(problems), numbers)
 
 
+def command_of(pid: int) -> str:
+    """Command line of a process, empty when it has gone meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def judge_clean(pids: Iterable[int], new_files: Iterable[str], duration_s: float, within_s: float = 10.0) -> Verdict:
     """O4: no process and no file is left, and getting there did not take long."""
-    problems = [f"process {pid} is still there" for pid in pids]
+    problems = [f"process {pid} is still there: {command_of(pid)}" for pid in pids]
     problems += [f"file {name} is left" for name in sorted(new_files)]
     if duration_s > within_s:
         problems.append(f"took {duration_s:.1f} s, allowed {within_s:.1f}")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.priority import go_first
 from harness.until import until
 
 _TAIL_BYTES = 6000
@@ -19,9 +20,11 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
 
-def _die_with_parent() -> None:
-    """Runs in the child: when the test run itself is killed, nothing of it goes on."""
+def _in_child() -> None:
+    """When the test run itself is killed, nothing of it goes on; and the child's session has the test's priority."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        go_first()
 
 
 class Proc:
@@ -47,7 +50,7 @@ class Proc:
                 env=dict(env),
                 cwd=folder,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one C call, nothing that could deadlock
+                preexec_fn=_in_child,  # noqa: PLW1509 - calls into the kernel, nothing that could deadlock
             )
         self.pid = self._popen.pid
 

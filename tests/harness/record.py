@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "out" / "reliability"
-# Cases that this run has measured: its first figure replaces those of earlier runs, further ones are added.
-_MEASURED: set[tuple[Path, str]] = set()
+# A run's first figure of a case replaces those of earlier runs, further ones are added. Its tests have processes and
+# workers of their own, and all of them know this.
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid4().hex
 
 
 def write_row(row: str, case: str, numbers: Mapping[str, float], *, ok: bool, folder: Path = FOLDER) -> Path:
@@ -37,9 +40,9 @@ def _add(path: Path, row: str, case: str, numbers: Mapping[str, float], *, ok: b
     data: dict[str, Any] = {"row": row, "cases": {}}
     if path.exists():
         data = json.loads(path.read_text(encoding="utf-8"))
-    if (path, case) not in _MEASURED:
+    if data.setdefault("runs", {}).get(case) != _RUN:
         data["cases"].pop(case, None)
-        _MEASURED.add((path, case))
+        data["runs"][case] = _RUN
     runs = data["cases"].setdefault(case, {"ok": 0, "failed": 0, "numbers": {}})
     runs["ok" if ok else "failed"] += 1
     for name, value in numbers.items():

@@ -14,13 +14,13 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from vla_interfaces.msg import NodeStatus
 
-from harness.domains import DomainLock
+from harness.domains import DomainLock, stay_on_this_machine
 from harness.until import NotReachedError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
 
-# Discovery must not leave the machine; read when the first context starts.
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+# Read when the first context starts.
+stay_on_this_machine(os.environ)
 
 T = TypeVar("T")
 _TURN_S = 0.01

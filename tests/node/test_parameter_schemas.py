@@ -14,7 +14,7 @@ from rclpy.exceptions import ParameterNotDeclaredException
 from rclpy.parameter import Parameter
 
 from harness.rig import Rig
-from whetstone_common.core.parameters import ParameterError, ParameterSpec, Schema
+from whetstone_common.core.parameters import ParameterError, ParameterSchema, ParameterSpec
 from whetstone_common.nodes.node import WhetstoneNode
 
 SOURCES = Path(__file__).resolve().parents[2] / "ros2_ws" / "src"
@@ -23,7 +23,7 @@ FILES = {
     path.name.removesuffix("_params.yaml"): path for path in sorted(SOURCES.glob("*/config/*_params.yaml"))
 }  # fmt: skip
 FILES.pop("common")
-SCHEMAS = {name: Schema.load(path, include=COMMON) for name, path in FILES.items()}
+SCHEMAS = {name: ParameterSchema.load(path, include=COMMON) for name, path in FILES.items()}
 OTHER_TYPES: dict[str, Any] = {"bool": "yes", "int": 1.5, "double": "much", "string": 3}
 
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,14 +10,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.apart import after_reports, report_apart
 from harness.cores import CoreShares
+from harness.domains import stay_on_this_machine
+from harness.priority import go_first
 
 if TYPE_CHECKING:
     from harness.world import World
 
 # For the watcher, which lives in this process; the children get the same from their world.
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(Path(__file__).resolve().parents[1] / "harness" / "fastdds_quick.xml")
+stay_on_this_machine(os.environ)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Run each process test in a process of its own."""
+    return report_apart(item) if Path(__file__).parent in item.path.parents else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -34,16 +40,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 _FAILED = pytest.StashKey[bool]()
 
 
-# Reaction times are judged here: where the system allows it, these processes go before whatever else computes.
-_NICENESS = -5
-_HANG_S = 60.0
-
-
 @pytest.fixture(autouse=True, scope="session")
-def go_first() -> None:
-    """Raise the priority of this process, and thereby of all that it starts."""
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, min(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+def first() -> None:
+    """Reaction times are judged here: the test goes before whatever else computes."""
+    go_first()
 
 
 @pytest.fixture(autouse=True)
@@ -83,10 +83,8 @@ def worlds(tmp_path: Path, cores: None, request: pytest.FixtureRequest) -> Itera
 
 
 def _end(made: World, request: pytest.FixtureRequest) -> None:
-    # A hang inside the middleware holds the interpreter's lock, where no other time-out reaches.
-    faulthandler.dump_traceback_later(_HANG_S, exit=True)
     clean = made.close()
-    faulthandler.cancel_dump_traceback_later()
+    after_reports(made.leave)
     if request.node.stash.get(_FAILED, False):
         print(made.tails())
     assert clean.ok, "\n".join(clean.problems)

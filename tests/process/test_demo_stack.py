@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 import pytest
 from vla_interfaces.msg import Executed
 
+from experience.core.prior import transitions_in
+from experience.core.recording.reader import metadata
 from harness.until import until
-from rl_learner.core.prior import transitions_in
-from robot_bringup.cli import demos, jobs
-from robot_bringup.cli.client import Client
-from robot_bringup.cli.errors import UserError
-from robot_bringup.cli.evaluate import EvalOptions, evaluate, running_client
-from robot_bringup.cli.options import StackOptions
-from robot_bringup.core.recording.reader import metadata
+from whetstone_cli.cli import demos, jobs
+from whetstone_cli.cli.client import Client
+from whetstone_cli.cli.errors import UserError
+from whetstone_cli.cli.evaluate import EvalOptions, evaluate, running_client
+from whetstone_cli.cli.options import StackOptions
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.cores(2)]
 
@@ -104,7 +104,7 @@ def test_when_the_expert_demonstrates_expect_a_recording_a_dataset_a_prior_and_a
     jobs.make_prior(jobs.PriorOptions(tmp_path / "lerobot", tmp_path / "prior"))
     transitions = list(transitions_in(tmp_path / "prior"))
     assert [t.episode_step for t in transitions] == list(range(0, len(rows["index"]), 2))
-    assert transitions[-1].reward > 0.0
+    assert transitions[-1].rewards[-1] > 0.0
     assert {t.instruction for t in transitions} == {known["instruction"]}
     with pytest.raises(UserError):
         jobs.make_prior(jobs.PriorOptions(tmp_path / "lerobot", tmp_path / "prior"))
@@ -120,7 +120,7 @@ def test_when_the_user_interrupts_expect_exit_130_and_no_process_left(tmp_path: 
     log = tmp_path / "stack.log"
     words = ["eval", "--task", "stack", "--backend", "fake", "--episodes", "99", "--max-steps", "100000"]
     with (tmp_path / "cli.log").open("wb") as sink:
-        command = [sys.executable, "-m", "robot_bringup.cli.main", *words, "--log", str(log)]
+        command = [sys.executable, "-m", "whetstone_cli.cli.main", *words, "--log", str(log)]
         cli = subprocess.Popen(command, env=env, stdout=sink, stderr=subprocess.STDOUT)  # noqa: S603
     try:
         until(lambda: log.exists() and "[arm_node]: running" in log.read_text(), 150.0, "the arm runs")

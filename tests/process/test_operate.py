@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from vla_interfaces.action import RunEpisodes
 
 from harness.cells import arm_cell, full_cell
@@ -19,7 +19,7 @@ from harness.world import World
 def whetstone(world: World, *words: str) -> tuple[int, str]:
     """Exit code and output of a command in the world's domain."""
     done = subprocess.run(
-        [sys.executable, "-m", "robot_bringup.cli.main", *words],
+        [sys.executable, "-m", "whetstone_cli.cli.main", *words],
         capture_output=True,
         text=True,
         env=world.env,
@@ -78,6 +78,9 @@ def test_when_another_client_runs_a_goal_expect_stop_to_cancel_it_and_words_to_a
     assert whetstone(world, "instruct", "put the green cube on the red plate")[0] == 0
     until(lambda: words and words[-1][1].data == "put the green cube on the red plate", 5.0, "the words")
     assert whetstone(world, "mark", "success")[0] == 0
+    phases = world.watcher.listen(Bool, "critical_phase", LATCHED)
+    assert whetstone(world, "critical", "off")[0] == 0
+    until(lambda: phases and not phases[-1][1].data, 5.0, "the operator's word")
 
 
 def test_when_nothing_runs_expect_a_sentence_that_names_what_is_missing(world: World) -> None:

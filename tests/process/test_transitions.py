@@ -10,8 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vla_interfaces.msg import RecordsHeard
+from vla_interfaces.msg import RecorderSources
 
+from experience.core.ledger import EpisodeEntry
+from experience.core.spool import RecordKind, read_all
+from experience.nodes.known_sources import NO_EPOCH, TOPICS
 from fakes.fake_learner import read_store
 from fakes.rl_episodes import CONTRACT, C, plain_episode
 from fakes.rl_stream import hello, message, pairs_of
@@ -19,9 +22,6 @@ from harness.oracle import judge_ledger, judge_reason
 from harness.proc import Proc
 from harness.until import NotReachedError, until
 from harness.world import World
-from rl_learner.core.ledger import EpisodeEntry
-from rl_learner.core.spool import Kind, read_all
-from rl_learner.nodes.heard import NO_EPOCH, TOPICS
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import from_contract
 
@@ -43,7 +43,7 @@ class Line:
         } | parameters  # fmt: skip
         self.episode = 0
         self.starts = 0
-        self.heard = world.watcher.listen(RecordsHeard, "records_heard", qos.LATCHED)
+        self.heard = world.watcher.listen(RecorderSources, "recorder_sources", qos.LATCHED)
         self._say(from_contract(CONTRACT), "policy_contract", qos.LATCHED)
 
     def _say(self, msg: Any, topic: str, profile: Any) -> None:
@@ -56,7 +56,7 @@ class Line:
     def start_node(self) -> Proc:
         self.starts += 1
         return self.world.node(
-            "rl_learner", "transition_node", parameters=self.parameters, name=f"transition_{self.starts}"
+            "experience", "transition_node", parameters=self.parameters, name=f"transition_{self.starts}"
         )
 
     def start_learner(self, name: str = "fake_learner") -> Proc:
@@ -100,12 +100,12 @@ class Line:
     # ---- books -------------------------------------------------------------------------------------------------------
 
     def entries(self) -> dict[int, EpisodeEntry]:
-        notes = [EpisodeEntry.from_bytes(r.payload) for r in read_all(self.spool) if r.kind is Kind.NOTE]
-        assert len({n.key for n in notes}) == len(notes), "an episode is twice in the books"
+        notes = [EpisodeEntry.from_bytes(r.payload) for r in read_all(self.spool) if r.kind is RecordKind.NOTE]
+        assert len({n.key for n in notes}) == len(notes), "an episode is twice in the ledger"
         return {n.episode: n for n in notes}
 
     def settle(self, episodes: int) -> None:
-        until(lambda: set(range(1, episodes + 1)) <= set(self.entries()), 30.0, "all episodes are in the books")
+        until(lambda: set(range(1, episodes + 1)) <= set(self.entries()), 30.0, "all episodes are in the ledger")
         wanted = sum(e.transitions for e in self.entries().values())
         until(lambda: len(read_store(self.store)) >= wanted, 60.0, f"the learner has {wanted} transitions")
 
@@ -119,7 +119,7 @@ class Line:
         assert len({(x["run"], x["epoch"], x["episode"], x["seq"]) for x in lines}) == len(lines)
         stored = [(x["episode"], x["step"]) for x in lines]
         self.world.judge(row, case, judge_ledger(sent, stored, dropped))
-        spooled = [r.seq for r in read_all(self.spool) if r.kind is Kind.DATA]
+        spooled = [r.seq for r in read_all(self.spool) if r.kind is RecordKind.DATA]
         assert spooled == list(range(1, len(spooled) + 1))
 
 

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import imports
+import links
 import manifests
+import names as class_names
 import parameters
 import secrets_scan
 import sizes
@@ -40,15 +45,30 @@ def types() -> int:
     return command(PYTHON, "-m", "mypy", *CORE, *NODES)()
 
 
+def docs() -> int:
+    """Build the documentation site; a link that leads nowhere fails it."""
+    if find_spec("mkdocs") is None:
+        print("mkdocs is missing: python3 tools/setup --extra docs")
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        argv = [PYTHON, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
+        # without this the theme prints an advertisement at each build
+        env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+        return subprocess.run(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, check=False).returncode
+
+
 CHECKS: dict[str, Check] = {
     "format": command(PYTHON, "-m", "ruff", "format", "--check", "--quiet", "."),
     "lint": command(PYTHON, "-m", "ruff", "check", "--quiet", "."),
     "imports": imports.main,
+    "names": class_names.main,
     "sizes": sizes.main,
     "parameters": parameters.main,
     "manifests": manifests.main,
     "secrets": secrets_scan.main,
     "spelling": spelling,
+    "links": links.main,
+    "docs": docs,
     "types": types,
 }
 

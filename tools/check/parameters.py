@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from sources import PACKAGES, ROOT, SRC, package_files, short, tracked, tree
-from whetstone_common.core.parameters import ParameterError, Schema
+from whetstone_common.core.parameters import ParameterError, ParameterSchema
 
 COMMON = SRC / "whetstone_common" / "config" / "common_params.yaml"
 # the one place that may call rclpy's declare_parameter
@@ -22,13 +22,13 @@ NOBODY = "no_node"
 BUILT_IN = {"use_sim_time"}
 
 
-def schemas() -> tuple[dict[str, Schema], list[str]]:
+def schemas() -> tuple[dict[str, ParameterSchema], list[str]]:
     """Load every schema; return them by node name, and what is wrong with them."""
     found, faults = {}, []
     for path in tracked():
         if path.name.endswith("_params.yaml") and SRC in path.parents and path != COMMON:
             try:
-                schema = Schema.load(path, include=COMMON)
+                schema = ParameterSchema.load(path, include=COMMON)
             except (ParameterError, yaml.YAMLError) as error:
                 faults.append(f"{short(path)}: {error}")
                 continue
@@ -67,7 +67,7 @@ def code_faults(known: set[str]) -> list[str]:
     return faults
 
 
-def unread(found: dict[str, Schema]) -> list[str]:
+def unread(found: dict[str, ParameterSchema]) -> list[str]:
     """Return parameters that no module ever names."""
     strings: set[str] = set()
     for path in (p for package in PACKAGES for p in package_files(package)):
@@ -83,7 +83,7 @@ def unread(found: dict[str, Schema]) -> list[str]:
     ]
 
 
-def preset_faults(path: Path, found: dict[str, Schema]) -> list[str]:
+def preset_faults(path: Path, found: dict[str, ParameterSchema]) -> list[str]:
     """Return what a ROS parameter file sets that no schema knows, or that its schema refuses."""
     content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     faults = []
@@ -106,7 +106,7 @@ def preset_faults(path: Path, found: dict[str, Schema]) -> list[str]:
     return faults
 
 
-def _unknown(values: dict[str, Any], found: dict[str, Schema]) -> list[str]:
+def _unknown(values: dict[str, Any], found: dict[str, ParameterSchema]) -> list[str]:
     return [key for key in values if not all(key in schema.specs for schema in found.values())]
 
 

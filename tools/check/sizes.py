@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The size budget of files and functions; prints medians and 90th percentiles, so that drift is seen."""
+"""The size budget of files, functions and objects; prints medians and 90th percentiles, so that drift is seen."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ FILE_WARN, FILE_REFUSE = 400, 600
 FUNCTION_WARN, FUNCTION_REFUSE = 40, 80
 # tests and tools have a budget of their own: a story told in order may be longer
 LOOSE_FUNCTION_REFUSE = 120
+# Attributes that a class sets on itself. The second is that of the largest class there is: it may only go down.
+ATTRIBUTES_WARN, ATTRIBUTES_REFUSE = 12, 20
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,34 @@ def functions(path: Path) -> list[Function]:
                 lines -= (text.end_lineno or text.lineno) - text.lineno + 1
             found.append(Function(path, node.lineno, node.name, lines))
     return found
+
+
+def attributes(node: ast.ClassDef) -> set[str]:
+    """Return the names that the methods of a class set on `self`."""
+    methods = [each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {
+        item.attr
+        for method in methods
+        for item in ast.walk(method)
+        if isinstance(item, ast.Attribute)
+        and isinstance(item.ctx, ast.Store)
+        and isinstance(item.value, ast.Name)
+        and item.value.id == "self"
+    }
+
+
+def judge_classes(path: Path) -> tuple[list[str], list[str]]:
+    """Return the refusals and the warnings for the classes of a file."""
+    refused, warned = [], []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ClassDef):
+            count = len(attributes(node))
+            where = f"{short(path)}:{node.lineno}: {node.name} has {count} attributes"
+            if count > ATTRIBUTES_REFUSE:
+                refused.append(f"{where}, the limit is {ATTRIBUTES_REFUSE}")
+            elif count > ATTRIBUTES_WARN:
+                warned.append(f"{where} (aim: {ATTRIBUTES_WARN})")
+    return refused, warned
 
 
 def line_count(path: Path) -> int:
@@ -87,9 +117,11 @@ def main() -> int:
     packaged = {p for package in PACKAGES for p in package_files(package)}
     refused, warned = [], []
     for path in python_files():
-        bad, near = judge(path, strict=path in packaged)
-        refused += bad
-        warned += near
+        judgements = [judge(path, strict=path in packaged)]
+        judgements += [judge_classes(path)] if path in packaged else []
+        for bad, near in judgements:
+            refused += bad
+            warned += near
     for package in PACKAGES:
         report(package, package_files(package))
     report("tests", [p for p in python_files() if ROOT / "tests" in p.parents])

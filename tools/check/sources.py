@@ -10,9 +10,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SRC = ROOT / "ros2_ws" / "src"
-PACKAGES = ("whetstone_common", "vla_policy", "rl_learner", "robot_bringup", "sim_bridge")
-CORE = [SRC / name / name / "core" for name in PACKAGES]
-NODES = [SRC / name / name / "nodes" for name in PACKAGES]
+PACKAGES = (
+    "whetstone_common",
+    "rl_methods",
+    "vla_policy",
+    "experience",
+    "rl_learner",
+    "robot_bringup",
+    "robot_operation",
+    "operator_console",
+    "sim_bridge",
+    "whetstone_cli",
+)
+CORE = [SRC / name / name / ("" if name == "rl_methods" else "core") for name in PACKAGES]
+NODES = [folder for name in PACKAGES if (folder := SRC / name / name / "nodes").is_dir()]
 
 
 @functools.cache

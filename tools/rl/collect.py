@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import torch
-from episodes import Rules, Runner, first_candidate, save
-from sim_rollout import TASKS, Cell
+from cell_scene import rollout_of
+from sim_rollout import TASKS
 
+from rl_learner.core.rollout.episode import save
 from vla_policy.core.backends import load_backend
 from whetstone_common.core.outputs import check_file
 
@@ -31,11 +32,10 @@ def main() -> int:
     check_file(args.out)
     torch.set_num_threads(1)
     backend = load_backend(args.backend, str(args.model), num_threads=1)
-    cell = Cell(args.task, backend.spec.image_height_px)
-    runner = Runner(cell, backend, Rules(args.execute, args.candidates))
+    rollout, _ = rollout_of(args.task, backend, args.execute, args.candidates)
     episodes, started = [], time.monotonic()
     for seed in range(args.first_seed, args.first_seed + args.episodes):
-        episodes.append(runner.play(seed, first_candidate))
+        episodes.append(rollout.play(seed))
         if len(episodes) % 10 == 0:
             wins = sum(bool(e.success) for e in episodes)
             print(f"{wins}/{len(episodes)}, {(time.monotonic() - started) / len(episodes):.2f} s/episode", flush=True)

@@ -2,7 +2,8 @@
 """Makes prior data of demonstrations: `demonstrations.py --task pick_place --out runs/demonstrations_pick_place`.
 
 The expert shows the task, the VLA looks on; its features and candidates, which a learner needs beside what was done,
-are computed once. The folder is what learner_node's parameter `prior` takes.
+are computed once. The images are kept beside them, for methods with an image encoder. The folder is what learner_node's
+parameter `prior` takes.
 """
 
 from __future__ import annotations
@@ -12,23 +13,26 @@ import shutil
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from episodes import Rules, Runner, contract_for, first_candidate, transitions_of
+from cell_scene import JOINTS, rollout_of
 from rich.progress import track
-from sim_rollout import ROOT, TASKS, Cell
-from train import METHODS
+from sim_rollout import ROOT, TASKS
 
-from rl_learner.core.episode import Rules as Cuts
-from rl_learner.core.prior import weights_behind, write_prior
-from rl_learner.core.recipe import read_recipe
-from rl_learner.core.transition import Transition
+from experience.core.episode import Rules as WindowRules
+from experience.core.prior import weights_behind, write_prior
+from experience.core.transition import Transition
+from rl_learner.core.rollout.episode import transitions_of
+from rl_learner.core.rollout.rollout import Rollout
+from rl_methods.config import read_method_config
+from rl_methods.registry import DEFAULT_ONLINE, settings_file
 from vla_policy.core.backends import load_backend
-from vla_policy.core.serving import weights_sha256
+from vla_policy.core.serving import contract_of, weights_sha256
+from whetstone_cli.core.simulated_scene import ScriptedOperator
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.outputs import check_new_folder
 
@@ -45,7 +49,7 @@ class Wanted:
         task: The task.
         model: Directory of the VLA that looks on.
         backend: How it is run.
-        method: Recipe whose windows are cut.
+        method: MethodConfig whose windows are cut.
         candidates: Chunks that the VLA proposes at every look.
     """
 
@@ -60,9 +64,10 @@ class Wanted:
 class Stage:
     """Where the expert shows, and how what they do is cut into windows."""
 
-    runner: Runner
+    rollout: Rollout
+    operator: ScriptedOperator
     contract: Contract
-    cuts: Cuts
+    rules: WindowRules
 
 
 @cache
@@ -70,20 +75,18 @@ def stage_for(wanted: Wanted) -> Stage:
     """The stage of this process, set up once."""
     torch.set_num_threads(1)
     backend = load_backend(wanted.backend, str(wanted.model), num_threads=1)
-    recipe = read_recipe(wanted.method)
-    cell = Cell(wanted.task, backend.spec.image_height_px)
-    return Stage(
-        Runner(cell, backend, Rules(recipe.steps, wanted.candidates)),
-        contract_for(backend.spec),
-        Cuts(gamma=recipe.schedule.discount, window_steps=recipe.steps, lockstep=True),
-    )
+    recipe = read_method_config(wanted.method)
+    rollout, cell = rollout_of(wanted.task, backend, recipe.steps, wanted.candidates)
+    rollout.rules = replace(rollout.rules, images=True)
+    rules = WindowRules(window_steps=recipe.steps, lockstep=True)
+    return Stage(rollout, ScriptedOperator(cell), contract_of(backend.spec, JOINTS, ""), rules)
 
 
 def shown(wanted: Wanted, number: int) -> list[Transition]:
     """Transitions of one episode of the expert; the same in whatever process."""
     stage = stage_for(wanted)
-    episode = stage.runner.play(FIRST_SEED + number - 1, first_candidate, demonstrate=True)
-    return transitions_of(episode, number, stage.contract, stage.cuts)
+    episode = stage.rollout.play(FIRST_SEED + number - 1, stage.operator, demonstrate=True)
+    return transitions_of(episode, number, stage.contract, stage.rules, stage.rollout.backend.spec.dt_s)
 
 
 def main() -> int:
@@ -91,7 +94,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=POCKET)
     parser.add_argument("--backend", default="onnx", choices=("onnx", "pocket"))
-    parser.add_argument("--method", type=Path, default=METHODS / "expo.yaml")
+    parser.add_argument("--method", type=Path, default=settings_file(DEFAULT_ONLINE))
     parser.add_argument("--task", choices=TASKS, default="pick_place")
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--candidates", type=int, default=8)

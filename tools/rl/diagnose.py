@@ -10,17 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from episodes import Episode, contract_for, load, transitions_of
+from cell_scene import JOINTS
 from scipy.stats import rankdata
 
-from rl_learner.core.critic import CriticConfig
-from rl_learner.core.episode import Rules as Cuts
-from rl_learner.core.expo import Expo, ExpoConfig
+from experience.core.episode import Rules as Cuts
 from rl_learner.core.intake import window_of
-from rl_learner.core.replay import Replay, ReplayShape, Window
+from rl_learner.core.replay import Replay, Window
+from rl_learner.core.rollout.episode import PlayedEpisode, load, transitions_of
+from rl_methods.common.batch import WindowShape
+from rl_methods.common.critic import CriticConfig
+from rl_methods.common.scoring import Reduce
+from rl_methods.expo.algorithm import Expo, ExpoConfig
 from vla_policy.core.backends import load_backend
 from vla_policy.core.protocol import PolicySpec
-from vla_policy.core.steering.scoring import Reduce
+from vla_policy.core.serving import contract_of
 from whetstone_common.core.contract import Contract
 
 PHASES = ("far", "near", "low", "held")
@@ -45,26 +48,34 @@ class Moment:
     success: bool
 
 
-def moments_of(episode: Episode, number: int, contract: Contract, cuts: Cuts, shape: ReplayShape) -> list[Moment]:
+def moments_of(
+    episode: PlayedEpisode,
+    number: int,
+    contract: Contract,
+    cuts: Cuts,
+    dt_s: float,
+    shape: WindowShape,
+    discount: float,
+) -> list[Moment]:
     """The windows of an episode in the order of their starts."""
     rows = {int(tick): k for k, tick in enumerate(episode.tick)}
     return [
-        Moment(window_of(made, shape, cuts.gamma), phase_of(episode, rows[made.episode_step]), bool(episode.success))
-        for made in transitions_of(episode, number, contract, cuts)
+        Moment(window_of(made, shape, discount), phase_of(episode, rows[made.episode_step]), bool(episode.success))
+        for made in transitions_of(episode, number, contract, cuts, dt_s)
     ]
 
 
-def phase_of(episode: Episode, k: int) -> str:
+def phase_of(episode: PlayedEpisode, k: int) -> str:
     """Where in the task decision k is, by the truth."""
-    if episode.stage[k] > 0:
+    if episode.truth["stage"][k] > 0:
         return "held"
-    off = episode.reference[k, :3] - episode.object[k]
+    off = episode.reference[k, :3] - episode.truth["object"][k]
     if off[2] < LOW_M:
         return "low"
     return "near" if float(np.hypot(off[0], off[1])) < NEAR_M else "far"
 
 
-def train_critic(moments: list[Moment], shape: ReplayShape, updates: int) -> Expo:
+def train_critic(moments: list[Moment], shape: WindowShape, updates: int) -> Expo:
     """A critic on Monte-Carlo returns, the same whenever it is trained on the same windows."""
     torch.manual_seed(0)
     config = ExpoConfig(
@@ -81,7 +92,7 @@ def train_critic(moments: list[Moment], shape: ReplayShape, updates: int) -> Exp
     expo.fit_scaler(replay.rows(torch.arange(len(replay))).features)
     generator = torch.Generator().manual_seed(0)
     for _ in range(updates):
-        expo.update(replay.sample(128, generator), generator, mc_share=1.0)
+        expo.offline_update(replay.sample(128, generator), generator)
     expo.critic.sync()
     return expo
 
@@ -99,14 +110,14 @@ def executed_values(expo: Expo, moments: list[Moment]) -> np.ndarray:
     return values_of(expo, np.stack([m.window.features for m in moments]), chunks[:, None])[:, 0]
 
 
-def moments_in(path: Path, spec: PolicySpec, execute: int, discount: float) -> tuple[list[list[Moment]], ReplayShape]:
+def moments_in(path: Path, spec: PolicySpec, execute: int, discount: float) -> tuple[list[list[Moment]], WindowShape]:
     """Those of each kept episode, and the shape of a replay that takes them."""
-    episodes, contract = load(path), contract_for(spec)
-    cuts = Cuts(gamma=discount, window_steps=execute, lockstep=True)
-    shape = ReplayShape(
+    episodes, contract = load(path), contract_of(spec, JOINTS, "")
+    cuts = Cuts(window_steps=execute, lockstep=True)
+    shape = WindowShape(
         spec.feature_dim, execute, spec.action_dim, episodes[0].candidates.shape[1], spec.horizon, spec.noise_dim
     )
-    return [moments_of(e, i + 1, contract, cuts, shape) for i, e in enumerate(episodes)], shape
+    return [moments_of(e, i + 1, contract, cuts, spec.dt_s, shape, discount) for i, e in enumerate(episodes)], shape
 
 
 def main() -> int:

@@ -9,7 +9,8 @@ import subprocess
 import time
 from collections.abc import Iterable
 
-from matrix import Cell, Plan, changed, digest, read
+from matrix import Cell, Plan, changed, digest, read, row_of
+from record import keep
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _POLL_S, _END_S, _TAIL_LINES = 0.2, 10.0, 15
@@ -49,6 +50,7 @@ class Job:
             return f"not the run that was asked for: {'; '.join(found)}"
         self.part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         os.replace(self.part, self.file)
+        keep(self.plan.record, [row_of(self.cell, result)])
         return ""
 
     def tail(self) -> str:

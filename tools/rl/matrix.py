@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The matrix of EXPO, DSRL and their ablations: its cells, what a run of each is made with, and which still stand."""
+"""The matrix of runs: every online method with and without the operator, and ablations; which of them still stand."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rl_learner.core.recipe import differences, read_recipe
+from record import RunRow, read_rows
+
+from rl_methods.config import differences, read_method_config
+from rl_methods.registry import DEFAULT_ONLINE, online_methods, settings_file
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = ROOT / "ros2_ws" / "src" / "rl_learner" / "config" / "methods"
 MODEL = ROOT / "ros2_ws" / "src" / "vla_policy" / "models" / "pocket"
-TASKS, SEEDS = ("pick_place", "insert"), (0, 1, 2)
+RECORD = ROOT / "docs" / "reference" / "results.csv"
+TASKS, SEEDS = ("pick_place", "stack", "insert"), (0, 1, 2)
+_DT_S = 0.05  # control period of the pocket VLA
 Blocks = Mapping[str, Mapping[str, Any]]
 Result = dict[str, Any]
 
@@ -28,18 +32,20 @@ class Variant:
     Attributes:
         key: Names its folder.
         title: Names it to readers.
-        method: File in `config/methods`.
+        method: Name in the registry.
         candidates: N, proposals of the VLA per decision.
         changes: Block, then key, then value; on top of the method's file.
         shown: Whether it knows demonstrations from the start.
+        human: Whether the scripted operator helps.
     """
 
     key: str
     title: str
-    method: str = "expo"
+    method: str = DEFAULT_ONLINE
     candidates: int = 8
     changes: Blocks = field(default_factory=dict)
     shown: bool = True
+    human: bool = True
 
 
 def _among(n: int) -> Variant:
@@ -47,17 +53,49 @@ def _among(n: int) -> Variant:
     return Variant(f"n_{n}", f"N = {n}", candidates=n, changes={"expo": {"best_of": n, "backup_candidates": min(4, n)}})
 
 
-VARIANTS = (
-    Variant("expo", "EXPO"),
+def _of(method: str) -> tuple[Variant, Variant]:
+    """A method as shipped, with the operator and without."""
+    alone = {"schedule": {"interventions": False}}
+    return Variant(method, method, method), Variant(
+        f"{method}_alone", f"{method} alone", method, changes=alone, human=False
+    )
+
+
+_SEES: Blocks = {"expo": {"encoder": "images"}}
+# As published: the edit policy follows the critic alone. Narrow edits, for wide ones collapse (see results.md).
+_CRITIC: Blocks = {
+    "expo": {
+        "imitation_weight": 0.0, "q_weight": 1.0, "edit_scale": [0.2], "edit_knots": 2, "margin": 0.05, "alpha": 0.01,
+    },
+    "schedule": {"updates_per_step": 0.6},
+}  # fmt: skip
+_ALONE: Blocks = {"schedule": {"interventions": False, "updates_per_step": 0.6}}
+_ALONE_EVERY_2: Blocks = {"schedule": {"interventions": False, "updates_per_step": 0.6, "query_every": 2}}
+METHODS = tuple(variant for method in online_methods() for variant in _of(method))
+ABLATIONS = (
     Variant("no_edit_policy", "no edit policy", changes={"expo": {"edit": False}}),
     Variant("no_otf_backup", "no on-the-fly backup", changes={"expo": {"otf_backup": False}}),
     _among(1),
     _among(4),
     _among(16),
-    Variant("dsrl", "DSRL", method="dsrl"),
-    Variant("no_intervention", "no intervention", changes={"schedule": {"interventions": False}}),
     Variant("no_demonstrations", "no demonstrations", shown=False),
-)
+    Variant("images", "an image encoder of its own", changes=_SEES),
+    Variant(
+        "images_alone", "an image encoder of its own, alone",
+        changes={**_SEES, "schedule": {"interventions": False}}, human=False,
+    ),
+    Variant(
+        "pld_wide", "PLD, as wide as EXPO's edits", "pld",
+        changes={"pld": {"xi": [0.5, 0.5, 1.5, 0.3, 0.3, 0.7, 2.0], "knots": 4}},
+    ),
+    Variant("critic_driven", "driven by its critic", changes=_CRITIC),
+    Variant("critic_driven_alone", "driven by its critic, alone", changes={**_CRITIC, **_ALONE}, human=False),
+    Variant(
+        "every_2_alone", "driven by its critic, windows at every 2nd step, alone",
+        changes={**_CRITIC, **_ALONE_EVERY_2}, human=False,
+    ),
+)  # fmt: skip
+VARIANTS = (*METHODS, *ABLATIONS)
 
 
 @dataclass(frozen=True)
@@ -73,9 +111,24 @@ class Cell:
         """As `--only` knows it, and where its result lies."""
         return f"{self.task}/{self.variant.key}/{self.seed}"
 
+    @property
+    def key(self) -> tuple[str, str, str, int, int, str]:
+        """Of its row in the record."""
+        variant = self.variant
+        changed = "shipped" if variant in METHODS else variant.key
+        return self.task, variant.method, changed, self.seed, int(variant.human), "process"
 
-# The tasks take turns, so that two jobs do not both evaluate a task's base; a first seed of all comes before a second.
-MATRIX = tuple(Cell(task, variant, seed) for seed in SEEDS for variant in VARIANTS for task in TASKS)
+    def __hash__(self) -> int:
+        """By its name: changes of a variant are no keys."""
+        return hash(self.name)
+
+
+def _in_order() -> tuple[Cell, ...]:
+    """The methods on the first task with every seed, then on the others with one seed, then the rest."""
+    first = [Cell(TASKS[0], variant, seed) for seed in SEEDS for variant in METHODS]
+    second = [Cell(task, variant, SEEDS[0]) for variant in METHODS for task in TASKS[1:]]
+    rest = [Cell(task, variant, seed) for seed in SEEDS for variant in VARIANTS for task in TASKS]
+    return tuple(dict.fromkeys([*first, *second, *rest]))
 
 
 @dataclass(frozen=True)
@@ -88,6 +141,7 @@ class Plan:
         changes: Of every recipe.
         model: Directory of the VLA.
         trainer: Script that makes a run.
+        record: File that keeps a row of each run.
     """
 
     folder: Path = ROOT / "runs" / "results"
@@ -95,6 +149,7 @@ class Plan:
     changes: Blocks = field(default_factory=dict)
     model: Path = MODEL
     trainer: Path = ROOT / "tools" / "rl" / "train.py"
+    record: Path = RECORD
 
     def file(self, cell: Cell) -> Path:
         """Where a cell's result lies."""
@@ -109,7 +164,7 @@ class Plan:
 
     def wanted(self, cell: Cell) -> dict[str, Any]:
         """What a result must say of itself to be the cell's."""
-        recipe = read_recipe(METHODS / f"{cell.variant.method}.yaml", self.blocks(cell))
+        recipe = read_method_config(settings_file(cell.variant.method), self.blocks(cell))
         return {
             "task": cell.task, "method": recipe.method, "seed": cell.seed, "candidates": cell.variant.candidates,
             "prior": str(self.prior(cell)) if cell.variant.shown else "",
@@ -124,7 +179,7 @@ class Plan:
     def base(self, cell: Cell) -> Path:
         """The base's evaluation, shared by all runs that evaluate it alike; train.py takes the file at its word."""
         wanted = self.wanted(cell)
-        alike = [wanted["model"], self.evaluate, wanted["recipe"][wanted["method"]].get("steps")]
+        alike = [wanted["model"], self.evaluate, wanted["recipe"]["schedule"]["execute_steps"]]
         key = hashlib.sha256(json.dumps(alike).encode()).hexdigest()[:8]
         return self.folder / cell.task / f"base-{key}.json"
 
@@ -134,7 +189,7 @@ class Plan:
         texts = [f"{name}.{key}={json.dumps(value)}" for name, block in blocks for key, value in block.items()]
         return [
             sys.executable, str(self.trainer), "--model", str(self.model),
-            "--method", str(METHODS / f"{cell.variant.method}.yaml"), "--task", cell.task, "--seed", str(cell.seed),
+            "--method", str(settings_file(cell.variant.method)), "--task", cell.task, "--seed", str(cell.seed),
             "--candidates", str(cell.variant.candidates), "--evaluate", str(self.evaluate),
             "--base-result", str(self.base(cell)), "--out", str(out),
             *(["--prior", str(self.prior(cell))] if cell.variant.shown else []),
@@ -147,6 +202,9 @@ class Plan:
         return [
             sys.executable, script, "--model", str(self.model), "--task", cell.task, "--out", str(self.prior(cell)),
         ]  # fmt: skip
+
+
+MATRIX = _in_order()
 
 
 def digest(model: Path) -> str:
@@ -172,20 +230,32 @@ def changed(plan: Plan, cell: Cell, result: Result) -> list[str]:
     return differences(made, wanted)
 
 
-def current(plan: Plan, cell: Cell) -> Result | None:
-    """A cell's result if it stands for today's recipe."""
-    result = read(plan.file(cell))
-    return None if result is None or changed(plan, cell, result) else result
+def row_of(cell: Cell, result: Result) -> RunRow:
+    """What the record keeps of a result."""
+    task, method, variant, seed, human, where = cell.key
+    before, after = result["before"], result["after"]
+    return RunRow(
+        task=task, method=method, variant=variant, seed=seed, human=human,
+        base=before["successes"] / before["episodes"], after=after["successes"] / after["episodes"],
+        episodes=after["episodes"], control_steps=result["steps"],
+        robot_minutes=result.get("robot_minutes", round(result["steps"] * result.get("dt_s", _DT_S) / 60.0, 2)),
+        human_fraction=result["human_share"], wall_s=result.get("train_s"), where=where,
+    )  # fmt: skip
+
+
+def recorded(plan: Plan) -> dict[tuple[str, str, str, int, int, str], RunRow]:
+    """Rows of the record by the key of their run."""
+    return {row.key: row for row in read_rows(plan.record)}
 
 
 def missing(plan: Plan, cells: Iterable[Cell]) -> list[Cell]:
-    """Cells that have no result that stands; says why those are run again that have one."""
-    found = []
+    """Cells that nobody has run, and those whose result on this machine was made otherwise; says why."""
+    found, kept = [], recorded(plan)
     for cell in cells:
         result = read(plan.file(cell))
         why = [] if result is None else changed(plan, cell, result)
         if why:
             print(f"{cell.name}: made with {'; '.join(why)}", flush=True)
-        if result is None or why:
+        if why or (result is None and cell.key not in kept):
             found.append(cell)
     return found

@@ -15,13 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from cell_scene import rollout_of
 from diagnose import moments_in, train_critic, values_of
-from episodes import Decision, Episode, Pick, Rules, Runner
 from scipy.stats import spearmanr
 from sim_rollout import TASKS, Cell
 from train import summary
 
-from rl_learner.core.expo import Expo
+from rl_learner.core.rollout.episode import PlayedEpisode
+from rl_learner.core.rollout.rollout import Rollout
+from rl_methods.base import PolicyInput, PolicyOutput, RuntimeConfig
+from rl_methods.expo.algorithm import Expo
 from sim_bridge.core.gl import mujoco
 from vla_policy.core.backends import load_backend
 from vla_policy.core.protocol import PolicySpec
@@ -31,7 +34,7 @@ EXECUTE = 8
 
 def snapshot(cell: Cell) -> tuple[np.ndarray, int, Any]:
     """Everything that an episode's future depends on."""
-    return cell.world.state(), cell.world.tick, cell._last  # noqa: SLF001
+    return cell.world.state(), cell.world.tick, cell._limiter._last  # noqa: SLF001
 
 
 def restore(cell: Cell, before: tuple[np.ndarray, int, Any]) -> None:
@@ -39,14 +42,14 @@ def restore(cell: Cell, before: tuple[np.ndarray, int, Any]) -> None:
     world = cell.world
     mujoco.mj_setState(world.model, world._data, before[0], mujoco.mjtState.mjSTATE_INTEGRATION)  # noqa: SLF001
     mujoco.mj_forward(world.model, world._data)  # noqa: SLF001
-    world.tick, cell._last = before[1], before[2]  # noqa: SLF001
+    world.tick, cell._limiter._last = before[1], before[2]  # noqa: SLF001
 
 
 @dataclass(frozen=True, eq=False)
 class Branched:
-    """A decision, the chunks [N, H, A] that were tried there, and what each was worth [N]."""
+    """A proposal, the chunks [N, H, A] that were tried there, and what each was worth [N]."""
 
-    decision: Decision
+    proposal: PolicyInput
     chunks: np.ndarray
     worth: np.ndarray
 
@@ -55,35 +58,38 @@ class Branching:
     """Chooses by looking ahead in the simulator.
 
     Args:
-        runner: Its cell is put back after each branch.
+        runner: Plays the branches.
+        cell: Is put back after each branch.
         decisions: How many of the first decisions are branched.
         edit_std: Deviation of random edits offered besides the base's candidates, normalised units; 0 for none.
     """
 
-    def __init__(self, runner: Runner, decisions: int, edit_std: float = 0.0) -> None:
-        self._runner, self._decisions, self._edit_std = runner, decisions, edit_std
+    def __init__(self, runner: Rollout, cell: Cell, decisions: int, edit_std: float = 0.0) -> None:
+        self._runner, self._cell, self._decisions, self._edit_std = runner, cell, decisions, edit_std
         self.outcomes: list[Branched] = []
 
-    def __call__(self, decision: Decision) -> Pick:
+    def act(self, proposal: PolicyInput, _config: RuntimeConfig) -> PolicyOutput:
         """The best branch, or the first candidate after the branched decisions."""
-        if decision.tick >= self._decisions * self._runner.rules.execute:
-            return Pick(decision.candidates[0])
-        chunks = decision.candidates
+        if proposal.sequence >= self._decisions:
+            return PolicyOutput(proposal.candidates[0], 0)
+        chunks = proposal.candidates
         if self._edit_std > 0.0:
-            rng = np.random.default_rng([decision.seed, decision.tick, 9])
+            rng = np.random.default_rng([proposal.seed, proposal.sequence, 9])
             edits = rng.standard_normal((len(chunks), 1, chunks.shape[2])).astype(np.float32) * self._edit_std
             edits[..., 3:] = 0.0
             chunks = np.concatenate([chunks, chunks + edits])
-        worth = np.array([self._branch(decision, chunk) for chunk in chunks])
-        self.outcomes.append(Branched(decision, chunks, worth))
-        return Pick(chunks[int(worth.argmax())], int(worth.argmax()) % len(decision.candidates))
+        worth = np.array([self._branch(proposal, chunk) for chunk in chunks])
+        self.outcomes.append(Branched(proposal, chunks, worth))
+        return PolicyOutput(chunks[int(worth.argmax())], int(worth.argmax()) % len(proposal.candidates))
 
-    def _branch(self, decision: Decision, chunk: np.ndarray) -> float:
-        cell, runner = self._runner.cell, self._runner
+    def _branch(self, proposal: PolicyInput, chunk: np.ndarray) -> float:
+        cell, runner = self._cell, self._runner
         before = snapshot(cell)
         runner.execute(chunk)
+        number = proposal.sequence
         while not runner.over:
-            runner.execute(runner.decision(decision.seed).candidates[0])
+            number += 1
+            runner.execute(runner.proposal(proposal.seed, number).candidates[0])
         truth, ticks = cell.world.truth(), cell.world.tick
         restore(cell, before)
         return 2.0 - 1e-3 * ticks if truth.success else float(truth.progress)
@@ -93,7 +99,7 @@ def rank_correlation(critic: Expo, outcomes: list[Branched]) -> float:
     """Spearman's rho of value and worth, mean over the decisions whose branches are not all worth the same."""
     telling = [branched for branched in outcomes if np.ptp(branched.worth) > 0.0]
     rhos = [
-        float(spearmanr(values_of(critic, b.decision.features[None], b.chunks[None])[0], b.worth).statistic)
+        float(spearmanr(values_of(critic, b.proposal.features[None], b.chunks[None])[0], b.worth).statistic)
         for b in telling
     ]
     return float(np.mean(rhos)) if rhos else float("nan")
@@ -121,11 +127,12 @@ def main() -> int:
     torch.set_num_threads(1)
     backend = load_backend(args.backend, str(args.model), num_threads=1)
     critic = None if args.critic_on is None else critic_on(args.critic_on, backend.spec)
-    runner = Runner(Cell(args.task, backend.spec.image_height_px), backend, Rules(EXECUTE, args.candidates))
-    oracle = Branching(runner, args.decisions, args.edit_std)
-    episodes: list[Episode] = []
+    runner, cell = rollout_of(args.task, backend, EXECUTE, args.candidates)
+    oracle = Branching(runner, cell, args.decisions, args.edit_std)
+    runner.policy = oracle
+    episodes: list[PlayedEpisode] = []
     for seed in range(args.first_seed, args.first_seed + args.episodes):
-        episodes.append(runner.play(seed, oracle))
+        episodes.append(runner.play(seed))
         wins = [branched.worth > 1.0 for branched in oracle.outcomes]
         differ = np.mean([w.any() and not w.all() for w in wins])
         ranked = "" if critic is None else f", rank correlation {rank_correlation(critic, oracle.outcomes):.2f}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The matrix as a table in a page and as a picture."""
+"""The record as a table in a page and as a picture."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matrix import SEEDS, TASKS, VARIANTS, Cell, Plan, Result, Variant, current
+from matrix import SEEDS, TASKS, VARIANTS, Cell, Plan, Result, Variant, read, recorded
+from record import RunRow
 
-from robot_bringup.core.statistics import Rate, wilson
+from rl_methods.registry import DEFAULT_ONLINE
+from whetstone_common.core.success_rate import Rate, wilson
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 LAST = 20  # episodes that a point of the training curve looks back on
@@ -20,19 +22,18 @@ LAST = 20  # episodes that a point of the training curve looks back on
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
 
 _COLUMNS = (
-    "task", "variant", "seeds", "before", "after, by seed", "mean", "95 % interval", "by a person", "robot steps",
-    "updates",
+    "task", "variant", "seeds", "base", "after, by seed", "mean", "95 % interval", "under human control",
+    "control steps",
 )  # fmt: skip
-_HEAD = """## Ablations
+_HEAD = """## Every method, and ablations
 
-Written by `make results`, which makes the runs that are missing; a dash is a run that has not been made. A part of it
-is made by `make results ARGS="--only pick_place/expo"`. All in process. EXPO and DSRL are as in `config/methods/`, with
-N = 8 candidates and 40 demonstrations; every other row is EXPO with one thing changed.
+Written by `make results` from [results.csv](results.csv); a dash is a run that has not been made. One part of it:
+`make results ARGS="--only pick_place/expo"`. In process; each method has its shipped `settings.yaml`, N = 8 candidates
+and 40 demonstrations. Ablations are of EXPO, with the operator. "alone": without the operator.
 
-Before is the base, after is a run, both alone and without exploration on the scenes 0 to {last}. The interval is
-Wilson's over the episodes of all seeds as if they were independent. They share their scenes and each seed is one run,
-so other seeds scatter more than it says. By a person is the share of the steps in training; it, robot steps and updates
-are means over the seeds.
+Base and after: without exploration and without help, on the same scenes. The interval is Wilson's over the episodes of
+all seeds as if they were independent; seeds scatter more than it says. Steps under human control and control steps are
+means over the seeds.
 """
 
 
@@ -43,71 +44,63 @@ class Row:
     Attributes:
         task: Which.
         variant: Which.
-        results: By seed, of those that have been run.
+        runs: By seed, of those that have been made.
     """
 
     task: str
     variant: Variant
-    results: Mapping[int, Result]
+    runs: Mapping[int, RunRow]
 
     @property
     def base(self) -> Rate:
         """Success before, which is evaluated once however many runs record it."""
-        once = next(iter(self.results.values()))["before"]
-        return wilson(once["successes"], once["episodes"])
+        once = next(iter(self.runs.values()))
+        return wilson(round(once.base * once.episodes), once.episodes)
 
     @property
     def rate(self) -> Rate:
         """Success after, of all seeds together."""
-        found = [result["after"] for result in self.results.values()]
-        return wilson(sum(each["successes"] for each in found), sum(each["episodes"] for each in found))
+        wins = sum(round(run.after * run.episodes) for run in self.runs.values())
+        return wilson(wins, sum(run.episodes for run in self.runs.values()))
 
-    def mean(self, name: str) -> float:
-        """Of a figure over the seeds."""
-        return float(np.mean([result[name] for result in self.results.values()]))
+    def mean(self, name: str, form: str) -> str:
+        """Of a figure over the seeds that have it."""
+        values = [getattr(run, name) for run in self.runs.values() if getattr(run, name) is not None]
+        return format(float(np.mean(values)), form).replace(",", " ") if values else "–"
 
     def line(self) -> str:
         """Of the table."""
-        start = f"| {self.task} | {self.variant.title} | {len(self.results)} of {len(SEEDS)} | "
-        if not self.results:
-            return start + "– | – | – | – | – | – | – |"
-        each = " ".join(_share(self.results[seed]["after"]) if seed in self.results else "–" for seed in SEEDS)
+        start = f"| {self.task} | {self.variant.title} | {len(self.runs)} of {len(SEEDS)} | "
+        if not self.runs:
+            return start + "– | – | – | – | – | – |"
+        each = " ".join(f"{self.runs[seed].after:.2f}" if seed in self.runs else "–" for seed in SEEDS)
         after = self.rate
         columns = [
             f"{self.base.rate:.2f}", each, f"{after.rate:.2f}", f"{after.low:.2f} to {after.high:.2f}",
-            f"{self.mean('human_share'):.2f}", _spaced(self.mean("steps")), _spaced(self.mean("updates")),
+            self.mean("human_fraction", ".2f"), self.mean("control_steps", ",.0f"),
         ]  # fmt: skip
         return f"{start}{' | '.join(columns)} |"
 
 
-def _share(counts: Mapping[str, int]) -> str:
-    return f"{counts['successes'] / counts['episodes']:.2f}"
-
-
-def _spaced(value: float) -> str:
-    return f"{value:,.0f}".replace(",", " ")
-
-
 def rows(plan: Plan) -> list[Row]:
-    """The whole matrix, with the results that stand."""
-    table = []
+    """The whole matrix, with the runs of the record."""
+    table, kept = [], recorded(plan)
     for task in TASKS:
         for variant in VARIANTS:
-            found = {seed: current(plan, Cell(task, variant, seed)) for seed in SEEDS}
-            table.append(Row(task, variant, {seed: result for seed, result in found.items() if result is not None}))
+            cells = {seed: Cell(task, variant, seed).key for seed in SEEDS}
+            table.append(Row(task, variant, {seed: kept[key] for seed, key in cells.items() if key in kept}))
     return table
 
 
-def block(plan: Plan, table: Sequence[Row], picture: str) -> str:
+def block(table: Sequence[Row], picture: str) -> str:
     """What stands between the markers.
 
     Args:
-        plan: What the runs have in common.
-        table: Its rows.
+        table: Rows of the matrix.
         picture: Link to the picture, empty when there is none.
     """
-    lines = [BEGIN, _HEAD.format(last=plan.evaluate - 1)]
-    if any(row.results for row in table):
+    lines = [BEGIN, _HEAD]
+    if any(row.runs for row in table):
         lines += [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}", *(row.line() for row in table)]
     else:
         lines += ["No run has been made yet."]
@@ -146,7 +139,7 @@ def training_curve(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.cumsum(ticks)[[end - 1 for end in ends]], share(won), share(won & ~helped)
 
 
-def draw(path: Path, table: Sequence[Row]) -> None:
+def draw(plan: Plan, path: Path, table: Sequence[Row]) -> None:
     """Success of every variant, and of EXPO as shipped while it trains; written as a whole or not at all."""
     # Imported here: a run needs none of it.
     import matplotlib
@@ -155,12 +148,18 @@ def draw(path: Path, table: Sequence[Row]) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(
-        2, len(TASKS), figsize=(9.0, 7.0), height_ratios=(3, 2), sharey="row", squeeze=False, layout="constrained"
+        2,
+        len(TASKS),
+        figsize=(4.5 * len(TASKS), 8.0),
+        height_ratios=(3, 2),
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
     )
     for column, task in enumerate(TASKS):
         mine = [row for row in table if row.task == task]
         _draw_variants(axes[0][column], task, mine)
-        _draw_training(axes[1][column], mine)
+        _draw_training(axes[1][column], plan, mine)
     axes[0][0].set_ylim(len(VARIANTS) - 0.5, -0.5)  # the first on top
     named = [panel.get_legend_handles_labels() for panel in axes.flat]
     once = {label: handle for handles, labels in named for handle, label in zip(handles, labels, strict=True)}
@@ -174,14 +173,14 @@ def draw(path: Path, table: Sequence[Row]) -> None:
 
 
 def _draw_variants(axes: Any, task: str, table: Sequence[Row]) -> None:
-    measured = [(place, row) for place, row in enumerate(table) if row.results]
+    measured = [(place, row) for place, row in enumerate(table) if row.runs]
     if measured:
         base = measured[0][1].base
         axes.axvspan(base.low, base.high, color=_GREY, alpha=0.12, linewidth=0)
         axes.axvline(base.rate, color=_GREY, linestyle="--", label="base, 95 % interval")
     for place, row in measured:
         rate = row.rate
-        seeds = [each["after"]["successes"] / each["after"]["episodes"] for each in row.results.values()]
+        seeds = [run.after for run in row.runs.values()]
         axes.plot([rate.low, rate.high], [place, place], color=_BLUE, linewidth=2.5, solid_capstyle="butt")
         axes.plot(seeds, [place] * len(seeds), "|", color=_ORANGE, markersize=13, markeredgewidth=2, label="each seed")
         axes.plot(rate.rate, place, "o", color=_BLUE, markersize=8, label="all seeds, 95 % interval")
@@ -194,10 +193,12 @@ def _draw_variants(axes: Any, task: str, table: Sequence[Row]) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-def _draw_training(axes: Any, table: Sequence[Row]) -> None:
-    shipped = next(row for row in table if row.variant is VARIANTS[0])
-    curves = [training_curve(result) for result in shipped.results.values()]
-    if curves:
+def _draw_training(axes: Any, plan: Plan, table: Sequence[Row]) -> None:
+    """Curves of the default method; they are of this machine, as the record has none."""
+    shipped = next(row for row in table if row.variant.key == DEFAULT_ONLINE)
+    found = [read(plan.file(Cell(shipped.task, shipped.variant, seed))) for seed in SEEDS]
+    curves = [training_curve(result) for result in found if result is not None]
+    if curves and shipped.runs:
         grid = np.linspace(max(curve[0][0] for curve in curves), min(curve[0][-1] for curve in curves), 200)
         for steps, _, alone in curves:
             axes.plot(steps, alone, color=_BLUE, alpha=0.35, linewidth=1)
@@ -209,7 +210,16 @@ def _draw_training(axes: Any, table: Sequence[Row]) -> None:
             axes.plot(grid, mean, style, color=colour, linewidth=2, label=label)
         axes.axhline(shipped.base.rate, color=_GREY, linestyle="--")
     else:
-        axes.text(0.5, 0.5, "not run", color=_GREY, fontsize=8, ha="center", va="center", transform=axes.transAxes)
+        axes.text(
+            0.5,
+            0.5,
+            "no curve on this machine",
+            color=_GREY,
+            fontsize=8,
+            ha="center",
+            va="center",
+            transform=axes.transAxes,
+        )
     axes.set_ylim(0.0, 1.05)
     axes.set_xlabel("robot steps in training")
     axes.grid(alpha=0.3)
@@ -218,11 +228,11 @@ def _draw_training(axes: Any, table: Sequence[Row]) -> None:
 def report(plan: Plan, page: Path, picture: Path) -> None:
     """Prints the table, and writes it and the picture."""
     table = rows(plan)
-    measured = any(row.results for row in table)
+    measured = any(row.runs for row in table)
     if measured:
-        draw(picture, table)
+        draw(plan, picture, table)
     link = os.path.relpath(picture, page.parent) if measured else ""
-    new = block(plan, table, link)
+    new = block(table, link)
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(replace_block(text, new), encoding="utf-8")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EXPO, DSRL and their ablations: runs what is missing of the matrix, then writes the table and the picture.
+"""Every online method and the ablations: runs what is missing of the matrix, then writes record, table and picture.
 
-`results.py [--only pick_place/expo,insert/dsrl] [--report-only] [--quick]`. A run is kept as long as what it was made
-with is what it would be made with now: recipe, candidates, seed, evaluated episodes and model. A change of the code is
-not seen: remove the folder of results after one that matters.
+`results.py [--only pick_place/expo,insert/dsrl] [--report-only] [--quick]`. A run that is in the record
+(docs/reference/results.csv) is not made again: remove its row to have it made anew. A result on this machine that was
+made with other settings, candidates, episodes or model than today's is made again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     plan, page, picture = Plan(evaluate=args.evaluate or 100), PAGE, PICTURE
     if args.quick:
-        plan = Plan(ROOT / "runs" / "results-quick", evaluate=args.evaluate or 10, changes=QUICK)
+        folder = ROOT / "runs" / "results-quick"
+        plan = Plan(folder, evaluate=args.evaluate or 10, changes=QUICK, record=folder / "results.csv")
         page, picture = plan.folder / "results.md", plan.folder / "results.png"
     parts = args.only.split(",")
     cells = [cell for cell in MATRIX if any(part in cell.name for part in parts)]

@@ -15,13 +15,13 @@ from pathlib import Path
 from build import build_workspace
 from environment import Environment
 from shell import SetupError, say
-from system import find_python, install_system_packages, sourced_ros
+from system import find_python, install_browser, install_system_packages, sourced_ros
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = ("bench",)
+EXTRAS = ("bench", "browser", "docs", "interop")
 
 
-def prepare(*, force_build: bool, extras: list[str]) -> None:
+def prepare(*, force_build: bool, extras: list[str], torch: bool = True) -> None:
     """Do every step that is not done yet; `extras` are lock files that only some targets need."""
     distro = sourced_ros()
     environment = Environment(ROOT, distro)
@@ -29,7 +29,8 @@ def prepare(*, force_build: bool, extras: list[str]) -> None:
     install_system_packages(base_python)
     environment.create(base_python)
     environment.install_lock("python")
-    environment.install_torch()
+    if torch:
+        environment.install_torch()
     if distro is None:
         environment.install_lock("ros")
         environment.mend_wheels()
@@ -37,6 +38,8 @@ def prepare(*, force_build: bool, extras: list[str]) -> None:
         environment.install_lock("colcon")
     for extra in extras:
         environment.install_lock(extra)
+    if "browser" in extras:
+        install_browser()
     build_workspace(ROOT, environment.prefix, uses_wheels=distro is None, force=force_build)
     source = f"the sourced distribution {distro}" if distro else "the PyPI wheels of Kilted"
     say(f"ready; ROS 2 comes from {source}; for a shell of your own: source tools/env.sh")
@@ -47,13 +50,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/setup", description=__doc__)
     parser.add_argument("--force-build", action="store_true", help="build the workspace even when nothing changed")
     parser.add_argument("--extra", action="append", default=[], choices=EXTRAS, help="also what only this target needs")
+    parser.add_argument(
+        "--no-torch", action="store_true", help="leave torch out: a robot's computer whose policy runs elsewhere"
+    )
     begin_s = time.monotonic()
     arguments = parser.parse_args()
     try:
         with (ROOT / ".setup.lock").open("w") as lock:
             # two set-ups at once would build into the same folders
             fcntl.flock(lock, fcntl.LOCK_EX)
-            prepare(force_build=arguments.force_build, extras=arguments.extra)
+            prepare(force_build=arguments.force_build, extras=arguments.extra, torch=not arguments.no_torch)
     except SetupError as error:
         sys.stderr.write(f"[setup] cannot go on: {error}\n")
         return 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from mend import library_dirs
@@ -29,6 +30,18 @@ def workspace_digest(root: Path) -> str:
     return digest([*data, *launch, *map(str, built), *built])
 
 
+def remove_python_packages(workspace: Path) -> None:
+    """Remove what was built of Python packages, so that a script or a file that has gone does not stay installed.
+
+    They are links that take seconds to make again; what is compiled stays.
+    """
+    for folder in ("build", "install"):
+        for built in sorted((workspace / folder).glob("*/")):
+            source = workspace / "src" / built.name
+            if (source / "setup.py").is_file() or not source.is_dir():
+                shutil.rmtree(built)
+
+
 def build_workspace(root: Path, prefix: Path, *, uses_wheels: bool, force: bool) -> None:
     """Run `colcon build` in ros2_ws.
 
@@ -47,6 +60,7 @@ def build_workspace(root: Path, prefix: Path, *, uses_wheels: bool, force: bool)
     if not force and is_stamped(stamp, value):
         return
     say("building the workspace: colcon build --symlink-install")
+    remove_python_packages(workspace)
     path = f"{prefix / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     env = {"PATH": path, "VIRTUAL_ENV": str(prefix), "PYTHONWARNINGS": "ignore"}
     if uses_wheels:

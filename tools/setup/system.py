@@ -19,6 +19,8 @@ PYTHON_VERSIONS = ((3, 11), (3, 12))
 EGL = ("libEGL.so.1", "libegl1")
 GL = ("libGL.so.1", "libgl1")
 OSMESA = ("libOSMesa.so", "libosmesa6")
+# Debian's name; on Ubuntu the package of this name is a pointer to a snap, which is of no use in a container.
+BROWSER = "chromium"
 ROS_DISTROS = ("jazzy", "kilted", "lyrical")
 
 
@@ -125,3 +127,18 @@ def install_system_packages(python: str) -> None:
         return
     message = f"apt could not install {' '.join(missing)}; the line was: {line}"
     raise SetupError(message)
+
+
+def install_browser() -> None:
+    """Install the browser of the console's tests when we may; without it those tests are skipped, and say so."""
+    if shutil.which(BROWSER) is not None:
+        return
+    line = f"apt-get install -y --no-install-recommends {BROWSER}"
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        say(f"no {BROWSER}: the tests of the operator console are skipped. To run them: sudo {line}")
+        return
+    say(f"installing {BROWSER} for the tests of the operator console")
+    quiet_apt = {"DEBIAN_FRONTEND": "noninteractive"}
+    run(["apt-get", "update", "-q"], env=quiet_apt, quiet=True)
+    if not run(line.split(), env=quiet_apt, quiet=True):
+        say(f"apt could not install {BROWSER}: the tests of the operator console are skipped")

@@ -1,28 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Install rl_learner."""
 
-from pathlib import Path
+from glob import glob
 
 from setuptools import find_packages, setup
 
 PACKAGE = "rl_learner"
 
-
-def tree(source: Path, target: str) -> list[tuple[str, list[str]]]:
-    """List every file below `source`, to be installed with its folders to share/<package>/`target`."""
-    folders: dict[Path, list[str]] = {}
-    for path in sorted(source.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            folders.setdefault(path.parent.relative_to(source), []).append(str(path))
-    return [(str(Path("share") / PACKAGE / target / folder), files) for folder, files in folders.items()]
-
-
 data_files = [
     ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
     (f"share/{PACKAGE}", ["package.xml"]),
+    (f"share/{PACKAGE}/config", sorted(glob("config/*"))),
 ]
-for name in ("config", "description", "models"):
-    data_files += tree(Path(name), name)
 
 setup(
     name=PACKAGE,
@@ -34,14 +23,11 @@ setup(
     zip_safe=False,
     maintainer="Whetstone maintainers",
     maintainer_email="maintainers@whetstone.invalid",
-    description="How the robot gets better: transitions, replay, online and offline learners.",
+    description="How the robot gets better: replay, online and offline learners.",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "finetune = rl_learner.cli.finetune:main",
-            "make_prior = rl_learner.cli.make_prior:main",
             "learner_node = rl_learner.nodes.entry_points:learner_node",
-            "transition_node = rl_learner.nodes.entry_points:transition_node",
         ],
     },
 )

@@ -1,28 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Install sim_bridge."""
 
-from pathlib import Path
+from glob import glob
 
 from setuptools import find_packages, setup
 
 PACKAGE = "sim_bridge"
 
-
-def tree(source: Path, target: str) -> list[tuple[str, list[str]]]:
-    """List every file below `source`, to be installed with its folders to share/<package>/`target`."""
-    folders: dict[Path, list[str]] = {}
-    for path in sorted(source.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            folders.setdefault(path.parent.relative_to(source), []).append(str(path))
-    return [(str(Path("share") / PACKAGE / target / folder), files) for folder, files in folders.items()]
-
-
 data_files = [
     ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
     (f"share/{PACKAGE}", ["package.xml"]),
+    (f"share/{PACKAGE}/config", sorted(glob("config/*"))),
 ]
-for name in ("config", "description", "models"):
-    data_files += tree(Path(name), name)
 
 setup(
     name=PACKAGE,

@@ -7,22 +7,17 @@ from setuptools import find_packages, setup
 
 PACKAGE = "vla_policy"
 
-
-def tree(source: Path, target: str) -> list[tuple[str, list[str]]]:
-    """List every file below `source`, to be installed with its folders to share/<package>/`target`."""
-    folders: dict[Path, list[str]] = {}
-    for path in sorted(source.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            folders.setdefault(path.parent.relative_to(source), []).append(str(path))
-    return [(str(Path("share") / PACKAGE / target / folder), files) for folder, files in folders.items()]
-
-
 data_files = [
     ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
     (f"share/{PACKAGE}", ["package.xml"]),
 ]
-for name in ("config", "description", "models"):
-    data_files += tree(Path(name), name)
+# each file goes to the folder of the same name below share/<package>
+data_files += [
+    (f"share/{PACKAGE}/{path.parent}", [str(path)])
+    for name in ("config", "models")
+    for path in sorted(Path(name).rglob("*"))
+    if path.is_file() and "__pycache__" not in path.parts
+]
 
 setup(
     name=PACKAGE,
@@ -38,6 +33,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "classifier_node = vla_policy.nodes.entry_points:classifier_node",
             "observation_node = vla_policy.nodes.entry_points:observation_node",
             "vla_node = vla_policy.nodes.entry_points:vla_node",
             "steering_node = vla_policy.nodes.entry_points:steering_node",

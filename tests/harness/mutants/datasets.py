@@ -15,17 +15,17 @@ def joint_values_are_believed() -> None:
 
 def joint_names_are_not_read() -> None:
     """The order of the joints is taken for the robot's, whatever the dataset calls them."""
-    replace("rl_learner.core.watching:names_problem", lambda _found, _wanted: "")
+    replace("rl_learner.core.episode_preprocessing:names_problem", lambda _found, _wanted: "")
 
 
 def pictures_are_counted() -> None:
     """The next picture is the next frame's, whenever it was taken."""
-    replace("rl_learner.core.dataset:TOLERANCE_FRAMES", 1.5)
+    replace("experience.core.dataset:TOLERANCE_FRAMES", 1.5)
 
 
 def empty_is_enough() -> None:
     """Prior data without a transition are prior data."""
-    replace("rl_learner.core.prior:_check_not_empty", lambda _folder, _count: None)
+    replace("experience.core.prior:_check_not_empty", lambda _folder, _count: None)
 
 
 DATASETS: dict[str, Callable[[], None]] = {

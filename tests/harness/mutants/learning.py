@@ -13,13 +13,13 @@ _LEARNER = "rl_learner.core"
 
 def receipts_are_forgotten() -> None:
     """After a resume nobody knows which transitions the replay holds."""
-    from rl_learner.core.ledger import Receipts
+    from experience.core.ledger import ReceivedSequence
 
     def restore(self: Any, *args: Any) -> None:
         original(self, *args)
-        self.receipts = Receipts()
+        self.receipts = ReceivedSequence()
 
-    original = replace(f"{_LEARNER}.session:Session._restore", restore)
+    original = replace(f"{_LEARNER}.training_run:TrainingRun._restore", restore)
 
 
 def draws_begin_again() -> None:
@@ -29,7 +29,7 @@ def draws_begin_again() -> None:
         original(self, *args)
         self.generator.manual_seed(self.seed)
 
-    original = replace(f"{_LEARNER}.session:Session._restore", restore)
+    original = replace(f"{_LEARNER}.training_run:TrainingRun._restore", restore)
 
 
 def versions_begin_again() -> None:
@@ -39,28 +39,28 @@ def versions_begin_again() -> None:
 
 def everything_is_new() -> None:
     """What comes is taken in, however often it comes."""
-    from rl_learner.core.ledger import Offer
+    from experience.core.ledger import ReceiveResult
 
-    def offer(self: Any, spool: int, seq: int) -> Offer:
+    def offer(self: Any, spool: int, seq: int) -> ReceiveResult:
         self.spool, self.through = spool, max(self.through, seq)
-        return Offer.NEW
+        return ReceiveResult.NEW
 
-    replace(f"{_LEARNER}.ledger:Receipts.offer", offer)
+    replace("experience.core.ledger:ReceivedSequence.receive", offer)
 
 
 def lost_is_not_noticed() -> None:
     """What the sender has dropped is waited for."""
-    replace(f"{_LEARNER}.ledger:Receipts.skip_to", lambda _self, _first: 0)
+    replace("experience.core.ledger:ReceivedSequence.skip_to", lambda _self, _first: 0)
 
 
 def band_is_ignored() -> None:
     """Transitions are taken in as they come, however much is owed."""
-    replace(f"{_LEARNER}.session:Session.has_room", lambda _self: True)
+    replace(f"{_LEARNER}.training_run:TrainingRun.has_room", lambda _self: True)
 
 
 def gradients_are_believed() -> None:
     """A step is taken whatever it is."""
-    replace(f"{_LEARNER}.guard:Guard._judge", lambda *_args: None)
+    replace("rl_methods.common.guard:Guard._judge", lambda *_args: None)
 
 
 def checkpoints_are_believed() -> None:
@@ -75,12 +75,12 @@ def checkpoints_are_believed() -> None:
 
 def damage_ends_a_segment() -> None:
     """Nothing behind a damaged record is looked at."""
-    from rl_learner.core.spool.scan import Damage
+    from experience.core.spool.scan import Damage
 
     def damaged(view: Any, _data: bytes, start: int, _before: int | None, text: str) -> Damage:
         return Damage(start, len(view), 1, text)
 
-    replace(f"{_LEARNER}.spool.scan:_damaged", damaged)
+    replace("experience.core.spool.scan:_damaged", damaged)
 
 
 def epochs_are_times() -> None:
@@ -91,7 +91,7 @@ def epochs_are_times() -> None:
 
 def recorder_names_nobody() -> None:
     """The recorder does not say whom it hears."""
-    replace("rl_learner.nodes.heard:HeardSources.note", lambda _self, _topic, _epoch: None)
+    replace("experience.nodes.known_sources:KnownSources.note", lambda _self, _topic, _epoch: None)
 
 
 LEARNING: dict[str, Callable[[], None]] = {

@@ -16,6 +16,7 @@ _ARM = "robot_bringup.core"
 _VLA = "vla_policy.core"
 _COMMON = "whetstone_common.core"
 _STEERING = "vla_policy.core.steering"
+_METHODS = "rl_methods"
 
 
 def chunk_never_ends() -> None:
@@ -47,9 +48,9 @@ def lost_policy_may_return() -> None:
 
 def any_chunk_is_welcome() -> None:
     """A chunk plays whoever sent it, whatever it answers and however old it is."""
-    from robot_bringup.core.chunk_queue import Offer
+    from robot_bringup.core.chunk_queue import ChunkAcceptance
 
-    replace(f"{_ARM}.chunk_queue:ChunkQueue.judge", lambda _self, _chunk, **_where: Offer.TAKEN)
+    replace(f"{_ARM}.chunk_queue:ChunkQueue.judge", lambda _self, _chunk, **_where: ChunkAcceptance.TAKEN)
 
 
 def second_source_is_welcome() -> None:
@@ -68,7 +69,7 @@ def no_limits() -> None:
 
     def limit(wish: Any, opening: float, last: Any, limits: Any, dt_s: float, tcp: Any) -> Any:  # noqa: ARG001
         motion = safety.Motion(wish, (wish - last.position) / dt_s, opening)
-        return safety.Limited(motion, safety.Verdict.PASSED)
+        return safety.Limited(motion, safety.LimitVerdict.PASSED)
 
     replace(f"{_ARM}.safety:limit", limit)
     replace(f"{_ARM}.safety:too_far", lambda *_args: False)
@@ -124,13 +125,13 @@ def namesakes_are_ignored() -> None:
 
 def operator_is_not_needed() -> None:
     """An episode runs whether the operator's device is there or not."""
-    nodes = "robot_bringup.nodes.episode_node:EpisodeNode._needed_nodes"
+    nodes = "robot_operation.nodes.episode_node:EpisodeNode._needed_nodes"
     replace(nodes, lambda self: list(self.param("watched_nodes")))
 
 
 def clients_are_ignored() -> None:
     """A goal runs to its end for nobody."""
-    replace("robot_bringup.nodes.goal_client:GoalClient.is_gone", lambda _self: False)
+    replace("robot_operation.nodes.goal_client:GoalClient.is_gone", lambda _self: False)
 
 
 def lost_person_is_not_noticed() -> None:
@@ -140,9 +141,9 @@ def lost_person_is_not_noticed() -> None:
 
 def policy_goes_on_under_the_person() -> None:
     """The person is heard but the chunk in hand keeps playing."""
-    from robot_bringup.core.takeover import Heard
+    from robot_bringup.core.takeover import InputResult
 
-    replace(f"{_ARM}.takeover:Takeover.hear", lambda _self, _sample, _now_s: Heard.IGNORED)
+    replace(f"{_ARM}.takeover:Takeover.update", lambda _self, _sample, _now_s: InputResult.IGNORED)
 
 
 def last_command_is_trusted() -> None:
@@ -225,7 +226,7 @@ def _default_signal(_self: Any, _number: int, _frame: Any) -> None:
 
 def any_contract_fits() -> None:
     """Another robot's policy may be armed for."""
-    replace(f"{_ARM}.robot:Robot.contract_problems", lambda _self, _contract: [])
+    replace("whetstone_common.core.robot:Robot.contract_problems", lambda _self, _contract: [])
 
 
 def silence_is_ignored() -> None:
@@ -241,7 +242,7 @@ def nothing_is_guarded() -> None:
 
         @functools.wraps(callback)
         def bare(*args: Any, **kwargs: Any) -> Any:
-            self._maybe_fail(name)
+            self._guard.maybe_fail(name)
             return callback(*args, **kwargs)
 
         return bare
@@ -251,19 +252,19 @@ def nothing_is_guarded() -> None:
 
 def sick_nodes_are_ignored() -> None:
     """An episode goes on whatever becomes of the nodes that it needs."""
-    replace(f"{_ARM}.health:Health.problem", lambda _self, _now_s: "")
+    replace("robot_operation.core.health:Health.problem", lambda _self, _now_s: "")
 
 
 def holding_is_well() -> None:
     """An episode begins and goes on while a node that it needs holds."""
-    replace(f"{_ARM}.health:Health.unready", lambda _self: "")
-    replace(f"{_ARM}.health:Health.holding", lambda _self: {})
+    replace("robot_operation.core.health:Health.unready", lambda _self: "")
+    replace("robot_operation.core.health:Health.holding", lambda _self: {})
 
 
 def any_words_may_be_said() -> None:
     """A goal's instruction is taken as it comes."""
-    replace("robot_bringup.nodes.episode_node:check_instruction", lambda words: words)
-    replace("robot_bringup.nodes.episode_course:check_instruction", lambda words: words)
+    replace("robot_operation.nodes.episode_node:check_instruction", lambda words: words)
+    replace("robot_operation.nodes.episode_runner:check_instruction", lambda words: words)
 
 
 def any_words_are_shown() -> None:
@@ -273,7 +274,7 @@ def any_words_are_shown() -> None:
 
 def words_are_not_compared() -> None:
     """What the policy is shown is taken for what the episode says."""
-    replace("robot_bringup.nodes.episode_course:Course._words_problem", lambda _self, _live: "")
+    replace("robot_operation.nodes.episode_runner:EpisodeRunner._instruction_problem", lambda _self, _live: "")
 
 
 def own_pause_is_not_noticed() -> None:
@@ -329,13 +330,13 @@ def joints_by_position() -> None:
     """Names are not read; the n-th number is the n-th joint."""
     import numpy as np
 
-    from robot_bringup.core import joints
+    from whetstone_common.core import robot_joints as joints
 
     def by_position(self: Any, message: Any, now_s: float) -> Any:  # noqa: ARG001
         values = np.resize(np.array(message.positions, dtype=np.float64), 8)
         return joints.JointSample(values[:7], float(values[7]), message.stamp_ns, groups=(tuple(range(7)),))
 
-    replace(f"{_ARM}.joints:RobotJoints.update", by_position)
+    replace("whetstone_common.core.robot_joints:RobotJoints.update", by_position)
 
 
 def parts_are_not_merged() -> None:
@@ -362,11 +363,11 @@ def age_of_parts_is_ignored() -> None:
 
 def takeovers_are_believed() -> None:
     """Whatever a device says, in whatever mode and of whatever time, drives the arm."""
-    from robot_bringup.core.takeover import Drive
+    from robot_bringup.core.takeover import TakeoverMode
 
     replace(f"{_ARM}.takeover:TakeoverSample.problem", lambda _self: "")
     replace(f"{_ARM}.arm:Arm._time_problem", lambda _self, _sample, _now: "")
-    replace(f"{_ARM}.takeover:Drive._missing_", classmethod(lambda _cls, _value: Drive.VELOCITY))
+    replace(f"{_ARM}.takeover:TakeoverMode._missing_", classmethod(lambda _cls, _value: TakeoverMode.VELOCITY))
 
 
 def devices_are_never_forgotten() -> None:
@@ -391,7 +392,7 @@ def clock_may_go_back() -> None:
 
 def bytes_are_believed() -> None:
     """A set of weights is taken for what its manifest says, whatever its bytes are."""
-    replace(f"{_STEERING}.weights:check_bytes", lambda *_args: None)
+    replace(f"{_METHODS}.common.weights:check_bytes", lambda *_args: None)
 
 
 def gaps_are_filled() -> None:
@@ -408,12 +409,12 @@ def gaps_are_filled() -> None:
         whole = b"".join(mine.get(number, bytes(size)) for number in range(pieces))
         return whole[: manifest.total_bytes]
 
-    replace(f"{_STEERING}.weights:Assembler.offer", offer)
+    replace(f"{_METHODS}.common.weights:Assembler.offer", offer)
 
 
 def weights_are_not_tried() -> None:
     """Weights decide as soon as they fit, whatever they would do."""
-    replace(f"{_STEERING}.learned:_try_expo", lambda *_args: None)
+    replace(f"{_METHODS}.expo.policy:_try_expo", lambda *_args: None)
 
 
 def any_version_is_newer() -> None:
@@ -426,8 +427,8 @@ def any_version_is_newer() -> None:
         self._kept = [ready]
         self._method.install(ready)
 
-    original = replace(f"{_STEERING}.shelf:unpack", unpack)
-    replace(f"{_STEERING}.shelf:Shelf.take", take)
+    original = replace(f"{_STEERING}.weight_store:unpack", unpack)
+    replace(f"{_STEERING}.weight_store:WeightStore.take", take)
 
 
 def weights_are_unpickled() -> None:
@@ -440,7 +441,7 @@ def weights_are_unpickled() -> None:
         except ValueError:
             return pickle.loads(data)  # noqa: S301
 
-    original = replace(f"{_STEERING}.weights:_architecture", architecture)
+    original = replace(f"{_METHODS}.common.weights:_architecture", architecture)
 
 
 def any_trainer_is_followed() -> None:
@@ -454,12 +455,12 @@ def signatures_are_not_read() -> None:
     def unpack(*args: Any, **rest: Any) -> Any:
         return original(*args, **rest | {"key": b""})
 
-    original = replace(f"{_STEERING}.shelf:unpack", unpack)
+    original = replace(f"{_STEERING}.weight_store:unpack", unpack)
 
 
 def room_is_not_looked_at() -> None:
     """Recording is ready whatever the disk is."""
-    replace(f"{_ARM}.recording.storage:Storage.problem", lambda _self: "")
+    replace("experience.core.recording.storage:Storage.problem", lambda _self: "")
 
 
 MUTATIONS: dict[str, Callable[[], None]] = LEARNING | {

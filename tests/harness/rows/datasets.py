@@ -14,7 +14,7 @@ from harness.proc import Proc
 from harness.rows.case import Case, check
 from harness.world import World
 
-_JOB = "rl_learner.cli.make_prior"
+_JOB = "whetstone_cli.jobs.make_prior"
 _DEADLINE_S = 60.0
 
 

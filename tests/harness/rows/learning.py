@@ -7,6 +7,8 @@ import random
 import shutil
 from dataclasses import replace
 
+import numpy as np
+
 from fakes.rl_runs import episode
 from harness.cells import arm_cell
 from harness.course import Course, checkpoints
@@ -28,7 +30,8 @@ def stored(count: int, first: int = 1) -> list:
 def learner_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     """Row 2: killed while it learns and publishes; started again, it becomes what it would have become."""
     rng = random.Random(seed)
-    course = Course(world, warm_up_updates=20, updates_per_step=5.0)
+    # enough that it is not done before it is killed
+    course = Course(world, warm_up_updates=20, updates_per_step=30.0)
     course.store(stored(_EPISODES))
     course.start_node()
     learner = course.start_learner(mutation)
@@ -146,7 +149,7 @@ def no_learner_for_long(world: World, seed: int, mutation: str) -> Verdict:  # n
 def learner_is_slow(world: World, seed: int, mutation: str) -> Verdict:  # noqa: ARG001
     """Row 37: at most what was paid for, at most the band behind; the rest waits in the spool."""
     band = 60
-    course = Course(world, learner={"band": band}, updates_per_step=50.0, warm_up_updates=1)
+    course = Course(world, learner={"max_pending_updates": band}, updates_per_step=50.0, warm_up_updates=1)
     course.store(stored(2))
     course.start_node()
     world.wait_ready("transition_node")
@@ -173,7 +176,8 @@ def learner_is_slow(world: World, seed: int, mutation: str) -> Verdict:  # noqa:
 def learner_diverges(world: World, seed: int, mutation: str) -> Verdict:  # noqa: ARG001
     """Row 35: rewards that no critic survives; the step is not taken, then it stops publishing and says so."""
     course = Course(world, warm_up_updates=20)
-    poison = [replace(made, reward=3e38, return_unaided=3e38) for made in stored(6, first=3)]
+    # a window's sum of them is finite, its square is not
+    poison = [replace(made, rewards=np.full_like(made.rewards, 3e37)) for made in stored(6, first=3)]
     course.store(stored(2) + poison)
     course.start_node()
     fault_ns = now_ns()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -17,7 +18,8 @@ from harness.oracle import StopLimits, Verdict, judge_reason, judge_stop
 from harness.rows.case import Case, always, check, no_motion, now_ns, statuses, total, watch_for
 from harness.rows.people import ESTOP_S, press
 from harness.until import NotReachedError, until
-from harness.world import DDS_PROFILE, World
+from harness.world import World
+from whetstone_common.nodes.transport import PROFILES
 
 _COMMANDS = "/arm_controller/joint_trajectory"
 _VOLATILE = QoSProfile(depth=10)
@@ -117,10 +119,10 @@ def second_stack(world: World, seed: int, mutation: str) -> Verdict:
 
 def operator_without_terminal(world: World, seed: int, mutation: str) -> Verdict:  # noqa: ARG001 - nothing is random
     """Row 54: the keyboard was asked for and there is no terminal: no episode begins, and the reason is told."""
-    world.node("robot_bringup", "operator_node", parameters={"device": "keyboard"})
+    world.node("robot_operation", "operator_node", parameters={"device": "keyboard"})
     parameters = {"watched_nodes": ["episode_node"], "operator": "keyboard"}
     parameters |= {"failure_grace_s": 0.5, "service_timeout_s": 1.0, "startup_timeout_s": 10.0}
-    world.node("robot_bringup", "episode_node", parameters=parameters, mutation=mutation)
+    world.node("robot_operation", "episode_node", parameters=parameters, mutation=mutation)
     world.wait_ready("episode_node")
     handle = world.watcher.send_goal(RunEpisodes, "run_episodes", episodes=1, max_steps=10)
     result = handle.get_result_async()
@@ -131,10 +133,11 @@ def operator_without_terminal(world: World, seed: int, mutation: str) -> Verdict
 
 def short_lease(folder: Path) -> dict[str, str]:
     """Environment of a process whose death the graph knows after _LEASE_S rather than after 20 s."""
-    text = DDS_PROFILE.read_text(encoding="utf-8").replace("<sec>20</sec>", f"<sec>{_LEASE_S:g}</sec>")
+    shipped = Path(os.environ[PROFILES]).read_text(encoding="utf-8")
+    text = shipped.replace("<sec>20</sec>", f"<sec>{_LEASE_S:g}</sec>")
     profile = folder / "short_lease.xml"
     profile.write_text(text, encoding="utf-8")
-    return {"FASTDDS_DEFAULT_PROFILES_FILE": str(profile)}
+    return {PROFILES: str(profile)}
 
 
 def client_is_killed(world: World, seed: int, mutation: str) -> Verdict:

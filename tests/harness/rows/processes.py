@@ -11,6 +11,7 @@ from harness.oracle import Verdict, judge_reason
 from harness.rows.case import Case, always, check, no_motion, now_ns, statuses, underrun_then_lost, watch_for
 from harness.until import NotReachedError, until
 from harness.world import World
+from whetstone_common.core.enums import Outcome
 
 _HANG_S = 2.5
 _JOINT_TIMEOUT_S = 0.2
@@ -127,7 +128,7 @@ def simulator_is_killed(world: World, seed: int, mutation: str) -> Verdict:
     aborted = bool(ended) and ended[-1].event == EpisodeEvent.ABORTED and bool(ended[-1].reason)
     return (
         verdict
-        + check(list(outcome.outcomes) == ["aborted"], f"outcomes {outcome.outcomes}: {outcome.message}")
+        + check(list(outcome.outcomes) == [Outcome.ABORTED], f"outcomes {outcome.outcomes}: {outcome.message}")
         + check(aborted, f"no event that says aborted and why: {[(e.event, e.reason) for e in ended]}")
         + check(not rewards, f"{len(rewards)} rewards for an episode that was aborted")
     )

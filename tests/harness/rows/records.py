@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from experience.core.codec import decode
+from experience.core.spool.record import MAGIC
 from fakes.rl_episodes import plain_episode
 from harness.course import EPOCH, STEPS, Course
 from harness.oracle import Verdict
@@ -12,8 +14,6 @@ from harness.rows.case import Case, check, watch_for
 from harness.rows.learning import stored
 from harness.until import NotReachedError, until
 from harness.world import World
-from rl_learner.core.codec import decode
-from rl_learner.core.spool.record import MAGIC
 from whetstone_common.core.epochs import SILENT_S
 
 _PATIENCE_S = 60.0
@@ -55,7 +55,7 @@ def clock_went_back(world: World, seed: int, mutation: str) -> Verdict:  # noqa:
         watch_for(SILENT_S + 0.3)  # the arm before is gone
         records = plain_episode(STEPS, epoch=epoch)
         course.play(records)
-    course.play(plain_episode(STEPS, epoch=EPOCH))  # replayed: it is in the books
+    course.play(plain_episode(STEPS, epoch=EPOCH))  # replayed: it is in the ledger
     course.play(records)
     watch_for(1.0)
     epochs = [decode(record.payload).epoch for record in course.stored()]

@@ -24,7 +24,7 @@ def disk_is_full(world: World, seed: int, mutation: str) -> Verdict:  # noqa: AR
     """Row 65: not ready while there is no room, with the reason; with space again the next episode is recorded."""
     with tiny_disk(world.folder / "disk", 400) as disk:
         parameters = {"directory": str(disk.folder), "topics": ["instruction std_msgs/msg/String latched"]}
-        recorder = world.node("robot_bringup", "recorder_node", parameters=parameters, mutation=mutation)
+        recorder = world.node("experience", "recorder_node", parameters=parameters, mutation=mutation)
         full = world.watcher.wait_state("recorder_node", ("HOLDING", "READY"), _START_S)
         verdict = check(
             (full.state, full.reason) == ("HOLDING", "DISK_FULL") and "MB free in" in full.detail,

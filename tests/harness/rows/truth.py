@@ -18,6 +18,7 @@ from harness.rows.case import Case, check, now_ns, statuses_of, total
 from harness.until import until
 from harness.watcher import LATCHED
 from harness.world import World
+from whetstone_common.core.enums import Outcome
 
 _END_S = 30.0
 _STEPS = 60
@@ -36,7 +37,7 @@ class _Stage:
         self.events = world.watcher.listen(EpisodeEvent, "episode")
         self.rewards = world.watcher.listen(Reward, "reward")
         parameters = {"watched_nodes": _NODES, "hold_timeout_s": _HOLD_S, "max_steps": _STEPS}
-        world.node("robot_bringup", "episode_node", parameters=parameters, mutation=mutation)
+        world.node("robot_operation", "episode_node", parameters=parameters, mutation=mutation)
         world.wait_ready("episode_node")
 
     def send(self, **goal: Any) -> Any:
@@ -58,7 +59,7 @@ class _Stage:
         reasons = [result.message, *(msg.reason for _, msg in self.events[-1:])]
         silent = [word for word in told for reason in reasons if word not in reason]
         return (
-            check(list(result.outcomes) == ["aborted"], f"outcomes {result.outcomes}: {result.message}")
+            check(list(result.outcomes) == [Outcome.ABORTED], f"outcomes {result.outcomes}: {result.message}")
             + check(not silent, f"{reasons} do not say {silent}")
             + check(not self.rewards, f"{len(self.rewards)} rewards for an episode that says nothing")
         )
@@ -71,7 +72,7 @@ def blind_episode(world: World, seed: int, mutation: str) -> Verdict:
     stage = _Stage(world, Script(hold_at=holds, succeed_at={2: _STEPS - 2}), mutation)
     verdicts = [stage.judge_aborted(stage.run(first_seed=each), "vla_node held", "no front") for each in range(3)]
     brief = stage.run(first_seed=3)
-    return total(verdicts) + check(list(brief.outcomes) == ["timed_out"], f"a brief hold: {brief.message}")
+    return total(verdicts) + check(list(brief.outcomes) == [Outcome.TIMED_OUT], f"a brief hold: {brief.message}")
 
 
 def blind_from_the_start(world: World, seed: int, mutation: str) -> Verdict:

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from rl_learner.core.checkpoint import digest
-from rl_learner.core.critic import CriticConfig
-from rl_learner.core.expo import Expo, ExpoConfig
-from rl_learner.core.replay import Replay, ReplayShape, Window
-from vla_policy.core.steering.scoring import Reduce
+from rl_learner.core.replay import Replay, Window
+from rl_methods.common.batch import WindowShape
+from rl_methods.common.critic import CriticConfig
+from rl_methods.common.scoring import Reduce
+from rl_methods.expo.algorithm import Expo, ExpoConfig
 
-SHAPE = ReplayShape(features=2, steps=2, action_dim=2, candidates=4, horizon=2, noise_dim=2)
+SHAPE = WindowShape(features=2, steps=2, action_dim=2, candidates=4, horizon=2, noise_dim=2)
 TOLERANCE = 0.25
 CONFIG = ExpoConfig(
     features=2,
@@ -60,11 +61,16 @@ def window(look, chunk, reward, **changes):
     return replace(values, **changes)
 
 
+def state(expo, features):
+    nothing = torch.zeros(1, 0)
+    return expo.acting.state(torch.from_numpy(features)[None], nothing, nothing)[0]
+
+
 def played(expo, seed, count=200):
     base, wins = Base(seed), 0.0
     for _ in range(count):
         features, candidates, _ = base.look()
-        pick = expo.choose(torch.from_numpy(features), torch.from_numpy(candidates))
+        pick = expo.acting.choose(state(expo, features), torch.from_numpy(candidates), rule=expo.config.rule())
         wins += hits(features, pick.chunk.numpy())
     return wins / count
 
@@ -77,7 +83,9 @@ def trained(config, episodes, *, person=False, seed=0):
         look = base.look()
         chunk = look[1][0]
         if number >= 60:
-            pick = expo.choose(torch.from_numpy(look[0]), torch.from_numpy(look[1]), generator, explore=True)
+            pick = expo.acting.choose(
+                state(expo, look[0]), torch.from_numpy(look[1]), generator, rule=expo.config.rule(), explore=True
+            )
             chunk = pick.chunk.numpy()
         reward = hits(look[0], chunk)
         if person and not reward and number % 3 == 0:

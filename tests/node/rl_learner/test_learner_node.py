@@ -5,25 +5,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.parameter import Parameter
-from vla_interfaces.msg import PolicyContract, PolicyWeights, Transition, TransitionAck, WeightsAck
+from vla_interfaces.msg import LearnerStatus, PolicyContract, PolicyWeights, Transition, TransitionAck, WeightsAck
+from vla_interfaces.srv import EvaluatePolicy
 
+from experience.core.prior import write_prior
+from experience.core.spool.record import MAGIC
+from experience.nodes.convert import from_transition
+from experience.nodes.transition_node import TransitionNode
 from fakes.rl_board import curve
 from fakes.rl_runs import CONTRACT, HASH, SPOOL, episode, store, write_method
 from harness.rig import Rig
 from rl_learner.core.checkpoint import digest, latest, load
-from rl_learner.core.prior import write_prior
-from rl_learner.core.spool.record import MAGIC
-from rl_learner.nodes.convert import from_transition
 from rl_learner.nodes.learner_node import LearnerNode
-from rl_learner.nodes.transition_node import TransitionNode
-from vla_policy.core.steering.weights import Assembler, PolicySet, unpack
+from rl_methods.common.weights import Assembler, PolicySet, unpack
 from vla_policy.nodes.weights_wire import to_manifest
+from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import from_contract
@@ -38,14 +39,14 @@ class Desk:
         self.checkpoints = self.run / "checkpoints"
         self.pieces = rig.hear("policy_weights", PolicyWeights, qos.WEIGHTS)
         self.acks = rig.hear("transition_ack", TransitionAck)
-        self.said = rig.hear("/diagnostics", DiagnosticArray)
+        self.statuses = rig.hear("learner_status", LearnerStatus, qos.LATCHED)
         self.agree = rig.voice("policy_contract", PolicyContract, qos.LATCHED)
         self.send = rig.voice("transition", Transition)
         self.method = write_method(folder)
 
     def start(self, *, contract: Any = CONTRACT, **parameters: Any) -> LearnerNode:
         values = {"directory": str(self.folder), "run": "r", "method_file": str(self.method), "candidates": 2}
-        values |= {"capacity": 200, "band": 0, "publish_period_s": 0.05}
+        values |= {"capacity": 200, "max_pending_updates": 0, "publish_period_s": 0.05}
         node = self.rig.add(LearnerNode, **(values | parameters))
         if contract is not None:
             self.agree(from_contract(contract))
@@ -70,12 +71,14 @@ class Desk:
                 whole.append(unpack(to_manifest(msg), data, method="expo", contract_hash=HASH))
         return whole
 
-    def figures(self) -> dict[str, str]:
-        """The newest diagnostics."""
-        return {v.key: v.value for v in self.said[-1].status[0].values} if self.said else {}
+    def wait_status(self, **figures: object) -> LearnerStatus:
+        """The first status with these figures."""
 
-    def wait_figure(self, name: str, value: str) -> None:
-        self.rig.until(lambda: self.figures().get(name) == value, what=f"{name} = {value}: {self.figures()}")
+        def found() -> list[LearnerStatus]:
+            return [s for s in self.statuses if all(getattr(s, name) == figures[name] for name in figures)]
+
+        self.rig.until(found, what=f"{figures}")
+        return found()[0]
 
 
 @pytest.fixture
@@ -92,13 +95,45 @@ def test_when_episodes_are_stored_expect_them_learnt_from_once_and_weights_that_
     desk.rig.until(lambda: desk.sets() and desk.sets()[-1].manifest.step == 34, what="the last weights")
     versions = [s.manifest.version for s in desk.sets()]
     assert versions[0] == 1 and versions == sorted(set(versions))
-    learnt = node._worker.session.learner.actor_weights()
+    learnt = node._worker.session.learner.policy_weights()
     assert digest(desk.sets()[-1].tensors) == digest(learnt)
-    desk.wait_figure("waiting", "data")
-    desk.wait_figure("updates", "34")
-    told = desk.figures()
-    assert (told["robot_steps"], told["success_last_20"], told["finished"]) == ("48", "0.5", "false")
+    status = desk.wait_status(waits_for=LearnerStatus.DATA, updates=34)
+    assert (status.phase, status.finished, status.problem) == (LearnerStatus.ONLINE, False, "")
+    assert (status.robot_steps, status.success_rate, status.episodes, status.replay_size) == (48, 0.5, 4, 12)
+    assert (status.run, status.method, status.pending_updates) == ("r", "expo", 0)
+    assert np.isfinite([status.critic_loss, status.mean_target]).all() and len(status.metrics) > 0
     assert node.status[:2] == (State.READY, Reason.NONE)
+
+
+def test_when_a_round_says_that_weights_are_bad_expect_the_base_published_and_said(desk: Desk) -> None:
+    desk.feed(4)
+    node = desk.start()
+    desk.rig.until(lambda: node.counters["updates"] == 34)
+    node._worker.session.guard.base_successes = node._worker.session.guard.base_episodes = 20
+    ask = desk.rig.probe.create_client(EvaluatePolicy, "learner_node/evaluate_policy")
+    desk.rig.until(ask.service_is_ready)
+
+    def tell(**request: int) -> EvaluatePolicy.Response:
+        answer = ask.call_async(EvaluatePolicy.Request(**request))
+        desk.rig.until(answer.done)
+        return answer.result()
+
+    assert tell(phase=EvaluatePolicy.Request.BEGIN).success
+    desk.wait_status(evaluating=True)
+    wrong = tell(phase=EvaluatePolicy.Request.END, successes=9, episodes=8)
+    assert (wrong.success, wrong.message) == (False, "9 successes of 8 episodes")
+    assert tell(phase=EvaluatePolicy.Request.END, successes=1, episodes=8).success
+    desk.wait_status(verdict="withdrawn", evaluations=1)
+    desk.rig.until(lambda: desk.sets() and not desk.sets()[-1].tensors, what="a set without weights")
+    text = "weights withdrawn, the base plays: 1 of 8 episodes alone, the base 20 of 20"
+    desk.wait_status(guard=text)
+    desk.rig.until(lambda: node.status == (State.READY, Reason.NONE, text), what="the status")
+
+
+def test_when_no_weights_are_there_expect_a_round_refused(desk: Desk) -> None:
+    node = desk.start()
+    refused = node.on_evaluate_policy(EvaluatePolicy.Request(), EvaluatePolicy.Response())
+    assert (refused.success, refused.message) == (False, "there are no weights that could be evaluated")
 
 
 def test_when_it_is_started_again_expect_the_same_learner_its_weights_first_and_newer_versions(desk: Desk) -> None:
@@ -126,9 +161,9 @@ def test_when_a_transition_is_missing_expect_it_fetched_and_nothing_twice(desk: 
     desk.rig.until(lambda: node.counters["through"] == 9)
     desk.tell(range(9, 10), first=30)  # far ahead
     desk.tell(range(1, 2), first=1)  # known
-    desk.rig.turn(1.0)
+    counted = ("transitions_ahead", "transitions_repeated")
+    desk.rig.until(lambda: all(node.counters[name] > 0 for name in counted), what="both told")
     assert (node.counters["through"], node.counters["windows"]) == (9, 9)
-    assert node.counters["transitions_ahead"] > 0 and node.counters["transitions_repeated"] > 0
 
 
 def damage_middle(folder: Path, count: int) -> None:
@@ -159,9 +194,8 @@ def test_when_stored_transitions_are_damaged_expect_all_others_learnt_from_and_t
 
 def test_when_all_steps_are_used_expect_finished(desk: Desk) -> None:
     desk.feed(4)
-    node = desk.start(max_steps=30)
-    desk.wait_figure("finished", "true")
-    assert node.counters["updates"] == 18
+    desk.start(max_steps=30)
+    assert desk.wait_status(finished=True).updates == 18
 
 
 def test_when_it_is_frozen_expect_the_newest_weights_and_nothing_learnt(desk: Desk) -> None:
@@ -169,6 +203,7 @@ def test_when_it_is_frozen_expect_the_newest_weights_and_nothing_learnt(desk: De
     node = desk.start()
     desk.rig.until(lambda: node.counters["updates"] == 22)
     node.close()
+    desk.rig.turn(0.5)  # what it has published last is on its way
     newest = desk.sets()[-1].manifest.version
     desk.pieces.clear()
     store(desk.run / "more", episode(9))
@@ -227,6 +262,16 @@ def test_when_all_checkpoints_are_broken_expect_refusal_and_no_weights(desk: Des
     assert desk.pieces == []
 
 
+def test_when_torch_has_no_such_device_expect_refusal_that_names_it(desk: Desk) -> None:
+    node = desk.start(contract=None, device="cuda:99")
+    assert node.status[:2] == (State.ERROR, Reason.BAD_PARAMETER) and "device is 'cuda:99'" in node.status[2]
+
+
+def test_when_a_device_is_no_name_expect_the_node_refused(desk: Desk) -> None:
+    with pytest.raises(ParameterError, match="allowed: cpu, cuda"):
+        desk.start(contract=None, device="gpu")
+
+
 def test_when_the_settings_differ_expect_refusal_by_name_unless_allowed(desk: Desk) -> None:
     prepared(desk)
     write_method(desk.folder, batch=16)
@@ -246,7 +291,7 @@ def test_when_another_policy_is_served_expect_a_hold_that_says_so(desk: Desk) ->
     desk.rig.until_status(node, State.READY)
 
 
-@pytest.mark.parametrize("change", [{"contract_hash": "other"}, {"reward": float("nan")}])
+@pytest.mark.parametrize("change", [{"contract_hash": "other"}, {"rewards": np.full(4, np.nan, np.float32)}])
 def test_when_a_transition_cannot_be_used_expect_it_outside_the_replay(desk: Desk, change: dict[str, Any]) -> None:
     node = desk.start()
     desk.rig.until(lambda: node._worker is not None)
@@ -257,32 +302,6 @@ def test_when_a_transition_cannot_be_used_expect_it_outside_the_replay(desk: Des
     else:
         desk.rig.until(lambda: node.counters["windows_refused"] == 3)
         assert (node.counters["through"], node.counters["windows"]) == (3, 0)
-
-
-def test_when_transition_node_discounts_otherwise_expect_a_count_one_warning_and_nothing_learnt(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = desk.start()
-    warnings: list[str] = []
-    monkeypatch.setattr(node, "get_logger", lambda: SimpleNamespace(warning=warnings.append, info=lambda _text: None))
-    desk.rig.until(lambda: node._worker is not None)
-    desk.tell(range(1, 4), first=1, gamma=0.98)
-    desk.rig.until_status(node, State.HOLDING, Reason.BAD_MESSAGE)
-    desk.rig.until(lambda: node.counters["windows_of_another_discount"] == 9)
-    assert "gamma is 0.98, the method's discount is 0.9" in node.status[2]
-    assert (node.counters["windows"], node.counters["updates"], node.counters["through"]) == (0, 0, 9)
-    desk.wait_figure("windows_of_another_discount", "9")
-    desk.tell(range(4, 7), first=10)
-    desk.rig.until(lambda: node.counters["updates"] == 10 + 12, what="the right ones are learnt from")
-    desk.rig.until_status(node, State.READY)
-    assert len(warnings) == 1 and "0.98" in warnings[0] and "0.9;" in warnings[0]
-
-
-def test_when_prior_data_have_another_discount_expect_refusal_that_says_so(desk: Desk) -> None:
-    store(desk.folder / "before", [replace(t, gamma=0.98) for t in episode(1)])
-    node = desk.start(prior=str(desk.folder / "before"))
-    desk.rig.until_status(node, State.ERROR, Reason.BAD_PARAMETER)
-    assert "prior: gamma is 0.98" in node.status[2]
 
 
 def test_when_prior_data_are_of_another_vla_expect_refusal_that_names_both(desk: Desk) -> None:
@@ -306,6 +325,7 @@ def test_when_updates_diverge_expect_a_hold_the_last_good_weights_and_no_new_one
         return original(batch, *rest, **more)
 
     monkeypatch.setattr(session.learner, "update", poisoned)
+    monkeypatch.setattr(session.learner, "offline_update", poisoned)
     count = len(desk.pieces)
     desk.tell(range(3, 4), first=7)
     desk.rig.until_status(node, State.HOLDING, Reason.NOT_FINITE)
@@ -321,7 +341,7 @@ def test_when_a_robot_refuses_weights_expect_it_counted(desk: Desk) -> None:
     answer(WeightsAck(run="r", version=3, accepted=False, reason="probe: not finite"))
     answer(WeightsAck(run="r", version=2, accepted=True))
     answer(WeightsAck(run="other", version=9, accepted=True))
-    desk.wait_figure("accepted_version", "2")
+    desk.wait_status(accepted_version=2)
     assert (node.counters["weights_refused"], node.counters["weights_accepted"]) == (1, 1)
 
 
@@ -329,7 +349,7 @@ def test_when_it_is_turned_while_it_runs_expect_the_session_to_follow(desk: Desk
     node = desk.start()
     desk.rig.until(lambda: node._worker is not None)
     node.set_parameters([Parameter("utd", value=0.25), Parameter("publish_period_s", value=7.0)])
-    assert (node._worker.session.utd, node._worker.rhythm.publish_s) == (0.25, 7.0)
+    assert (node._worker.session.utd, node._worker.config.publish_s) == (0.25, 7.0)
 
 
 def test_when_a_method_file_is_wrong_expect_refusal_that_names_the_key(desk: Desk) -> None:

@@ -13,23 +13,23 @@ from sensor_msgs.msg import JointState
 from vla_interfaces.msg import ActionChunk, Executed, Request, Takeover
 
 from fakes.arm_world import ArmWorld
-from robot_bringup.core.joints import RobotJoints
-from robot_bringup.core.outputs import Actor, Command, RequestKind
-from robot_bringup.core.robot import GripperOutput, Output, Robot
+from robot_bringup.core.outputs import ArmCommand
 from robot_bringup.core.safety import Motion
 from robot_bringup.nodes import convert
-from robot_bringup.nodes.robot_files import find_kinematics, find_robot
-from vla_policy.nodes import resources
+from whetstone_common.core.enums import Actor, RequestKind
 from whetstone_common.core.reason import ReasonedError
+from whetstone_common.core.robot import GripperOutput, Output, Robot
+from whetstone_common.core.robot_joints import RobotJoints
 from whetstone_common.core.stamp import Stamp
 from whetstone_common.nodes.convert import to_joint_message
+from whetstone_common.nodes.robot_files import find_kinematics, find_robot, urdf_of
 
 ROBOTS = ["sim_panda", "franka_fr3", "ur5e", "so101"]
 
 
-def command(robot: Robot, opening: float = 0.25, tick_ns: int = 0) -> Command:
+def command(robot: Robot, opening: float = 0.25, tick_ns: int = 0) -> ArmCommand:
     motion = Motion(robot.home, np.zeros_like(robot.home), opening)
-    return Command(motion, Actor.POLICY, Stamp(1, 1, 1), 0, tick_ns)
+    return ArmCommand(motion, Actor.POLICY, Stamp(1, 1, 1), 0, tick_ns)
 
 
 @pytest.mark.parametrize("name", ROBOTS)
@@ -51,7 +51,7 @@ def test_when_a_command_is_sent_expect_what_the_robots_controller_reads(name):
 
 
 @pytest.mark.parametrize("urdf", ["description/my_panda.urdf", "panda.urdf"])
-def test_when_a_robot_file_lies_elsewhere_expect_arm_and_policy_to_find_the_same_urdf(tmp_path: Path, urdf: str):
+def test_when_a_robot_file_lies_elsewhere_expect_its_own_urdf_or_else_the_shipped_one(tmp_path: Path, urdf: str):
     share = Path(get_package_share_directory("robot_bringup"))
     (tmp_path / "description").mkdir()
     shutil.copy(share / "description" / "panda.urdf", tmp_path / "description" / "my_panda.urdf")
@@ -61,7 +61,9 @@ def test_when_a_robot_file_lies_elsewhere_expect_arm_and_policy_to_find_the_same
     robot = find_robot(str(file))
     assert find_kinematics(robot).joint_names == robot.joints
     assert (tmp_path / "description" in Path(robot.urdf).parents) == (urdf != "panda.urdf")
-    assert resources.find_robot(str(file)).urdf == (share / "description" / "panda.urdf").read_text(encoding="utf-8")
+    assert urdf_of(robot).read_text(encoding="utf-8") == (share / "description" / "panda.urdf").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("name", ROBOTS)

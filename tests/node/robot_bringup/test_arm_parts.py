@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from harness.until import until
-from robot_bringup.core.outputs import Actor, Command
+from robot_bringup.core.outputs import ArmCommand
 from robot_bringup.core.safety import Motion
 from robot_bringup.nodes.command_log import CommandLog
 from robot_bringup.nodes.control_loop import ControlLoop
+from whetstone_common.core.enums import Actor
 from whetstone_common.core.stamp import Stamp
 
 
-def command(step: int) -> Command:
-    return Command(Motion(np.zeros(2), np.zeros(2), 1.0), Actor.HUMAN, Stamp(1, 2, 3), step)
+def command(step: int) -> ArmCommand:
+    return ArmCommand(Motion(np.zeros(2), np.zeros(2), 1.0), Actor.HUMAN, Stamp(1, 2, 3), step)
 
 
 def test_when_running_expect_scheduled_times_on_an_even_grid():

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
+import yaml
 from rclpy.parameter import Parameter
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import Takeover
 
+from harness.tutorial import blocks_of
 from sim_bridge.nodes.sim_node import SimNode
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import State
@@ -106,6 +108,17 @@ def test_when_a_reset_names_a_task_expect_its_words_and_its_episode(make_bench: 
     refused = bench.reset("juggle", 3)
     assert not refused.success and "pick_place" in refused.message
     assert bench.sim.status[0] is State.READY
+
+
+def test_when_a_task_of_ones_own_is_given_expect_its_words_and_its_name(make_bench: MakeBench) -> None:
+    (text,) = [block.text for block in blocks_of("your-own-task.md", {}) if block.title == "tray.yaml"]
+    scene = yaml.safe_load(text)["/**/sim_node"]["ros__parameters"]["scene"]
+    bench = make_bench(pace="lockstep", task="tray_on_the_wire", scene=scene)
+    answer = bench.reset("tray_on_the_wire", 3)
+    assert answer.success and answer.instruction.endswith("tray")
+    bench.at(to_ns(answer.stamp))
+    assert bench.truths[-1].task == "tray_on_the_wire"
+    assert bench.reset("stack", 3).success, "the shipped tasks are there too"
 
 
 def test_when_the_expert_is_followed_by_tcp_target_expect_it_published_once_a_tick(make_bench: MakeBench) -> None:

@@ -80,10 +80,10 @@ def test_when_the_request_is_a_look_expect_a_decision_and_no_chunk(rig: Rig) -> 
     chunks, decisions = rig.hear("action_chunk", ActionChunk), rig.hear("decision", Decision)
     around = start(rig)
     around.tick()
-    around.ask(request(1, kind=Request.LOOK))
+    around.ask(request(1, kind=Request.QUERY_ONLY))
     rig.until(lambda: decisions, what="a decision")
     rig.turn(0.2)
-    assert not chunks and decisions[0].request_kind == Request.LOOK
+    assert not chunks and decisions[0].request_kind == Request.QUERY_ONLY
 
 
 def test_when_joints_are_named_in_another_order_expect_the_same_proprioception(rig: Rig) -> None:

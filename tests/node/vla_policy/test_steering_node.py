@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from rclpy.parameter import Parameter
-from std_msgs.msg import UInt32
-from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, PolicyContract, Proposal
+from std_msgs.msg import Bool, UInt32
+from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, Observation, PolicyContract, Proposal
 
 from harness.rig import Rig
-from harness.ring import HOME, contract, request
-from vla_policy.core.steering import METHODS, Choice, Kind, Situation, Tuning
+from harness.ring import HOME, contract, observation, request
+from rl_methods.base import ChunkSource, PolicyInput, PolicyOutput, RuntimeConfig
+from rl_methods.registry import METHODS, MethodEntry
+from vla_policy.core.stacked_images import decoded
 from vla_policy.nodes.steering_node import SteeringNode
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.reason import Reason, State
@@ -102,6 +104,35 @@ def test_when_parameters_are_turned_expect_them_in_the_next_chunk_and_the_wish_p
     steered.propose(proposal(1))
     chunk = rig.until(lambda: steered.chunks and steered.chunks[0], what="a chunk")
     assert chunk.execute_steps == 16 and chunk.valid_for_s == 0.25
+
+
+def test_when_the_encoder_sees_images_expect_them_in_decisions_and_both_messages_awaited(rig: Rig) -> None:
+    steered = Steered(rig, encoder="images")
+    observe = rig.voice("observation", Observation)
+    observe(seen := observation(1))
+    steered.propose(proposal(1))
+    decision = rig.until(lambda: steered.decisions and steered.decisions[0], what="a decision")
+    wanted = [np.array(image.data, np.uint8).reshape(96, 96, 3) for image in seen.images]
+    assert np.array_equal(decoded(decision.images, 2), wanted)
+    steered.propose(proposal(2))
+    rig.until(lambda: steered.node._early, what="the proposal that was faster than its images")
+    assert len(steered.chunks) == 1
+    observe(observation(2))
+    rig.until(lambda: len(steered.chunks) == len(steered.decisions) == 2, what="its chunk")
+
+
+def test_when_the_encoder_sees_images_of_another_size_expect_refusal_that_says_both(rig: Rig) -> None:
+    steered = Steered(rig, encoder="images")
+    rig.voice("observation", Observation)(observation(1, size=32))
+    _, _, detail = rig.until_status(steered.node, State.HOLDING, Reason.BAD_MESSAGE)
+    assert detail == "images: (96, 96) px here, (32, 32) there"
+
+
+def test_when_the_method_sees_features_expect_no_images_read_or_sent(rig: Rig) -> None:
+    steered = Steered(rig)
+    steered.propose(proposal(1))
+    decision = rig.until(lambda: steered.decisions and steered.decisions[0], what="a decision")
+    assert len(decision.images) == 0 and rig.probe.count_subscribers("observation") == 0
 
 
 @pytest.mark.row(21)
@@ -192,11 +223,13 @@ def test_when_the_method_is_unknown_expect_refusal_to_start(rig: Rig) -> None:
 class NoiseMethod:
     """Steers the noise by the features, and plays the last candidate."""
 
-    def choose(self, situation: Situation, _tuning: Tuning) -> Choice:
-        return Choice(situation.candidates[-1], len(situation.candidates) - 1, Kind.NOISE_STEERED, value=0.5)
+    def act(self, situation: PolicyInput, _tuning: RuntimeConfig) -> PolicyOutput:
+        return PolicyOutput(
+            situation.candidates[-1], len(situation.candidates) - 1, ChunkSource.NOISE_STEERED, value=0.5
+        )
 
     def noise(
-        self, features: np.ndarray, shape: tuple[int, int, int], seed: int, sequence: int, _tuning: Tuning
+        self, features: np.ndarray, shape: tuple[int, int, int], seed: int, sequence: int, _tuning: RuntimeConfig
     ) -> np.ndarray:
         return np.full(shape, features[0] + seed + sequence, np.float32)
 
@@ -204,7 +237,7 @@ class NoiseMethod:
 def test_when_a_method_steers_noise_expect_it_published_for_the_same_lap(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "noisy", NoiseMethod)
+    monkeypatch.setitem(METHODS, "noisy", MethodEntry("", f"{__name__}:NoiseMethod"))
     steered = Steered(rig, method="noisy", n_candidates=3)
     noises = rig.hear("noise", Noise)
     from vla_interfaces.msg import Request
@@ -228,18 +261,18 @@ class Broken:
     def __init__(self) -> None:
         self.calls = 0
 
-    def choose(self, situation: Situation, _tuning: Tuning) -> Choice:
+    def act(self, situation: PolicyInput, _tuning: RuntimeConfig) -> PolicyOutput:
         self.calls += 1
         if self.calls == 1:
             raise RuntimeError("no idea")
-        return Choice(situation.candidates[0], 0)
+        return PolicyOutput(situation.candidates[0], 0)
 
 
 @pytest.mark.row(9)
 def test_when_a_method_raises_expect_error_no_chunk_and_the_next_proposal_played(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "broken", Broken)
+    monkeypatch.setitem(METHODS, "broken", MethodEntry("", f"{__name__}:Broken"))
     steered = Steered(rig, method="broken")
     steered.propose(proposal(1))
     _, _, detail = rig.until_status(steered.node, State.ERROR, Reason.CALLBACK_EXCEPTION)
@@ -247,3 +280,20 @@ def test_when_a_method_raises_expect_error_no_chunk_and_the_next_proposal_played
     steered.propose(proposal(2))
     rig.until(lambda: steered.chunks, what="a chunk")
     assert steered.node.status[0] == State.READY
+
+
+def test_when_the_operator_begins_the_critical_phase_expect_it_in_the_decisions_of_that_episode_alone(rig: Rig) -> None:
+    steered = Steered(rig, critical_from_step=30)
+    say = rig.voice("critical_phase", Bool, qos.LATCHED)
+
+    def decided(number: int, episode: int, step: int) -> bool:
+        given = proposal(number)
+        given.stamp.episode, given.request.episode_step = episode, step
+        steered.propose(given)
+        rig.until(lambda: len(steered.decisions) == number, what="a decision")
+        return bool(steered.decisions[-1].critical_phase)
+
+    assert [decided(1, 1, 8), decided(2, 1, 30)] == [False, True]
+    say(Bool(data=False))
+    rig.until(lambda: steered.node._critical._word is False, what="the operator's word")
+    assert [decided(3, 1, 38), decided(4, 2, 38), decided(5, 3, 0)] == [False, True, False]

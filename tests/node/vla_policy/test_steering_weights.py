@@ -28,11 +28,11 @@ from vla_interfaces.srv import PinPolicy
 from fakes.policy_sets import Packed, dsrl_set, expo_set, wrong_sets
 from harness.rig import Rig
 from harness.ring import HOME, contract, request
-from vla_policy.core.steering import Situation, Trial
-from vla_policy.core.steering.learned import ExpoMethod
-from vla_policy.core.steering.probes import probes
-from vla_policy.core.steering.shelf import Shelf
-from vla_policy.core.steering.weights import WeightsError, split
+from rl_methods.base import PolicyInput, ValidationContext
+from rl_methods.common.probes import probes
+from rl_methods.common.weights import WeightsError, split
+from rl_methods.expo.policy import ExpoPolicy
+from vla_policy.core.steering.weight_store import WeightStore
 from vla_policy.nodes.steering_node import SteeringNode
 from vla_policy.nodes.weights_wire import from_piece
 from whetstone_common.core.reason import Reason, State
@@ -212,34 +212,34 @@ def test_when_sets_come_while_decisions_are_made_expect_each_chunk_of_one_versio
     situation = None
 
     def expected(version: int) -> list[float]:
-        method = ExpoMethod()
-        shelf = Shelf(method, "expo")
-        shelf.take(shelf.check(*sets[version], Trial(CONTRACT, probes(CONTRACT), 2.0)))
+        method = ExpoPolicy()
+        shelf = WeightStore(method, "expo")
+        shelf.take(shelf.check(*sets[version], ValidationContext(CONTRACT, probes(CONTRACT), 2.0)))
         assert situation is not None
-        return list(float32_field(method.choose(situation, robot.node._tuning()).chunk))
+        return list(float32_field(method.act(situation, robot.node._runtime_config()).chunk))
 
     robot = Robot(rig)
     robot.act()
     situation = robot.node._last
-    assert isinstance(situation, Situation)
+    assert isinstance(situation, PolicyInput)
     known = {version: expected(version) for version in sets}
     failures: list[str] = []
 
     def feed() -> None:
         """The worker's part, as fast as it can, in a thread that knows nothing of decisions."""
         for version in sets:
-            trial = robot.node._trial()
-            assert trial is not None
+            context = robot.node._validation_context()
+            assert context is not None
             try:
-                shelf = robot.node._intake.shelf
-                shelf.take(shelf.check(*sets[version], trial))
+                shelf = robot.node._intake.store
+                shelf.take(shelf.check(*sets[version], context))
             except WeightsError as error:
                 failures.append(str(error))
 
     thread = threading.Thread(target=feed)
     thread.start()
     chunks = []
-    while thread.is_alive() or robot.node._intake.shelf.version < 6:
+    while thread.is_alive() or robot.node._intake.store.version < 6:
         chunks.append(robot.act())
     thread.join()
     chunks.append(robot.act())

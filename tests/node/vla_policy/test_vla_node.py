@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from rclpy.parameter import Parameter
-from std_msgs.msg import String, UInt32
+from std_msgs.msg import Bool, String, UInt32
 from vla_interfaces.msg import Features, Noise, Observation, PolicyContract, Proposal, Request
 
 from harness.rig import Rig
@@ -170,12 +170,12 @@ def test_when_observations_pile_up_expect_the_newest_and_no_queue(rig: Rig) -> N
 
 
 def test_when_a_look_waits_behind_an_act_expect_the_act_to_be_served(rig: Rig) -> None:
-    served = Served(rig, fake_denoise_delay_s=1.5)
+    served = Served(rig, fake_denoise_delay_s=3.0)
     served.see(observation(1))
     rig.until(lambda: served.features, what="work on the first one")
-    served.see(observation(2, kind=Request.LOOK))
+    served.see(observation(2, kind=Request.QUERY_ONLY))
     served.see(observation(3))
-    served.see(observation(4, kind=Request.LOOK))
+    served.see(observation(4, kind=Request.QUERY_ONLY))
     rig.until(lambda: len(served.proposals) >= 2, what="two proposals")
     rig.turn(0.3)
     assert [p.stamp.request_id for p in served.proposals] == [1, 3]
@@ -192,6 +192,17 @@ def test_when_noise_is_steered_expect_candidates_made_of_it(rig: Rig) -> None:
     proposal = rig.until(lambda: served.proposals and served.proposals[0], what="a proposal")
     assert proposal.noise_steered and not proposal.noise_timed_out
     assert np.array_equal(np.array(proposal.chunks, np.float32), chosen.ravel())
+
+
+def test_when_steering_says_whether_it_chooses_the_noise_expect_the_vla_to_wait_or_not(rig: Rig) -> None:
+    served = Served(rig, steer_deadline_s=5.0)
+    tell = rig.voice("steer_noise", Bool, qos.LATCHED)
+    for number, steers in enumerate((True, False), 1):
+        tell(Bool(data=steers))
+        rig.until(lambda wanted=steers: served.node._steers_noise is wanted, what="the word")
+        served.see(observation(number))
+        features = rig.until(lambda n=number: len(served.features) == n and served.features[-1], what="features")
+        assert features.noise_expected is steers
 
 
 @pytest.mark.parametrize("shape", [None, (1, 16, 7), (2, 16, 6), "nan"])
@@ -230,3 +241,27 @@ def test_when_cleaned_up_and_configured_anew_expect_one_proposal_per_observation
     served.ask(2)
     rig.turn(0.3)
     assert len(served.proposals) == 2
+
+
+def test_when_execution_is_rtc_expect_the_chunk_to_go_on_from_what_is_left_of_the_old_one(rig: Rig) -> None:
+    served = Served(rig, execution="rtc", fake_pattern="constant", fake_value=0.0)
+    asked = observation(1)
+    old = np.full((6, 7), 0.25, np.float32)
+    asked.request.committed, asked.request.committed_steps = float32_field(old), len(old)
+    asked.request.delay_steps = 4
+    asked.request.committed_reference = asked.tcp_pose
+    served.see(asked)
+    proposal = rig.until(lambda: served.proposals and served.proposals[0], what="a proposal")
+    chunk = np.array(proposal.chunks, np.float32).reshape(16, 7)
+    spec = served.node._backend.spec
+    np.testing.assert_allclose(spec.denormalise(chunk)[:4], old[:4], atol=1e-5)
+    assert not chunk[6:].any()
+
+
+def test_when_execution_is_sync_expect_what_is_left_of_the_old_chunk_ignored(rig: Rig) -> None:
+    served = Served(rig, fake_pattern="constant", fake_value=0.0)
+    asked = observation(1)
+    asked.request.committed, asked.request.committed_steps = float32_field(np.ones((6, 7), np.float32)), 6
+    served.see(asked)
+    proposal = rig.until(lambda: served.proposals and served.proposals[0], what="a proposal")
+    assert not np.array(proposal.chunks).any()

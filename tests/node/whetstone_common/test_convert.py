@@ -9,7 +9,7 @@ from builtin_interfaces.msg import Time
 from vla_interfaces.msg import Decision, NodeStatus, PolicyContract
 
 from harness.ring import contract
-from vla_policy.core.steering import Kind
+from rl_methods.base import ChunkSource
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.core.stamp import Stamp
 from whetstone_common.nodes.convert import (
@@ -70,5 +70,5 @@ def test_when_fields_are_filled_expect_the_types_that_messages_take_as_they_are(
 def test_when_states_reasons_and_kinds_are_named_expect_the_numbers_of_the_messages() -> None:
     for member in (*State, *Reason):
         assert getattr(NodeStatus, member.name) == member
-    for kind in Kind:
+    for kind in ChunkSource:
         assert getattr(Decision, kind.name) == kind

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ament_index_python.packages import get_package_share_directory
 from std_msgs.msg import String
 from vla_interfaces.msg import NodeStatus
 from vla_interfaces.srv import Reset
 
 from harness.rig import Rig, counters
+from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
-from whetstone_common.nodes import node as base
-from whetstone_common.nodes import qos
+from whetstone_common.nodes import node_parameters, qos
 from whetstone_common.nodes.node import WhetstoneNode, guarded_callbacks
 
 SCHEMA = """
@@ -64,7 +66,7 @@ class Plain(WhetstoneNode):
 
     def check_parameters(self, values: dict[str, Any]) -> None:
         if values["gain"] > values["limit"]:
-            raise base.ParameterError(f"gain {values['gain']} is above limit {values['limit']}")
+            raise ParameterError(f"gain {values['gain']} is above limit {values['limit']}")
 
     def on_words(self, msg: String) -> None:
         self._called("on_words")
@@ -86,9 +88,9 @@ def share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "plain_package" / "config"
     folder.mkdir(parents=True)
     (folder / "plain_params.yaml").write_text(SCHEMA, encoding="utf-8")
-    real = base.get_package_share_directory
+    real = node_parameters.get_package_share_directory
     monkeypatch.setattr(
-        base,
+        node_parameters,
         "get_package_share_directory",
         lambda name: str(tmp_path / name) if name == "plain_package" else real(name),
     )
@@ -146,7 +148,7 @@ def test_when_a_callback_keeps_raising_expect_every_time_counted(rig: Rig, monke
     monkeypatch.setattr(Plain, "fails_in", "tick")
     rig.until(lambda: node.counters["callback_exceptions"] >= 3, what="three failures")
     rig.until(lambda: heard and counters(heard[-1]).get("callback_exceptions", 0) >= 3, what="the count is published")
-    assert len(node._tracebacks) == 1
+    assert len(node._guard.logged) == 1
 
 
 @pytest.mark.parametrize("name", ["on_setup", "on_start"])
@@ -230,8 +232,8 @@ NODES = {
     "vla_node": ("vla_policy", "VlaNode", {"backend": "fake"}),
     "steering_node": ("vla_policy", "SteeringNode", {}),
     "arm_node": ("robot_bringup", "ArmNode", {}),
-    "episode_node": ("robot_bringup", "EpisodeNode", {}),
-    "operator_node": ("robot_bringup", "OperatorNode", {"device": "joy"}),
+    "episode_node": ("robot_operation", "EpisodeNode", {}),
+    "operator_node": ("robot_operation", "OperatorNode", {"device": "joy"}),
 }
 
 
@@ -239,6 +241,19 @@ def build(rig: Rig, node: str) -> Any:
     """A node of ours by its name."""
     package, name, parameters = NODES[node]
     return rig.add(getattr(importlib.import_module(f"{package}.nodes.{node}"), name), **parameters)
+
+
+@pytest.mark.parametrize("node", ["observation_node", "vla_node", "arm_node", "operator_node"])
+def test_when_the_robot_file_lies_in_the_working_directory_expect_every_node_to_take_it(
+    rig: Rig, node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = Path(get_package_share_directory("robot_bringup")) / "config" / "robots" / "sim_panda.yaml"
+    shutil.copy(shipped, tmp_path / "mine.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(NODES, "operator_node", ("robot_operation", "OperatorNode", {"supervise": True}))
+    package, name, parameters = NODES[node]
+    monkeypatch.setitem(NODES, node, (package, name, parameters | {"robot_file": "./mine.yaml"}))
+    assert build(rig, node).status[0] not in (State.ERROR, State.UNCONFIGURED)
 
 
 @pytest.mark.row(9)
@@ -259,7 +274,7 @@ def test_when_any_callback_of_a_node_raises_expect_error_and_nothing_in_the_exec
     made = build(rig, node)
     assert set(guards) == set(guarded_callbacks(made)) and len(guards) >= 3
     for name, guard in guards.items():
-        made._failing = f"{name}:{made._calls[name] + 1}"
+        made._guard.failing = f"{name}:{made._guard.calls[name] + 1}"
         failures = made.counters["callback_exceptions"]
         guard(object())
         assert made.counters["callback_exceptions"] == failures + 1, name

@@ -52,7 +52,7 @@ def test_when_a_step_lasts_expect_its_seconds_in_the_status_while_the_executor_i
     node = rig.add(VlaNode, begin=False, backend="fake")
     lines = Lines(monkeypatch, node)
     published: list[NodeStatus] = []
-    monkeypatch.setattr(node._status_publisher, "publish", published.append)
+    monkeypatch.setattr(node._reporter.publisher, "publish", published.append)
     with Progress(node) as steps:
         steps.begin("loading model")
         wait(lambda: age(steps, 1.0) and len(published) > 12)

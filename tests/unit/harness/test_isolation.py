@@ -43,13 +43,15 @@ def test_when_ports_are_listed_expect_them_as_numbers() -> None:
     assert max(ports_of(100)) < 32768
 
 
-def test_when_swept_expect_only_new_orphans_of_dds_to_go(tmp_path: Path) -> None:
+def test_when_swept_expect_only_new_orphans_of_the_own_domain_to_go(tmp_path: Path) -> None:
     proc = tmp_path / "proc"
     proc.mkdir()
-    for name in ("fastrtps_old", "fastrtps_new", "sem.fastrtps_port7400_mutex", "other_new"):
+    kept = {"fastdds_old", "other_new", "fastdds_port7003", "fastdds_port7003_el", "sem.fastdds_port7003_mutex"}
+    swept = {"fastdds_new", "fastdds_new_el", "fastdds_port9911_el", "sem.fastdds_port9911_mutex"}
+    for name in kept | swept:
         (tmp_path / name).touch()
-    assert sweep({"fastrtps_old"}, tmp_path, proc) == {"fastrtps_new", "sem.fastrtps_port7400_mutex"}
-    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"fastrtps_old", "other_new"}
+    assert sweep({"fastdds_old"}, ports_of(10), tmp_path, proc) == swept
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == kept
 
 
 def test_when_a_living_process_maps_a_segment_expect_it_to_be_kept(tmp_path: Path) -> None:
@@ -58,7 +60,7 @@ def test_when_a_living_process_maps_a_segment_expect_it_to_be_kept(tmp_path: Pat
     try:
         with path.open("r+b") as handle, mmap.mmap(handle.fileno(), 4096):
             assert path.name in in_use()
-            assert path.name not in sweep(segments() - {path.name})
-        assert path.name in sweep(segments() - {path.name})
+            assert path.name not in sweep(segments() - {path.name}, ())
+        assert path.name in sweep(segments() - {path.name}, ())
     finally:
         path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.priority import NICENESS
 from harness.proc import Proc, carriers
 from harness.until import stays, until
 
@@ -104,3 +106,24 @@ def test_when_a_child_left_its_group_expect_its_environment_to_give_it_away(tmp_
     (stray,) = carriers(mark)
     os.kill(stray, signal.SIGKILL)
     until(lambda: not carriers(mark), 5.0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority")
+def test_when_the_test_goes_first_expect_its_processes_to_go_first_in_their_sessions(tmp_path: Path) -> None:
+    # in a process of its own: this one must not go first in what follows
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from harness.priority import go_first; from harness.proc import Proc\n"
+        "go_first(); folder = Path(sys.argv[1])\n"
+        "proc = Proc('said', ['cat', '/proc/self/autogroup'], folder=folder, env=dict(os.environ))\n"
+        "proc.wait_exit(10.0); print(os.getpriority(os.PRIO_PROCESS, 0), proc.output.read_text())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        capture_output=True, text=True, timeout=60.0, check=True, start_new_session=True,
+    )  # fmt: skip
+    said = done.stdout.split()
+    assert int(said[0]) <= NICENESS
+    if Path("/proc/self/autogroup").exists():
+        assert int(said[-1]) == NICENESS

@@ -25,7 +25,7 @@ def test_when_a_new_run_measures_expect_the_old_figures_to_be_replaced(
 ) -> None:
     write_row("1", "kill9", {"stop_s": 0.1}, ok=True, folder=tmp_path)
     write_row("1", "SIGSTOP", {"stop_s": 0.2}, ok=True, folder=tmp_path)
-    monkeypatch.setattr(record, "_MEASURED", set())
+    monkeypatch.setattr(record, "_RUN", "the next one")
     path = write_row("1", "kill9", {"stop_s": 0.5}, ok=True, folder=tmp_path)
     cases = json.loads(path.read_text())["cases"]
     assert cases["kill9"]["numbers"]["stop_s"] == [0.5]

@@ -15,7 +15,7 @@ CORES = sorted(SOURCES.glob("*/*/core/**/*.py"))
 # The one place that may build a timer on another clock than the steady one.
 _BASE = Path("whetstone_common/whetstone_common/nodes/node.py")
 # Training runs and exporters are programs, not parts of a control loop; they report how long they took.
-_PROGRAMS = ("training", "lerobot_export")
+_PROGRAMS = ("training", "on_policy", "lerobot_export")
 
 
 def calls(path: Path) -> Iterator[str]:

@@ -7,9 +7,9 @@ import pytest
 
 from fakes.rl_board import curve
 from fakes.rl_runs import SPOOL, episode, recipe, session
-from rl_learner.core.board import EVERY, Board
-from rl_learner.core.records import Actor
-from vla_policy.core.steering.protocol import Kind
+from rl_learner.core.tensorboard import EVERY, TensorBoardLogger
+from rl_methods.base import ChunkSource
+from whetstone_common.core.enums import Actor
 
 WARM_UP = 2 * EVERY + 10
 
@@ -20,22 +20,22 @@ class Desk:
     def __init__(self, folder, run=None, **board):
         self.folder, self.warnings = folder / "tensorboard", []
         self.run = run or session(recipe(folder, warm_up_updates=WARM_UP))
-        self.run.learner.update = self.update
-        self.board = Board(self.folder, self.run, self.warnings.append, **board)
+        self.run.learner.update = self.run.learner.offline_update = self.update
+        self.board = TensorBoardLogger(self.folder, self.run, self.warnings.append, **board)
 
-    def update(self, *_rest, **_more):
+    def update(self, *_rest):
         self.run.learner.updates += 1
         return {"critic/loss": 0.5 * self.run.learner.updates}
 
     def play(self, *numbers, windows=3, change=lambda made: made):
         for made in [change(t) for n in numbers for t in episode(n)[:windows]]:
             self.run.add(made, SPOOL, self.run.receipts.through + 1)
-            self.board.took(self.run)
+            self.board.on_transition(self.run)
 
     def learn(self):
         while self.run.due:
             self.run.learn()
-            self.board.learnt(self.run)
+            self.board.on_update(self.run)
 
     def updates(self, name):
         return curve(self.folder / "updates", name)
@@ -61,7 +61,7 @@ def test_when_it_learns_expect_metrics_and_the_buffer_at_every_so_many_updates(d
 def test_when_episodes_come_expect_each_once_with_its_success_steps_help_and_edits(desk):
     def helped(made):
         actors = made.actors if made.episode_step else np.full_like(made.actors, Actor.HUMAN)
-        return replace(made, actors=actors, kind=Kind.BASE if made.episode_step == 8 else Kind.EDITED)
+        return replace(made, actors=actors, kind=ChunkSource.BASE if made.episode_step == 8 else ChunkSource.EDITED)
 
     desk.play(1)
     desk.play(2, change=helped)
@@ -87,7 +87,7 @@ def test_when_a_run_goes_on_from_an_older_checkpoint_expect_every_step_once_and_
     desk.play(3, windows=1)
     for _ in range(EVERY + 5):
         desk.run.learn()
-        desk.board.learnt(desk.run)
+        desk.board.on_update(desk.run)
     saved = desk.run.snapshot()
     desk.learn()
     desk.play(4)
@@ -98,7 +98,8 @@ def test_when_a_run_goes_on_from_an_older_checkpoint_expect_every_step_once_and_
     again = session(recipe(tmp_path, warm_up_updates=WARM_UP))
     again.restore(saved)
     later = Desk(tmp_path, run=again)
-    later.run.learner.update = lambda *_rest, **_more: later.update() | {"critic/loss": -1.0}
+    later.run.learner.update = lambda *_rest: later.update() | {"critic/loss": -1.0}
+    later.run.learner.offline_update = later.run.learner.update
     later.play(5)
     later.learn()
     later.board.close()
@@ -111,7 +112,7 @@ def test_when_updates_are_refused_expect_no_step_twice(desk):
     for _ in range(EVERY):
         desk.run.learn()
     for _ in range(3):
-        desk.board.learnt(desk.run)
+        desk.board.on_update(desk.run)
     desk.board.close()
     assert list(desk.updates("critic/loss")) == [EVERY]
 

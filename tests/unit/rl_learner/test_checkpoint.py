@@ -6,7 +6,7 @@ import torch
 
 from fakes.rl_files import FaultyFiles, Killed
 from rl_learner.core.checkpoint import Snapshot, digest, latest, load, save
-from vla_policy.core.files import CheckpointError
+from rl_methods.common.tensors import CheckpointError
 
 
 def snapshot(step):

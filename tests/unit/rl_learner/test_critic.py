@@ -2,9 +2,9 @@
 import pytest
 import torch
 
-from rl_learner.core.critic import Critic, CriticConfig, polyak
-from rl_learner.core.guard import Guard, Wish
-from vla_policy.core.steering.scoring import Reduce
+from rl_methods.common.critic import Critic, CriticConfig, polyak
+from rl_methods.common.guard import GradientStep, Guard
+from rl_methods.common.scoring import Reduce
 
 
 def make(**changes):
@@ -39,7 +39,7 @@ def test_when_actions_differ_in_value_expect_the_critic_to_rank_them(bounded):
         chunks = torch.randn(64, 2, generator=generator)
         wanted = (chunks[:, 0] * features[:, 0] > 0).float()
         loss = critic.loss(features, chunks, wanted, torch.ones(64))
-        Guard().take([Wish("critic", critic.optimizer, loss)])
+        Guard().take([GradientStep("critic", critic.optimizer, loss)])
         critic.follow()
     critic.sync()
     features = torch.tensor([[1.5, 0.0, 0.0], [-1.5, 0.0, 0.0]])

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rl_learner.core.actions import cartesian_actions
-from rl_learner.core.dataset import DatasetError, Recorded
-from rl_learner.core.demonstrations import Looks, Onlooker
-from rl_learner.core.episode import Rules
-from rl_learner.core.records import Actor
-from rl_learner.core.watching import Watcher
+from experience.core.actions import cartesian_actions
+from experience.core.dataset import DatasetEpisode, DatasetError
+from experience.core.episode import Rules
+from rl_learner.core.demonstrations import DemonstrationLabeler, LabelConfig
+from rl_learner.core.episode_preprocessing import EpisodePreprocessor
 from vla_policy.core.backends import load_backend
+from vla_policy.core.stacked_images import decoded
+from whetstone_common.core.enums import Actor
 from whetstone_common.core.kinematics import Kinematics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,34 +32,34 @@ def arm() -> Kinematics:
 
 
 @pytest.fixture(scope="module")
-def watcher(arm: Kinematics) -> Watcher:
-    return Watcher(load_backend("fake").spec, arm, (*NAMES, "gripper"))
+def watcher(arm: Kinematics) -> EpisodePreprocessor:
+    return EpisodePreprocessor(load_backend("fake").spec, arm, (*NAMES, "gripper"))
 
 
 @pytest.fixture
-def onlooker(watcher: Watcher) -> Onlooker:
-    rules = Rules(gamma=0.9, window_steps=STEPS, lockstep=True)
-    return Onlooker(load_backend("fake"), watcher, rules, Looks(candidates=3, stride=2))
+def onlooker(watcher: EpisodePreprocessor) -> DemonstrationLabeler:
+    rules = Rules(window_steps=STEPS, lockstep=True)
+    return DemonstrationLabeler(load_backend("fake"), watcher, rules, LabelConfig(candidates=3, stride=2))
 
 
 @pytest.fixture
-def recorded(watcher: Watcher) -> Recorded:
+def recorded(watcher: EpisodePreprocessor) -> DatasetEpisode:
     """The base turns, the hand closes halfway; the command is one frame ahead of the arm."""
     joints = HOME + np.linspace(0.0, 0.3, FRAMES + 1)[:, None] * np.eye(7)[0]
     opening = (np.arange(FRAMES + 1) < FRAMES // 2).astype(float)
     both = np.concatenate([joints, opening[:, None]], axis=1)
     images = {name: np.full((FRAMES, 48, 64, 3), 90, np.uint8) for name in watcher.contract.cameras}
     actors = np.full(FRAMES, Actor.HUMAN, np.uint8)
-    return Recorded("put it there", True, both[:-1], both[1:], None, actors, images)
+    return DatasetEpisode("put it there", True, both[:-1], both[1:], None, actors, images)
 
 
 def test_when_a_success_was_recorded_expect_windows_that_end_in_the_reward(onlooker, recorded):
     made = onlooker.transitions(recorded, 7)
     starts = [t.episode_step for t in made]
     assert starts == list(range(0, FRAMES, 2))
-    assert [t.reward > 0.0 for t in made] == [start + STEPS >= FRAMES for start in starts]
+    assert [bool(t.rewards[-1] > 0.0) for t in made] == [start + STEPS >= FRAMES for start in starts]
     assert made[-1].mask == 0.0
-    assert made[0].return_to_go == pytest.approx(0.9 ** (FRAMES - 1), rel=1e-6)
+    assert [*made[0].rewards, *made[0].later_rewards] == [0.0] * (FRAMES - 1) + [1.0]
     assert all((t.actors == Actor.HUMAN).all() for t in made)
     assert {t.instruction for t in made} == {"put it there"}
     assert all(t.candidates.shape[0] == 3 for t in made)
@@ -90,7 +91,7 @@ def test_when_the_dataset_says_where_the_tcp_was_sent_expect_that_used(onlooker,
 
 def test_when_it_failed_expect_no_reward_and_nothing_after_it(onlooker, recorded):
     made = onlooker.transitions(replace(recorded, success=False), 1)
-    assert [t.reward for t in made] == [0.0] * len(made)
+    assert not any(t.rewards.any() or t.later_rewards.any() for t in made)
     assert made[-1].mask == 0.0
 
 
@@ -128,3 +129,15 @@ def test_when_the_dataset_does_not_fit_expect_what_differs(watcher, fps, cameras
     watcher.check(20.0, watcher.contract.cameras)
     with pytest.raises(DatasetError, match=words):
         watcher.check(fps, watcher.contract.cameras if cameras is None else cameras)
+
+
+def test_when_the_method_has_an_image_encoder_expect_the_images_that_the_policy_would_have_seen(watcher, recorded):
+    rules = Rules(window_steps=STEPS, lockstep=True)
+    seeing = DemonstrationLabeler(
+        load_backend("fake"), watcher, rules, LabelConfig(candidates=3, stride=2, images=True)
+    )
+    made = seeing.transitions(recorded, 1)
+    images = decoded(made[0].images, len(watcher.contract.cameras))
+    shown = watcher.observation(recorded, 0).images
+    assert all(np.array_equal(images[k], shown[name]) for k, name in enumerate(watcher.contract.cameras))
+    assert made[0].next_images.size and not made[-1].next_images.size

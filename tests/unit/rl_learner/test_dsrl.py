@@ -4,9 +4,9 @@ import torch
 
 from fakes.rl_windows import SHAPE, filled
 from rl_learner.core.checkpoint import digest
-from rl_learner.core.critic import CriticConfig
-from rl_learner.core.dsrl import Dsrl, DsrlConfig
-from vla_policy.core.steering.dsrl import knot_basis
+from rl_methods.common.critic import CriticConfig
+from rl_methods.dsrl.actor import knot_basis
+from rl_methods.dsrl.algorithm import Dsrl, DsrlConfig
 
 
 def make(**changes):

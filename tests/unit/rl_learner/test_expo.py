@@ -7,10 +7,10 @@ import torch
 
 from fakes.rl_windows import SHAPE, filled, window
 from rl_learner.core.checkpoint import digest
-from rl_learner.core.critic import CriticConfig
-from rl_learner.core.expo import Expo, ExpoConfig
 from rl_learner.core.replay import Replay
-from vla_policy.core.steering.scoring import Reduce
+from rl_methods.common.critic import CriticConfig
+from rl_methods.common.scoring import Reduce
+from rl_methods.expo.algorithm import Expo, ExpoConfig
 
 CONFIG = ExpoConfig(
     features=SHAPE.features,
@@ -30,6 +30,12 @@ def make(**changes):
     return Expo(replace(CONFIG, **changes))
 
 
+def choose(expo, features, candidates, generator=None, **options):
+    nothing = torch.zeros(1, 0)
+    state = expo.acting.state(features[None], nothing, nothing)[0]
+    return expo.acting.choose(state, candidates, generator, rule=expo.config.rule(), **options)
+
+
 def situation(seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(SHAPE.features, generator=generator), torch.randn(4, 4, 3, generator=generator)
@@ -39,13 +45,13 @@ def test_when_the_edit_scale_vanishes_expect_the_base_chunk_itself():
     expo = make(edit_scale=(1e-6,), best_of=1)
     for seed in range(5):
         features, candidates = situation(seed)
-        pick = expo.choose(features, candidates, torch.Generator().manual_seed(0), explore=True)
+        pick = choose(expo, features, candidates, torch.Generator().manual_seed(0), explore=True)
         torch.testing.assert_close(pick.chunk, candidates[0], atol=1e-5, rtol=0.0)
 
 
 def test_when_no_share_of_the_edit_is_allowed_and_n_is_one_expect_exactly_the_base():
     features, candidates = situation()
-    pick = make(best_of=1).choose(features, candidates, share=0.0)
+    pick = choose(make(best_of=1), features, candidates, share=0.0)
     assert pick.candidate == 0
     assert not pick.edited
     assert torch.equal(pick.chunk, candidates[0])
@@ -55,7 +61,9 @@ def test_when_the_critic_is_untrained_and_a_margin_is_asked_expect_few_edited_pi
     edited = {}
     for margin in (0.0, 0.2):
         expo = make(margin=margin, select=Reduce.LOWER)
-        picks = [expo.choose(*situation(seed), torch.Generator().manual_seed(seed), explore=True) for seed in range(60)]
+        picks = [
+            choose(expo, *situation(seed), torch.Generator().manual_seed(seed), explore=True) for seed in range(60)
+        ]
         edited[margin] = sum(p.edited for p in picks) / 60
     assert edited[0.2] <= 0.05
     assert edited[0.0] > edited[0.2]
@@ -64,7 +72,7 @@ def test_when_the_critic_is_untrained_and_a_margin_is_asked_expect_few_edited_pi
 def test_when_a_chunk_is_edited_expect_its_tail_to_keep_the_last_edit():
     expo = make(margin=-10.0)
     features, candidates = situation()
-    pick = expo.choose(features, candidates, torch.Generator().manual_seed(0), explore=True)
+    pick = choose(expo, features, candidates, torch.Generator().manual_seed(0), explore=True)
     assert pick.edited
     change = pick.chunk - candidates[pick.candidate]
     torch.testing.assert_close(change[SHAPE.steps :], change[SHAPE.steps - 1].expand(2, -1))
@@ -75,7 +83,7 @@ def test_when_a_chunk_is_edited_expect_its_tail_to_keep_the_last_edit():
 def test_when_an_edit_has_few_knots_expect_it_to_be_a_line_over_the_steps(knots):
     expo = Expo(replace(CONFIG, margin=-10.0, steps=3, edit_knots=knots))
     features, candidates = situation()
-    pick = expo.choose(features, candidates, torch.Generator().manual_seed(0), explore=True)
+    pick = choose(expo, features, candidates, torch.Generator().manual_seed(0), explore=True)
     change = (pick.chunk - candidates[pick.candidate])[:3]
     torch.testing.assert_close(change[1], 0.5 * (change[0] + change[2]), atol=1e-5, rtol=1e-4)
     assert torch.allclose(change[0], change[2], atol=1e-5) == (knots == 1)
@@ -87,13 +95,13 @@ def test_when_features_come_in_other_units_expect_the_scaler_to_undo_them():
     scaled.fit_scaler(torch.randn(500, SHAPE.features))
     scaled.scaler.mean.fill_(7.0)
     scaled.scaler.std.fill_(100.0)
-    first, second = plain.choose(features, candidates), scaled.choose(features * 100.0 + 7.0, candidates)
+    first, second = choose(plain, features, candidates), choose(scaled, features * 100.0 + 7.0, candidates)
     torch.testing.assert_close(first.scores, second.scores, atol=1e-5, rtol=1e-4)
 
 
 def test_when_explore_is_off_expect_the_same_choice_every_time():
     expo = make(select=Reduce.LOWER)
-    picks = [expo.choose(*situation()) for _ in range(3)]
+    picks = [choose(expo, *situation()) for _ in range(3)]
     assert all(torch.equal(p.chunk, picks[0].chunk) for p in picks)
 
 
@@ -142,7 +150,7 @@ def test_when_successes_are_imitated_expect_the_edit_that_makes_them_of_the_base
         replay.add(replace(w, actions=chunks[0] + 0.3, candidates=chunks[:1].repeat(4, axis=0)))
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
-        expo.guard.take(expo.edit_wishes(replay.sample(32, generator), generator)[0])
+        expo.guard.take(expo.edit_losses(replay.sample(32, generator), generator)[0])
     batch = replay.sample(32, generator)
     edit = expo.edit(batch.features, batch.candidates[:, 0].flatten(1)).mode()
     assert (edit - 0.3).abs().mean().item() < 0.05
@@ -156,7 +164,7 @@ def imitated(rows, **changes):
         replay.add(row)
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
-        expo.guard.take(expo.edit_wishes(replay.sample(32, generator), generator)[0])
+        expo.guard.take(expo.edit_losses(replay.sample(32, generator), generator)[0])
     batch = replay.sample(32, generator)
     base = batch.candidates.flatten(2)
     return expo.edit(batch.features[:, None].expand(-1, base.shape[1], -1), base).mode().abs().mean().item()
@@ -185,14 +193,31 @@ def test_when_a_person_refused_a_chunk_expect_its_value_to_fall_below_what_they_
         replay.add(window(i, refused=1.0, human=1.0, mc_return=1.0, mask=0.0, reward=1.0))
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
-        expo.guard.take([expo.critic_wish(replay.sample(32, generator), generator, mc_share=1.0)[0]])
+        expo.guard.take([expo.critic_loss(replay.sample(32, generator), generator, 1.0)[0]])
     batch = replay.sample(64, generator)
     both = torch.stack([batch.actions.flatten(1), batch.proposed.flatten(1)], dim=1)
     values = expo.critic.values(batch.features, both).mean(0)
     assert float((values[:, 0] > values[:, 1]).float().mean()) > 0.95
 
 
-def test_when_resumed_expect_the_same_bits_as_without_a_break():
+def test_when_weights_are_averaged_expect_their_mean_of_the_first_updates_to_act_and_the_newest_to_learn():
+    expo, plain = make(acting_polyak=0.01), make()
+    drawn = []
+    for step in range(4):
+        batch = filled(20).sample(16, torch.Generator().manual_seed(step))
+        expo.update(batch, torch.Generator().manual_seed(step))
+        plain.update(batch, torch.Generator().manual_seed(step))
+        drawn.append(plain.policy_weights())
+    acting = expo.policy_weights()
+    assert acting.keys() == drawn[0].keys()
+    for name, value in acting.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, torch.stack([each[name] for each in drawn]).mean(0))
+    assert digest(expo.edit.state_dict()) == digest(plain.edit.state_dict())
+
+
+@pytest.mark.parametrize("acting_polyak", [1.0, 0.1])
+def test_when_resumed_expect_the_same_bits_as_without_a_break(acting_polyak):
     replay = filled(20)
 
     def go(expo, first, last):
@@ -201,8 +226,8 @@ def test_when_resumed_expect_the_same_bits_as_without_a_break():
             expo.update(replay.sample(16, generator), generator)
         return expo
 
-    whole = go(make(imitation_weight=0.5), 0, 6)
-    half = go(make(imitation_weight=0.5), 0, 3)
+    whole = go(make(imitation_weight=0.5, acting_polyak=acting_polyak), 0, 6)
+    half = go(make(imitation_weight=0.5, acting_polyak=acting_polyak), 0, 3)
     torch.manual_seed(123)
     other = Expo(half.config)
     other.restore(half.state())
@@ -212,10 +237,13 @@ def test_when_resumed_expect_the_same_bits_as_without_a_break():
 def test_when_the_default_target_entropy_is_used_expect_it_to_be_reachable():
     expo = make(edit_scale=(0.05, 0.2, 1.0))
     widest = float(torch.log(2.0 * expo.config.scale()).sum())
-    assert expo.target_entropy < widest
+    assert expo.temperature.target_entropy < widest
 
 
-@pytest.mark.parametrize("changes", [{"edit_scale": (0.1, 0.2)}, {"mc_share": 1.5}, {"best_of": 0}, {"edit_knots": 9}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"edit_scale": (0.1, 0.2)}, {"mc_share": 1.5}, {"best_of": 0}, {"edit_knots": 9}, {"acting_polyak": 0.0}],
+)
 def test_when_a_setting_cannot_work_expect_its_name_in_the_error(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         replace(CONFIG, **changes)

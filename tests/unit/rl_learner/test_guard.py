@@ -4,10 +4,10 @@ import torch
 
 from fakes.rl_windows import SHAPE, filled
 from rl_learner.core.checkpoint import digest
-from rl_learner.core.critic import CriticConfig
-from rl_learner.core.dsrl import Dsrl, DsrlConfig
-from rl_learner.core.expo import Expo, ExpoConfig
-from rl_learner.core.guard import DivergenceError, Guard, Wish
+from rl_methods.common.critic import CriticConfig
+from rl_methods.common.guard import DivergenceError, GradientStep, Guard
+from rl_methods.dsrl.algorithm import Dsrl, DsrlConfig
+from rl_methods.expo.algorithm import Expo, ExpoConfig
 
 CRITIC = CriticConfig(members=3, hidden=(16,), bounded=False)
 
@@ -58,7 +58,7 @@ def test_when_the_second_of_two_parts_diverges_expect_neither_to_step():
     (first, one), (second, two) = parameter(), parameter()
     guard = Guard()
     with pytest.raises(DivergenceError, match="second: loss nan"):
-        guard.take([Wish("first", one, first.sum()), Wish("second", two, second.sum() * float("nan"))])
+        guard.take([GradientStep("first", one, first.sum()), GradientStep("second", two, second.sum() * float("nan"))])
     assert first.tolist() == second.tolist() == [1.0, 1.0]
     assert guard.norms == {}
 
@@ -66,16 +66,16 @@ def test_when_the_second_of_two_parts_diverges_expect_neither_to_step():
 def test_when_a_norm_leaps_a_thousandfold_expect_refusal_and_a_small_start_to_be_no_measure():
     weight, optimizer = parameter()
     guard = Guard()
-    guard.take([Wish("w", optimizer, 1e-6 * weight.sum())])
-    guard.take([Wish("w", optimizer, 10.0 * weight.sum())])  # a million times more, and still small
+    guard.take([GradientStep("w", optimizer, 1e-6 * weight.sum())])
+    guard.take([GradientStep("w", optimizer, 10.0 * weight.sum())])  # a million times more, and still small
     with pytest.raises(DivergenceError, match="gradient norm"):
-        guard.take([Wish("w", optimizer, 1e4 * weight.sum())])
+        guard.take([GradientStep("w", optimizer, 1e4 * weight.sum())])
 
 
 def test_when_it_is_restored_expect_the_same_judgement():
     weight, optimizer = parameter()
     guard, other = Guard(), Guard()
     for _ in range(5):
-        guard.take([Wish("w", optimizer, 3.0 * weight.sum())])
+        guard.take([GradientStep("w", optimizer, 3.0 * weight.sum())])
     other.restore(guard.state())
     assert other.norms == guard.norms

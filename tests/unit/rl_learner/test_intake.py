@@ -6,7 +6,7 @@ import pytest
 
 from fakes.rl_episodes import GAMMA
 from fakes.rl_runs import SHAPE, episode
-from rl_learner.core.intake import DiscountError, window_of
+from rl_learner.core.intake import window_of
 
 
 def test_when_a_window_is_cut_short_expect_the_discount_of_its_own_length():
@@ -34,9 +34,9 @@ def test_when_there_are_more_or_fewer_candidates_expect_the_first_ones_again_and
 
 
 def test_when_a_person_refused_expect_what_was_proposed_and_for_a_look_what_was_done():
-    made = replace(episode(1)[0], refused=True, actors=np.array([1, 1, 2, 2], np.uint8), return_unaided=0.25)
+    made = replace(episode(1)[0], rejected_by_human=True, actors=np.array([1, 1, 2, 2], np.uint8))
     window = window_of(made, SHAPE, GAMMA)
-    assert (window.refused, window.human, window.mc_return) == (1.0, 0.5, 0.25)
+    assert (window.refused, window.human) == (1.0, 0.5)
     assert np.array_equal(window.proposed, made.chosen_chunk[:4])
     assert np.array_equal(window_of(replace(made, request_kind=1), SHAPE, GAMMA).proposed, made.actions[:4])
 
@@ -47,12 +47,17 @@ def test_when_a_window_is_longer_than_the_critics_chunk_expect_a_refusal():
         window_of(replace(made, actors=np.ones(5, np.uint8)), SHAPE, GAMMA)
 
 
-@pytest.mark.parametrize("gamma", [0.98, 0.90001, float("nan")])
-def test_when_the_discount_is_another_expect_a_refusal_with_both_values(gamma):
-    with pytest.raises(DiscountError, match=f"gamma is {gamma:.6g}, the method's discount is 0.9"):
-        window_of(replace(episode(1)[0], gamma=gamma), SHAPE, GAMMA)
+@pytest.mark.parametrize("discount", [0.9, 0.5, 1.0])
+def test_when_rewards_come_at_several_steps_expect_them_discounted_by_the_learners_own_discount(discount):
+    made = replace(
+        episode(1)[0], rewards=np.array([1, 0, -2, 4], np.float32), later_rewards=np.array([0, 8], np.float32)
+    )
+    window = window_of(made, SHAPE, discount)
+    assert window.reward == pytest.approx(1 - 2 * discount**2 + 4 * discount**3)
+    assert window.mc_return == pytest.approx(window.reward + 8 * discount**5)
+    assert window.discount == pytest.approx(discount**4)
 
 
-def test_when_the_discount_has_travelled_as_a_float32_expect_it_to_be_the_same():
-    assert float(np.float32(GAMMA)) != GAMMA
-    window_of(replace(episode(1)[0], gamma=float(np.float32(GAMMA))), SHAPE, GAMMA)
+def test_when_there_is_not_one_reward_per_step_expect_a_refusal():
+    with pytest.raises(ValueError, match="3 rewards for 4 steps"):
+        window_of(replace(episode(1)[0], rewards=np.zeros(3, np.float32)), SHAPE, GAMMA)

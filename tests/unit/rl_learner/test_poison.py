@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from rl_learner.core import checkpoint, codec
-from rl_learner.core.recipe import read_recipe
-from rl_learner.core.spool.scan import scan
-from vla_policy.core.files import CheckpointError, write_manifest
+from experience.core import codec
+from experience.core.spool.scan import scan
+from rl_learner.core import checkpoint
+from rl_methods.common.tensors import CheckpointError
+from rl_methods.config import read_method_config
+from vla_policy.core.files import write_manifest
 
 pytestmark = pytest.mark.row(30)
 
@@ -104,4 +106,4 @@ def test_when_a_method_file_holds_code_expect_refusal(tmp_path: Path, marker: Pa
     path = tmp_path / "method.yaml"
     path.write_text(text.format(marker=marker), encoding="utf-8")
     with pytest.raises(ValueError, match=r"method\.yaml: "):
-        read_recipe(path)
+        read_method_config(path)

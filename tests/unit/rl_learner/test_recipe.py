@@ -1,42 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
-import yaml
 
 from fakes.rl_runs import SHAPE, SMALL, recipe, write_method
-from rl_learner.core.recipe import differences, read_recipe
-from rl_learner.core.replay import ReplayShape
-from vla_policy.core.steering.scoring import Reduce
+from rl_methods.common.batch import WindowShape
+from rl_methods.common.scoring import Reduce
+from rl_methods.config import differences, read_method_config
+from rl_methods.registry import online_methods, settings_file
 
 ROOT = Path(__file__).resolve().parents[3]
-CONFIG = ROOT / "ros2_ws" / "src" / "rl_learner" / "config"
-METHODS = CONFIG / "methods"
+CONFIG = ROOT / "ros2_ws" / "src" / "experience" / "config"
+SHIPPED = {name: settings_file(name) for name in online_methods()}
 
 
-@pytest.mark.parametrize("path", sorted(METHODS.glob("*.yaml")), ids=lambda p: p.stem)
-def test_when_a_shipped_method_is_read_expect_a_learner_of_it_and_a_configuration_that_json_holds(path):
-    read = read_recipe(path)
-    assert read.method == path.stem
-    shape = ReplayShape(features=138, steps=read.steps, action_dim=7, candidates=8, horizon=16, noise_dim=7)
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_when_a_shipped_method_is_read_expect_a_learner_of_it_and_a_configuration_that_json_holds(name):
+    read = read_method_config(SHIPPED[name])
+    assert read.method == name
+    shape = WindowShape(
+        features=138, steps=read.steps, action_dim=7, candidates=8, horizon=16, noise_dim=7, proprio=10,
+        cameras=2 if read.image_size else 0, image_size=read.image_size,
+    )  # fmt: skip
     assert read.learner(shape).updates == 0
     resolved = read.resolved()
     assert json.loads(json.dumps(resolved)) == resolved
     assert {"critic", "schedule", read.method} == set(resolved)
 
 
-def test_when_nobody_says_a_discount_expect_node_launch_files_and_shipped_methods_to_mean_the_same():
-    methods = {path.stem: read_recipe(path).schedule.discount for path in METHODS.glob("*.yaml")}
-    launches = {
-        name: float(arg.attrib["default"])
-        for name in ("train.launch.xml", "whetstone.launch.xml")
-        for arg in ElementTree.parse(ROOT / "launch" / name).getroot().findall("arg[@name='gamma']")
-    }
-    parameters = yaml.safe_load((CONFIG / "transition_node_params.yaml").read_text(encoding="utf-8"))
-    assert len(methods) == len(launches) == 2
-    assert {*methods.values(), *launches.values()} == {parameters["gamma"]["default"]}
+def test_when_nobody_says_a_discount_expect_the_shipped_methods_to_mean_the_same():
+    assert len({read_method_config(path).schedule.discount for path in SHIPPED.values()}) == 1
 
 
 @pytest.mark.parametrize(
@@ -61,7 +55,7 @@ def test_when_a_file_is_wrong_expect_the_key_in_the_error(tmp_path, blocks, word
         (b"critic: 5", "block critic is 5, expected keys with values"),
         (b"expo: [1]", r"block expo is \[1\]"),
         (b"- expo", "expected blocks of settings"),
-        (b"expo: {steps: {}}", "int"),
+        (b"expo: {margin: {}}", r"expo.margin is \{\}, expected a number"),
         (b"expo: [", "it is not YAML"),
         (b"\xff", "it is not UTF-8 text"),
     ],
@@ -70,10 +64,10 @@ def test_when_a_file_has_no_blocks_of_settings_expect_file_and_block(tmp_path, c
     path = tmp_path / "method.yaml"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"method\.yaml: .*{words}"):
-        read_recipe(path)
+        read_method_config(path)
 
 
-@pytest.mark.parametrize("change", [{"base_episodes": 0}, {"batch": 1}, {"updates_per_step": -1.0}, {"discount": 1.5}])
+@pytest.mark.parametrize("change", [{"base_episodes": -1}, {"batch": 1}, {"updates_per_step": -1.0}, {"discount": 1.5}])
 def test_when_a_schedule_cannot_work_expect_its_name_in_the_error(tmp_path, change):
     with pytest.raises(ValueError, match=next(iter(change))):
         recipe(tmp_path, **change)
@@ -82,8 +76,8 @@ def test_when_a_schedule_cannot_work_expect_its_name_in_the_error(tmp_path, chan
 def test_when_a_number_is_written_as_a_word_expect_the_number(tmp_path):
     path = write_method(tmp_path)
     path.write_text(path.read_text().replace("members: 3", "members: 3\n  learning_rate: 1e-3"), encoding="utf-8")
-    assert read_recipe(path, {"expo": {"select": "lower"}}).critic.learning_rate == 1e-3
-    assert read_recipe(path, {"expo": {"select": "lower"}}).learner(SHAPE).config.select is Reduce.LOWER
+    assert read_method_config(path, {"expo": {"select": "lower"}}).critic.learning_rate == 1e-3
+    assert read_method_config(path, {"expo": {"select": "lower"}}).learner(SHAPE).config.select is Reduce.LOWER
 
 
 def test_when_configurations_are_compared_expect_every_difference_by_its_name():

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from experience.core.ledger import ReceiveResult
 from fakes.rl_runs import SHAPE, SMALL, SMALL_DSRL, SPOOL, episode, feed, finish, recipe, session
 from rl_learner.core.checkpoint import digest, load, save
-from rl_learner.core.ledger import Offer
-from rl_learner.core.session import Halt, Limits, Phase
-from vla_policy.core.files import CheckpointError
+from rl_learner.core.training_run import Phase, RuntimeLimits
+from rl_learner.core.update_failures import StopReason
+from rl_methods.common.tensors import CheckpointError
 
 
 def whole(run):
@@ -55,7 +57,7 @@ def test_when_windows_overlap_expect_every_step_to_be_paid_once(tmp_path):
 
 
 def test_when_the_learner_is_slow_expect_the_next_transition_to_wait_beyond_the_band(run):
-    run.limits = replace(run.limits, band=9)
+    run.limits = replace(run.limits, max_pending_updates=9)
     assert not run.has_room
     run.learn()
     assert run.has_room
@@ -63,35 +65,20 @@ def test_when_the_learner_is_slow_expect_the_next_transition_to_wait_beyond_the_
 
 def test_when_a_transition_comes_twice_or_early_expect_it_once(run):
     before = whole(run)
-    assert run.add(episode(2)[0], SPOOL, 4) is Offer.DUPLICATE
-    assert run.add(episode(4)[0], SPOOL, 9) is Offer.GAP
+    assert run.add(episode(2)[0], SPOOL, 4) is ReceiveResult.DUPLICATE
+    assert run.add(episode(4)[0], SPOOL, 9) is ReceiveResult.GAP
     assert whole(run) == before
 
 
-@pytest.mark.parametrize("name", ["reward", "return_unaided", "mask"])
+@pytest.mark.parametrize("name", ["rewards", "later_rewards", "mask"])
 def test_when_a_number_is_not_finite_expect_it_counted_and_never_in_the_replay(run, name):
     finish(run)
-    replay = digest(run.online.state())
-    assert run.add(replace(episode(3)[0], **{name: float("nan")}), SPOOL, 7) is Offer.NEW
-    assert digest(run.online.state()) == replay
+    replay = digest(run.data.online.state())
+    whole = episode(3)[0]
+    bad = float("nan") if name == "mask" else np.full_like(getattr(whole, name), np.nan)
+    assert run.add(replace(whole, **{name: bad}), SPOOL, 7) is ReceiveResult.NEW
+    assert digest(run.data.online.state()) == replay
     assert (run.tally.refused, run.receipts.through, run.due) == (1, 7, 0)
-
-
-def test_when_the_discount_is_another_expect_it_counted_with_both_values_and_never_in_the_replay(run):
-    finish(run)
-    replay = digest(run.online.state())
-    assert run.add(replace(episode(3)[0], gamma=0.98), SPOOL, 7) is Offer.NEW
-    assert digest(run.online.state()) == replay
-    assert (run.tally.other_discount, run.tally.refused, run.receipts.through, run.due) == (1, 1, 7, 0)
-    assert run.mismatch == "gamma is 0.98, the method's discount is 0.9"
-    assert run.add(episode(3)[1], SPOOL, 8) is Offer.NEW
-    assert (run.tally.other_discount, run.tally.windows) == (1, 7)
-
-
-def test_when_prior_data_have_another_discount_expect_a_refusal(run):
-    with pytest.raises(ValueError, match="gamma is 0.98"):
-        run.add_prior(replace(episode(7)[0], gamma=0.98))
-    assert run.prior is None or len(run.prior) == 0
 
 
 def test_when_another_contract_speaks_expect_a_refusal_that_does_not_count_as_received(run):
@@ -148,9 +135,9 @@ def test_when_the_configuration_differs_expect_a_refusal_that_names_it_unless_al
 
 
 def test_when_a_run_has_prior_data_expect_its_share_in_every_batch(tmp_path):
-    run = session(recipe(tmp_path), limits=Limits(band=0, prior_share=0.5))
+    run = session(recipe(tmp_path), limits=RuntimeLimits(max_pending_updates=0, prior_share=0.5))
     for made in episode(7):
-        run.add_prior(replace(made, reward=-1.0))
+        run.add_prior(replace(made, rewards=np.full_like(made.rewards, -1.0)))
     feed(run, [t for n in (1, 2) for t in episode(n)])
     assert int((run._sample().reward < 0).sum()) == 4
 
@@ -161,6 +148,7 @@ class Breaking:
     def __init__(self, run, monkeypatch, **faults):
         self.original, self.calls, self.faults = run.learner.update, 0, faults
         monkeypatch.setattr(run.learner, "update", self)
+        monkeypatch.setattr(run.learner, "offline_update", self)
 
     def __call__(self, batch, generator, **rest):
         self.calls += 1
@@ -178,7 +166,7 @@ def test_when_single_steps_diverge_expect_them_left_out_and_the_run_to_go_on(run
     assert not run.learn()
     assert digest(run.learner.state()) == before
     finish(run)
-    assert (run.skipped, run.halt, run.learner.updates, run.ready) == (3, None, 7, True)
+    assert (run.failures.skipped, run.failures.halt, run.learner.updates, run.ready) == (3, None, 7, True)
 
 
 def test_when_three_steps_in_a_row_diverge_expect_the_run_to_halt_with_what_it_had(run, monkeypatch):
@@ -187,7 +175,7 @@ def test_when_three_steps_in_a_row_diverge_expect_the_run_to_halt_with_what_it_h
         run.learn()
     before = digest(run.learner.state())
     finish(run)
-    assert (run.halt, run.due, run.ready, run.skipped) == (Halt.DIVERGED, 0, False, 3)
+    assert (run.failures.halt, run.due, run.ready, run.failures.skipped) == (StopReason.DIVERGED, 0, False, 3)
     assert "nan" in run.problem
     assert digest(run.learner.state()) == before
     assert run.has_room
@@ -207,9 +195,9 @@ def test_when_memory_runs_out_expect_half_the_batch_once_and_then_the_end_of_lea
     assert digest(run.learner.state()) != before
     before = digest(run.learner.state())
     run.learn()
-    assert (run.batch, run.halt, digest(run.learner.state())) == (4, None, before)
+    assert (run.failures.batch, run.failures.halt, digest(run.learner.state())) == (4, None, before)
     finish(run)
-    assert (run.halt, run.skipped, run.learner.updates) == (Halt.OUT_OF_MEMORY, 2, 3)
+    assert (run.failures.halt, run.failures.skipped, run.learner.updates) == (StopReason.OUT_OF_MEMORY, 2, 3)
 
 
 def test_when_something_else_fails_expect_it_to_be_heard_of(run, monkeypatch):
@@ -229,3 +217,33 @@ def test_when_the_learning_rate_is_turned_expect_it_in_every_optimizer_and_the_r
 
 def test_when_the_shape_is_planned_expect_it_to_be_of_the_contract():
     assert SHAPE.of("candidates") == (2, 4, 7)
+
+
+def test_when_only_the_critical_phase_is_learnt_expect_other_windows_counted_and_neither_kept_nor_paid_for(tmp_path):
+    run = session(recipe(tmp_path))
+    run.data.spec = replace(run.data.spec, critical_phase_only=True)
+    outside = [replace(made, critical_phase=False) for n in (1, 2, 3) for made in episode(n)]
+    feed(run, outside)
+    assert (len(run.data.online), run.tally.windows, run.tally.steps, run.tally.finished) == (0, 0, 36, 3)
+    assert run.phase is Phase.COLLECT
+    assert run.status == "collect: 0 windows of a critical phase, learning begins with 2"
+    following = feed(run, episode(4), first=10)
+    assert (run.phase, len(run.data.online)) == (Phase.WARM_UP, 3)
+    finish(run)
+    before = run.learner.updates
+    feed(run, [replace(made, critical_phase=False) for made in episode(5)], first=following)
+    finish(run)
+    assert run.learner.updates == before
+
+
+def test_when_learning_begins_with_successes_expect_those_of_the_base_as_prior_data(tmp_path):
+    run = session(recipe(tmp_path))
+    run.data.spec = replace(run.data.spec, base_successes=True)
+    feed(run, [t for n in (2, 4) for t in episode(n)])
+    assert run.phase is Phase.COLLECT
+    assert run.status == "collect: no base episode has succeeded, and expo begins with successes"
+    feed(run, episode(5), first=7)
+    assert (run.phase, len(run.data.prior), len(run.data.online)) == (Phase.WARM_UP, 3, 9)
+    finish(run)
+    feed(run, episode(7), first=10)
+    assert (len(run.data.prior), len(run.data.online)) == (3, 12)

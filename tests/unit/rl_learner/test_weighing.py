@@ -6,34 +6,39 @@ import math
 import pytest
 import torch
 
-from rl_learner.core.critic import CriticConfig
-from rl_learner.core.dsrl import Dsrl, DsrlConfig
-from rl_learner.core.expo import Expo, ExpoConfig
-from rl_learner.core.weighing import weights_of
+from rl_methods.common.critic import CriticConfig
+from rl_methods.common.feature_scaling import feature_scales
+from rl_methods.dsrl.algorithm import Dsrl, DsrlConfig
+from rl_methods.expo.algorithm import Expo, ExpoConfig
 
 FEATURES = 6
 CRITIC = CriticConfig(members=2, hidden=(8,))
 
 
 def test_when_views_weigh_less_expect_the_last_features_whole():
-    assert weights_of(4, 1, 0.1).tolist() == pytest.approx([0.1, 0.1, 0.1, 1.0])
+    assert feature_scales(4, 1, 0.1).tolist() == pytest.approx([0.1, 0.1, 0.1, 1.0])
 
 
 @pytest.mark.parametrize(
     ("compact", "weight", "words"),
-    [(7, 1.0, "compact is 7, allowed: 0..6"), (-1, 1.0, "compact is -1"), (2, 0.0, "0.0"), (2, math.nan, "nan")],
+    [
+        (7, 1.0, "state_features is 7, allowed: 0..6"),
+        (-1, 1.0, "state_features is -1"),
+        (2, 0.0, "0.0"),
+        (2, math.nan, "nan"),
+    ],
 )
 @pytest.mark.parametrize("config", [ExpoConfig, DsrlConfig])
 def test_when_the_weighing_makes_no_sense_expect_it_refused(config, compact, weight, words):
     with pytest.raises(ValueError, match=words):
-        config(FEATURES, compact=compact, view_weight=weight)
+        config(FEATURES, state_features=compact, image_feature_scale=weight)
 
 
 @pytest.mark.parametrize(
     "learner",
     [
-        lambda: Expo(ExpoConfig(FEATURES, critic=CRITIC, compact=2, view_weight=0.1)),
-        lambda: Dsrl(DsrlConfig(FEATURES, critic=CRITIC, compact=2, view_weight=0.1)),
+        lambda: Expo(ExpoConfig(FEATURES, critic=CRITIC, state_features=2, image_feature_scale=0.1)),
+        lambda: Dsrl(DsrlConfig(FEATURES, critic=CRITIC, state_features=2, image_feature_scale=0.1)),
     ],
     ids=["expo", "dsrl"],
 )

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,8 @@ import pytest
 from fakes.rl_runs import SPOOL, episode, recipe, session
 from harness.until import until
 from rl_learner.core.checkpoint import digest, latest, load
-from rl_learner.core.worker import MOST_LETTERS, Rhythm, Worker
+from rl_learner.core.worker import Worker, WorkerConfig
+from rl_learner.core.worker_inbox import MOST_COMMANDS
 
 DEADLINE_S = 20.0
 
@@ -25,12 +25,12 @@ class Line:
             self.folder,
             self.publish,
             self.failures.append,
-            Rhythm(**({"publish_s": 0.0} | rhythm)),
+            WorkerConfig(**({"publish_s": 0.0} | rhythm)),
             time.monotonic,
         )
 
-    def publish(self, run):
-        self.published.append((run.learner.updates, digest(run.learner.actor_weights())))
+    def publish(self, run, weights):
+        self.published.append((run.learner.updates, digest(weights)))
 
     def put(self, numbers, *, first=1):
         for seq, made in enumerate([t for n in numbers for t in episode(n)], first):
@@ -76,17 +76,60 @@ def test_when_weights_are_wanted_seldom_expect_the_first_at_once_and_the_rest_by
     assert [step for step, _ in line.published] == steps
 
 
+def test_when_a_round_of_evaluation_begins_expect_the_newest_weights_and_no_others_until_it_is_over(make):
+    line = make()
+    line.put((1, 2))
+    line.worker.start()
+    line.wait_updates(10)
+    until(lambda: line.published, DEADLINE_S, "the first weights")
+    line.worker.begin_evaluation()
+    until(lambda: line.worker.trials.is_evaluating, DEADLINE_S, "the round")
+    trial, sent = digest(line.session.learner.policy_weights()), len(line.published)
+    line.put((3,), first=7)
+    line.wait_updates(22)
+    assert line.published[-1][1] == trial and len(line.published) == sent
+    line.worker.end_evaluation(0, 0)
+    until(lambda: not line.worker.trials.is_evaluating, DEADLINE_S, "its end")
+    assert line.session.guard.rounds == [], "a round that was broken off says nothing"
+    until(lambda: line.published[-1][0] == 22, DEADLINE_S, "what was learnt meanwhile")
+
+
+def test_when_a_round_says_that_weights_are_bad_expect_the_base_published_and_newer_weights_only_for_the_next(make):
+    line = make()
+    line.put((1, 2))
+    line.worker.start()
+    line.wait_updates(10)
+    line.session.guard.base_successes = line.session.guard.base_episodes = 20
+    line.worker.begin_evaluation()
+    until(lambda: line.worker.trials.is_evaluating, DEADLINE_S, "the round")
+    line.worker.end_evaluation(1, 8)
+    until(lambda: line.session.guard.is_withdrawn and not line.worker.trials.is_evaluating, DEADLINE_S, "the verdict")
+    until(lambda: line.published[-1][1] == digest({}), DEADLINE_S, "the base")
+    line.put((3,), first=7)
+    line.wait_updates(22)
+    assert line.published[-1][1] == digest({})
+    line.worker.begin_evaluation()
+    until(lambda: line.published[-1][1] != digest({}), DEADLINE_S, "the newest")
+    line.worker.end_evaluation(8, 8)
+    until(lambda: not line.session.guard.is_withdrawn, DEADLINE_S, "them confirmed")
+
+
+def test_when_counts_of_a_round_cannot_be_expect_a_refusal(make):
+    with pytest.raises(ValueError, match="9 successes of 8 episodes"):
+        make().worker.end_evaluation(9, 8)
+
+
 def test_when_the_disk_refuses_expect_learning_to_go_on_and_the_reason(make):
     line = make(checkpoint_s=0.0)
     line.folder.write_text("a file where a folder should be", encoding="utf-8")
     line.put((1, 2))
     line.worker.start()
     line.wait_updates(10)
-    until(lambda: line.worker.disk_problem, DEADLINE_S, "the reason")
-    assert "no checkpoint" in line.worker.disk_problem
+    until(lambda: line.worker.checkpoints.problem, DEADLINE_S, "the reason")
+    assert "no checkpoint" in line.worker.checkpoints.problem
     line.folder.unlink()
     line.put((3,), first=7)
-    until(lambda: not line.worker.disk_problem, DEADLINE_S, "a checkpoint")
+    until(lambda: not line.worker.checkpoints.problem, DEADLINE_S, "a checkpoint")
     assert line.failures == []
 
 
@@ -98,27 +141,16 @@ def test_when_a_letter_is_bad_expect_it_named_and_the_next_good_one_to_clear_it(
         raise ValueError("3 actors for 4 steps")
 
     line.worker.put(bad)
-    until(lambda: line.worker.problem == "3 actors for 4 steps", DEADLINE_S, "the problem")
+    until(lambda: line.worker.inbox.problem == "3 actors for 4 steps", DEADLINE_S, "the problem")
     line.put((1,))
-    until(lambda: line.worker.problem == "" and line.session.receipts.through == 3, DEADLINE_S, "gone")
-
-
-def test_when_the_discount_is_another_expect_it_named_until_the_right_one_comes(make):
-    line = make()
-    line.worker.start()
-    other, right = replace(episode(1)[0], gamma=0.98), episode(1)[1]
-    line.worker.put(lambda run: run.add(other, SPOOL, 1))
-    until(lambda: "gamma is 0.98" in line.worker.problem, DEADLINE_S, "the problem")
-    line.worker.put(lambda run: run.add(right, SPOOL, 2))
-    until(lambda: line.worker.problem == "" and line.session.receipts.through == 2, DEADLINE_S, "gone")
-    assert "gamma is 0.98" in line.session.mismatch
+    until(lambda: line.worker.inbox.problem == "" and line.session.receipts.through == 3, DEADLINE_S, "gone")
 
 
 def test_when_something_is_missing_expect_it_to_be_known(make):
     line = make()
     line.worker.start()
     line.put((1,), first=5)
-    until(lambda: line.worker.gap, DEADLINE_S, "a gap")
+    until(lambda: line.worker.inbox.gap, DEADLINE_S, "a gap")
     assert line.session.receipts.through == 0
 
 
@@ -136,7 +168,7 @@ def test_when_the_session_breaks_expect_the_failure_to_be_told_and_the_thread_to
 
 def test_when_too_much_is_handed_over_expect_the_rest_to_be_put_off(make):
     line = make()
-    assert all(line.worker.put(lambda _run: None) for _ in range(MOST_LETTERS))
+    assert all(line.worker.put(lambda _run: None) for _ in range(MOST_COMMANDS))
     assert not line.worker.put(lambda _run: None)
 
 
@@ -144,6 +176,6 @@ def test_when_it_is_frozen_expect_nothing_taken_in_and_nothing_saved(make):
     line = make(freeze=True)
     line.worker.start()
     line.put((1,))
-    until(lambda: line.worker.waiting == 0, DEADLINE_S, "thrown away")
+    until(lambda: len(line.worker.inbox) == 0, DEADLINE_S, "thrown away")
     line.worker.stop(DEADLINE_S)
     assert (line.session.receipts.through, line.folder.exists()) == (0, False)

@@ -10,10 +10,10 @@ import pytest
 
 from fakes.arm_world import DT_S, ArmWorld, panda
 from robot_bringup.core.chunk_queue import Execution
-from robot_bringup.core.laps import LOOK_SEQUENCE
-from robot_bringup.core.outputs import Actor, RequestKind
 from robot_bringup.core.state_machine import Refused
+from whetstone_common.core.enums import Actor, RequestKind
 from whetstone_common.core.reason import Reason
+from whetstone_common.core.stamp import QUERY_SEQUENCE
 
 # ---- real time, synchronous ----------------------------------------------------------------------------------------
 
@@ -294,6 +294,16 @@ def test_when_asynchronous_and_faster_than_the_chunk_expect_no_gap_and_no_underr
     world.assert_within_limits()
 
 
+def test_when_chunks_go_on_from_the_old_one_expect_all_that_is_left_of_it_in_the_request():
+    world = ArmWorld(execution=Execution.RTC).running()
+    run_async(world, latency_ticks=20, ticks=400)
+    ahead = [request for request in world.requests if request.delay_steps][1:]
+    assert ahead and all(len(request.committed) > request.delay_steps for request in ahead)
+    assert all(np.isfinite(request.committed_reference).all() for request in ahead)
+    assert world.counters["underruns"] == 0
+    world.assert_within_limits()
+
+
 def test_when_asynchronous_and_late_expect_skipped_steps():
     world = ArmWorld(execution=Execution.ASYNC).running()
     run_async(world, latency_ticks=20, ticks=200)
@@ -321,10 +331,10 @@ def test_when_the_policy_speaks_joints_expect_the_joints_it_wants():
 
 
 def test_when_looks_are_wanted_expect_them_between_and_the_same_noise_for_acts():
-    plain, looking = ArmWorld().running(), ArmWorld(look_stride=2).running()
+    plain, looking = ArmWorld().running(), ArmWorld(query_stride=2).running()
     plain.play(2)
     looking.play(2)
-    looks = [request for request in looking.requests if request.kind is RequestKind.LOOK]
-    assert [look.stamp.sequence for look in looks] == [LOOK_SEQUENCE + k for k in range(6)]
+    looks = [request for request in looking.requests if request.kind is RequestKind.QUERY_ONLY]
+    assert [look.stamp.sequence for look in looks] == [QUERY_SEQUENCE + k for k in range(6)]
     acts = [request.stamp.sequence for request in looking.requests if request.kind is RequestKind.ACT]
     assert acts == [request.stamp.sequence for request in plain.requests] == [0, 1, 2]

@@ -10,7 +10,7 @@ import pytest
 
 from fakes.arm_world import DT_S, ArmWorld
 from robot_bringup.core.chunk_queue import Execution
-from robot_bringup.core.outputs import Actor, RequestKind
+from whetstone_common.core.enums import Actor, RequestKind
 
 
 def lockstep(**settings: object) -> ArmWorld:
@@ -197,15 +197,15 @@ def test_when_the_estop_is_pressed_expect_no_more_commands(pressed_at):
 
 
 def test_when_the_simulator_is_asked_for_a_look_expect_it_before_the_command_of_that_tick():
-    world = begin(lockstep(look_stride=2))
+    world = begin(lockstep(query_stride=2))
     run(world, 8)
-    looks = [r for r in world.requests if r.kind is RequestKind.LOOK]
+    looks = [r for r in world.requests if r.kind is RequestKind.QUERY_ONLY]
     first_ns = world.requests[0].not_before_ns
     assert [round((r.not_before_ns - first_ns) / 1e9 / DT_S) for r in looks] == [2, 4, 6]
 
 
 def test_when_looks_are_for_people_only_expect_none_before_and_after_and_the_stride_while_one_drives():
-    world = begin(lockstep(look_stride=2, look_always=False))
+    world = begin(lockstep(query_stride=2, query_always=False))
     run(world, 8)
     for _ in range(7):
         world.person()
@@ -214,7 +214,7 @@ def test_when_looks_are_for_people_only_expect_none_before_and_after_and_the_str
     world.answer()
     for _ in range(7):
         world.world_tick()
-    looks = [r.not_before_ns for r in world.requests if r.kind is RequestKind.LOOK]
+    looks = [r.not_before_ns for r in world.requests if r.kind is RequestKind.QUERY_ONLY]
     by_person = [done for done in world.executed if done.actor is Actor.HUMAN]
     assert looks == [done.time_ns for done in by_person if done.episode_step % 2 == 0] and len(looks) >= 3
     assert [done.actor for done in (world.executed[0], world.executed[-1])] == [Actor.POLICY] * 2

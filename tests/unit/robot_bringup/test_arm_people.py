@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fakes.arm_world import ArmWorld
-from robot_bringup.core.outputs import Actor, RequestKind
-from robot_bringup.core.takeover import Drive
+from robot_bringup.core.takeover import TakeoverMode
+from whetstone_common.core.enums import Actor, RequestKind
 from whetstone_common.core.reason import Reason
 
 
@@ -89,7 +89,7 @@ def test_when_a_second_person_wants_the_wheel_expect_refusal_by_name():
 def test_when_a_person_wants_what_is_not_finite_expect_it_refused():
     world = ArmWorld().running()
     world.person(twist=np.full(6, np.nan))
-    world.person(drive=Drive.TCP_TARGET, tcp_target=np.full(7, np.nan))
+    world.person(drive=TakeoverMode.TCP_TARGET, tcp_target=np.full(7, np.nan))
     world.step(5)
     assert world.counters["takeover_refused"] == 2
     np.testing.assert_array_equal(world.positions() - world.robot.home, 0.0)
@@ -100,20 +100,20 @@ def test_when_a_person_wants_a_far_target_expect_a_slow_way_there():
     target = world.kinematics.fk(world.joints)
     seven = np.array([*(target.position + np.array([0.0, 0.3, 0.0])), 1.0, 0.0, 0.0, 0.0])
     for _ in range(60):
-        world.person(drive=Drive.TCP_TARGET, tcp_target=seven)
+        world.person(drive=TakeoverMode.TCP_TARGET, tcp_target=seven)
         world.step(2)
     np.testing.assert_allclose(world.kinematics.fk(world.joints).position, seven[:3], atol=5e-3)
     world.assert_within_limits()
 
 
 def test_when_looks_are_for_people_only_expect_them_from_the_takeover_on():
-    world = ArmWorld(look_stride=2, look_always=False).running()
+    world = ArmWorld(query_stride=2, query_always=False).running()
     world.play(2)
-    assert not [request for request in world.requests if request.kind is RequestKind.LOOK]
+    assert not [request for request in world.requests if request.kind is RequestKind.QUERY_ONLY]
     for _ in range(15):
         world.person()
         world.step(2)
-    looks = [request for request in world.requests if request.kind is RequestKind.LOOK]
+    looks = [request for request in world.requests if request.kind is RequestKind.QUERY_ONLY]
     assert len(looks) == 3  # of six steps
 
 

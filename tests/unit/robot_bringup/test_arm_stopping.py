@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fakes.arm_world import HORIZON, ArmWorld
-from robot_bringup.core.outputs import Actor
 from robot_bringup.core.state_machine import Refused
+from whetstone_common.core.enums import Actor
 from whetstone_common.core.reason import Reason
 
 

@@ -12,12 +12,11 @@ from fakes.arm_world import kinematics_of, panda
 from robot_bringup.core.cartesian import (
     UnreachableError,
     between,
-    displaced,
-    displacement,
     pose_from_seven,
     seven_from_pose,
     solve,
 )
+from whetstone_common.core.cartesian import displaced, displacement
 from whetstone_common.core.kinematics import Pose, rotation_matrix
 
 ROBOT = panda()

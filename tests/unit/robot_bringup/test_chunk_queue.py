@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_bringup.core.chunk import Chunk
-from robot_bringup.core.chunk_queue import ChunkQueue, Execution, Offer
+from robot_bringup.core.chunk_queue import ChunkAcceptance, ChunkQueue, Execution
 from whetstone_common.core.stamp import Stamp
 
 H, DT_S, EXECUTE = 8, 0.05, 4
@@ -42,10 +42,10 @@ def queue(execution: Execution = Execution.ASYNC, **changes: int) -> ChunkQueue:
     return ChunkQueue(execution, **{"execute_steps": 0, "open_loop_steps": H, "blend_steps": 0} | changes)
 
 
-def offer(target: ChunkQueue, given_chunk: Chunk, slot: int) -> Offer:
+def offer(target: ChunkQueue, given_chunk: Chunk, slot: int) -> ChunkAcceptance:
     age_s = (slot_ns(slot) - given_chunk.stamp.observation_ns) / NS
     verdict = target.judge(given_chunk, slot=slot, age_s=age_s)
-    if verdict is Offer.TAKEN:
+    if verdict is ChunkAcceptance.TAKEN:
         target.take(given_chunk, slot=slot, age_s=age_s)
     return verdict
 
@@ -126,8 +126,8 @@ def test_when_chunks_are_duplicated_delayed_and_permuted_expect_the_reference_mo
 def test_when_a_chunk_is_offered_twice_expect_it_taken_once():
     tested = queue()
     tested.requested(Stamp(1, 1, 1))
-    assert offer(tested, chunk(Stamp(1, 1, 1)), 0) is Offer.TAKEN
-    assert offer(tested, chunk(Stamp(1, 1, 1)), 3) is Offer.DUPLICATE
+    assert offer(tested, chunk(Stamp(1, 1, 1)), 0) is ChunkAcceptance.TAKEN
+    assert offer(tested, chunk(Stamp(1, 1, 1)), 3) is ChunkAcceptance.DUPLICATE
     step = tested.step(3)
     assert step is not None and step.index == 3
 
@@ -137,7 +137,7 @@ def test_when_it_answers_another_request_episode_or_epoch_expect_foreign(stamp):
     tested = queue()
     tested.requested(Stamp(1, 1, 1))
     tested.requested(Stamp(1, 1, 2))
-    assert offer(tested, chunk(stamp), 0) is Offer.FOREIGN
+    assert offer(tested, chunk(stamp), 0) is ChunkAcceptance.FOREIGN
 
 
 def test_when_the_reply_is_late_expect_skipped_steps_and_never_squeezed_ones():
@@ -155,7 +155,7 @@ def test_when_all_steps_are_over_expect_stale():
     tested.requested(Stamp(1, 1, 1))
     offer(tested, chunk(Stamp(1, 1, 1)), 0)
     tested.requested(Stamp(1, 1, 2))
-    assert offer(tested, chunk(Stamp(1, 1, 2), observed_slot=0), H) is Offer.STALE
+    assert offer(tested, chunk(Stamp(1, 1, 2), observed_slot=0), H) is ChunkAcceptance.STALE
 
 
 def test_when_synchronous_expect_only_the_executed_part_and_a_start_at_step_zero():
@@ -199,13 +199,18 @@ def test_when_another_process_of_the_same_name_answers_expect_it_only_in_the_nex
     tested.requested(Stamp(1, 1, 1))
     offer(tested, chunk(Stamp(1, 1, 1)), 0)
     tested.requested(Stamp(1, 1, 2))
-    assert offer(tested, chunk(Stamp(1, 1, 2), epoch=2), 1) is Offer.SECOND_SOURCE
+    assert offer(tested, chunk(Stamp(1, 1, 2), epoch=2), 1) is ChunkAcceptance.SECOND_SOURCE
     tested.new_episode()
     tested.requested(Stamp(1, 2, 3))
-    assert offer(tested, chunk(Stamp(1, 2, 3), epoch=2), 0) is Offer.TAKEN
+    assert offer(tested, chunk(Stamp(1, 2, 3), epoch=2), 0) is ChunkAcceptance.TAKEN
     tested.new_episode()
     tested.requested(Stamp(1, 3, 4))
-    assert offer(tested, chunk(Stamp(1, 3, 4), source="/rogue"), 0) is Offer.SECOND_SOURCE
+    assert offer(tested, chunk(Stamp(1, 3, 4), source="/rogue"), 0) is ChunkAcceptance.SECOND_SOURCE
     tested.forget_source()
     tested.requested(Stamp(1, 3, 4))
-    assert offer(tested, chunk(Stamp(1, 3, 4), source="/rogue"), 0) is Offer.TAKEN
+    assert offer(tested, chunk(Stamp(1, 3, 4), source="/rogue"), 0) is ChunkAcceptance.TAKEN
+
+
+def test_when_chunks_go_on_from_the_old_one_expect_no_blend():
+    tested = queue(Execution.RTC, blend_steps=2)
+    assert tested._blend_steps == 0

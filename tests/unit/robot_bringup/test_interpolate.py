@@ -6,11 +6,11 @@ from __future__ import annotations
 import numpy as np
 
 from robot_bringup.core.cartesian import Target
-from robot_bringup.core.interpolate import LastSegment, Segment
+from robot_bringup.core.interpolate import LastSegment, MotionSegment
 
 
 def test_when_a_segment_is_followed_expect_an_even_way_and_the_gripper_at_once():
-    segment = Segment(Target(np.zeros(2), 1.0), Target(np.ones(2), 0.0), 10.0, 0.05)
+    segment = MotionSegment(Target(np.zeros(2), 1.0), Target(np.ones(2), 0.0), 10.0, 0.05)
     np.testing.assert_allclose(segment.at(9.0).joints, 0.0)
     np.testing.assert_allclose(segment.at(10.025).joints, 0.5)
     np.testing.assert_allclose(segment.at(11.0).joints, 1.0)
@@ -19,12 +19,12 @@ def test_when_a_segment_is_followed_expect_an_even_way_and_the_gripper_at_once()
 
 
 def test_when_a_step_takes_no_time_expect_its_end_at_once():
-    segment = Segment(Target(np.zeros(2), 1.0), Target(np.ones(2), 0.0), 10.0, 0.0)
+    segment = MotionSegment(Target(np.zeros(2), 1.0), Target(np.ones(2), 0.0), 10.0, 0.0)
     np.testing.assert_array_equal(segment.at(10.0).joints, 1.0)
 
 
 def test_when_the_arm_will_hold_expect_the_speed_to_fade_from_that_of_an_even_way():
-    even = Segment(Target(np.zeros(1), 1.0), Target(np.ones(1), 1.0), 0.0, 0.05)
+    even = MotionSegment(Target(np.zeros(1), 1.0), Target(np.ones(1), 1.0), 0.0, 0.05)
     last = LastSegment(Target(np.zeros(1), 1.0), Target(np.ones(1), 1.0), 0.0, 0.1)
     times = np.linspace(0.0, 0.1, 101)
     speed = np.diff([last.at(t).joints[0] for t in times]) / 0.001

@@ -160,13 +160,20 @@ def test_when_our_own_launch_files_are_planned_expect_the_whole_ring():
 
 
 @pytest.mark.parametrize(
-    ("freeze", "learning"), [("false", {"transition_node", "learner_node"}), ("true", {"learner_node"})]
+    ("arguments", "learning"),
+    [
+        ({}, {"transition_node", "learner_node"}),
+        ({"freeze": "true"}, {"learner_node"}),
+        ({"learner": "false"}, {"transition_node"}),
+    ],
 )
-def test_when_a_run_trains_expect_its_half_beside_the_ring(tmp_path, freeze, learning):
+def test_when_a_run_trains_expect_its_nodes_beside_the_others_and_the_learner_unless_it_runs_elsewhere(
+    tmp_path, arguments, learning
+):
     launch = Path(__file__).resolve().parents[3] / "launch" / "whetstone.launch.xml"
     pytest.importorskip("rclpy")
     whole = Planner(tmp_path, {}).plan(launch, {})
-    planned = Planner(tmp_path, {}).plan(launch, {"train": "true", "run": "mine", "method": "expo", "freeze": freeze})
+    planned = Planner(tmp_path, {}).plan(launch, {"train": "true", "run": "mine", "method": "expo", **arguments})
     names = {process.name.rpartition("-")[0] for process in planned}
     assert names - {process.name.rpartition("-")[0] for process in whole} == learning
 
@@ -192,12 +199,46 @@ def test_when_something_is_to_be_kept_expect_episodes_to_wait_for_its_storage(tm
     assert values["ros__parameters"].get("storage_nodes", []) == storage
 
 
-@pytest.mark.parametrize(("method", "steers"), [("none", False), ("expo", False), ("dsrl", True)])
-def test_when_a_method_steers_noise_expect_the_vla_to_wait_for_it(tmp_path, method, steers):
-    launch = Path(__file__).resolve().parents[3] / "launch" / "serve.launch.xml"
+@pytest.mark.parametrize("node", ["arm_node", "operator_node", "console_node"])
+def test_when_the_world_waits_expect_who_takes_over_to_stamp_by_the_clock_of_the_arm(tmp_path, node):
+    launch = Path(__file__).resolve().parents[3] / "launch" / "whetstone.launch.xml"
     pytest.importorskip("rclpy")
-    planned = Planner(tmp_path, {}).plan(launch, {"method": method})
-    (vla,) = (process for process in planned if process.name.startswith("vla_node"))
-    files = [Path(word) for word in vla.argv if word.startswith(str(tmp_path))]
-    values = [yaml.safe_load(file.read_text())["/**"]["ros__parameters"] for file in files]
-    assert [value["steer_noise"] for value in values if "steer_noise" in value] == [steers]
+    planned = Planner(tmp_path, {}).plan(launch, {"console": "true", "pace": "lockstep"})
+    (process,) = (each for each in planned if each.name.startswith(node))
+    said = []  # the last file counts
+    for file in (word for word in process.argv if word.endswith(".yaml")):
+        blocks = yaml.safe_load(Path(file).read_text()) or {}
+        values = [blocks.get(key, {}).get("ros__parameters", {}) for key in ("/**", f"/**/{node}")]
+        said += [each["use_sim_time"] for each in values if "use_sim_time" in each]
+    assert said[-1] is True
+
+
+def test_when_the_learner_has_a_machine_of_its_own_expect_its_launch_file_to_start_nothing_else(tmp_path):
+    launch = Path(__file__).resolve().parents[3] / "launch" / "train.launch.xml"
+    pytest.importorskip("rclpy")
+    (planned,) = Planner(tmp_path, {}).plan(launch, {"run": "mine", "method": "expo"})
+    assert planned.name.startswith("learner_node")
+
+
+_NEW = "query_stride, query_always and scripted_query_timeout_s"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("look_stride", _NEW),
+        ("look_always", _NEW),
+        ("scripted_patience_s", _NEW),
+        ("gamma", "schedule.discount of the method file"),
+    ],
+)
+def test_when_an_argument_has_its_earlier_name_expect_a_process_that_refuses_with_the_new_one(tmp_path, name, words):
+    launch = Path(__file__).resolve().parents[3] / "launch" / "whetstone.launch.xml"
+    pytest.importorskip("rclpy")
+
+    def refusals(arguments: dict[str, str]) -> list[Process]:
+        return [p for p in Planner(tmp_path, {}).plan(launch, arguments) if p.name.startswith("refusal")]
+
+    assert not refusals({})
+    (refusal,) = refusals({name: "1"})
+    assert refusal.ends_all and words in " ".join(refusal.argv)

@@ -269,6 +269,16 @@ def test_when_the_log_is_on_a_full_disk_expect_one_complaint_and_no_failure(capf
     assert capfd.readouterr().out.count("No space left") == 1
 
 
+def test_when_a_process_is_killed_expect_nothing_that_it_said_before_given_as_the_reason(launch):
+    killed = python(
+        "import os, sys; print('[INFO]: ready', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)",
+        'on_exit="shutdown"',
+    )
+    runner = launch(killed)
+    assert runner.end() == 1
+    assert runner.text.splitlines()[-1] == "[launch] p-1 has died, exit code -9 (SIGKILL)"
+
+
 def test_when_a_process_that_ends_all_dies_expect_exit_1_and_its_last_words_last(launch):
     waits = python("import time; print('up', flush=True); time.sleep(99)")
     fails = python("import sys, time; time.sleep(1); sys.exit('speed = 9: the most is 5')", 'on_exit="shutdown"')

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fakes.arm_world import kinematics_of, panda
 from robot_bringup.core import safety
-from robot_bringup.core.safety import Motion, Verdict
+from robot_bringup.core.safety import LimitVerdict, Motion
 
 ROBOT = panda()
 KINEMATICS = kinematics_of(ROBOT)
@@ -35,7 +35,7 @@ def at_home() -> Motion:
     return Motion(ROBOT.home.copy(), np.zeros(N), 1.0)
 
 
-def assert_allowed(old: Motion, new: Motion, limits: safety.Limits, dt_s: float) -> None:
+def assert_allowed(old: Motion, new: Motion, limits: safety.MotionLimits, dt_s: float) -> None:
     step = new.position - old.position
     assert np.isfinite(new.position).all() and 0.0 <= new.opening <= 1.0
     assert (new.position >= limits.lower - 1e-9).all() and (new.position <= limits.upper + 1e-9).all()
@@ -68,7 +68,7 @@ def test_when_one_joint_is_too_slow_for_a_wish_expect_all_to_go_the_same_share_o
     wish = ROBOT.home + 0.05 * np.array([5.0, 1.0, -1.0, 0.5, 1.0, -2.0, 1.0])
     limited = safety.limit(wish, 1.0, at_home(), LIMITS, 0.05, tcp)
     share = (limited.motion.position - ROBOT.home) / (wish - ROBOT.home)
-    assert limited.verdict is Verdict.CLAMPED
+    assert limited.verdict is LimitVerdict.CLAMPED
     assert share == pytest.approx(np.full(N, LIMITS.velocity[0] / 5.0))
 
 
@@ -101,14 +101,14 @@ def test_when_one_joint_is_not_finite_expect_braking_and_never_a_clamp(bad, join
     wish[joint] = bad
     moving = Motion(ROBOT.home.copy(), np.full(N, 0.5), 1.0)
     limited = safety.limit(wish, 1.0, moving, LIMITS, 0.01, tcp)
-    assert limited.verdict is Verdict.NOT_FINITE
+    assert limited.verdict is LimitVerdict.NOT_FINITE
     np.testing.assert_array_equal(limited.motion.position, safety.brake(moving, LIMITS, 0.01).position)
 
 
 def test_when_the_wish_is_allowed_expect_it_exactly():
     wish = ROBOT.home + 0.001
     limited = safety.limit(wish, 0.9, at_home(), LIMITS, 0.01, tcp)
-    assert limited.verdict is Verdict.PASSED
+    assert limited.verdict is LimitVerdict.PASSED
     np.testing.assert_allclose(limited.motion.position, wish, atol=1e-15)
 
 
@@ -118,9 +118,9 @@ def test_when_the_excess_is_small_expect_a_clamp_and_when_large_a_refusal():
     small[0] += step + LIMITS.excess_rad / 2
     large = ROBOT.home.copy()
     large[0] += step + LIMITS.excess_rad * 2
-    assert safety.limit(small, 1.0, at_home(), LIMITS, 0.05, tcp).verdict is Verdict.CLAMPED
+    assert safety.limit(small, 1.0, at_home(), LIMITS, 0.05, tcp).verdict is LimitVerdict.CLAMPED
     refused = safety.limit(large, 1.0, at_home(), LIMITS, 0.05, tcp)
-    assert refused.verdict is Verdict.REFUSED and refused.motion.at_rest
+    assert refused.verdict is LimitVerdict.REFUSED and refused.motion.at_rest
 
 
 def test_when_a_fixed_target_is_tracked_expect_arrival_with_next_to_no_overshoot():

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from sim_bridge.core.commands import CommandRefused, Refusal, parse_array, parse_opening, parse_trajectory
+from sim_bridge.core.commands import CommandRefusal, CommandRefused, parse_array, parse_opening, parse_trajectory
 
 ARM = ("a", "b", "c")
 
@@ -27,22 +27,24 @@ def test_when_the_gripper_is_left_out_expect_it_left_alone() -> None:
 @pytest.mark.parametrize(
     ("names", "points", "refusal"),
     [
-        (["a", "b"], [(0.0, [0.0, 0.0])], Refusal.NAMES),
-        (["a", "b", "x"], [(0.0, [0.0] * 3)], Refusal.NAMES),
-        (["a", "b", "b"], [(0.0, [0.0] * 3)], Refusal.NAMES),
-        (["a", "b", "c", "c"], [(0.0, [0.0] * 4)], Refusal.NAMES),
-        (["g"], [(0.0, [0.0])], Refusal.NAMES),
-        ([], [], Refusal.NAMES),
-        (ARM, [], Refusal.EMPTY),
-        (ARM, [(0.0, [0.0, 0.0])], Refusal.SIZE),
-        (ARM, [(0.0, [0.0] * 3), (1.0, [])], Refusal.SIZE),
-        (ARM, [(0.0, [0.0, math.nan, 0.0])], Refusal.NOT_FINITE),
-        (ARM, [(math.inf, [0.0, 0.0, 0.0])], Refusal.NOT_FINITE),
-        (ARM, [(-0.1, [0.0] * 3)], Refusal.TIMES),
-        (ARM, [(0.2, [0.0] * 3), (0.2, [0.0] * 3)], Refusal.TIMES),
+        (["a", "b"], [(0.0, [0.0, 0.0])], CommandRefusal.NAMES),
+        (["a", "b", "x"], [(0.0, [0.0] * 3)], CommandRefusal.NAMES),
+        (["a", "b", "b"], [(0.0, [0.0] * 3)], CommandRefusal.NAMES),
+        (["a", "b", "c", "c"], [(0.0, [0.0] * 4)], CommandRefusal.NAMES),
+        (["g"], [(0.0, [0.0])], CommandRefusal.NAMES),
+        ([], [], CommandRefusal.NAMES),
+        (ARM, [], CommandRefusal.EMPTY),
+        (ARM, [(0.0, [0.0, 0.0])], CommandRefusal.SIZE),
+        (ARM, [(0.0, [0.0] * 3), (1.0, [])], CommandRefusal.SIZE),
+        (ARM, [(0.0, [0.0, math.nan, 0.0])], CommandRefusal.NOT_FINITE),
+        (ARM, [(math.inf, [0.0, 0.0, 0.0])], CommandRefusal.NOT_FINITE),
+        (ARM, [(-0.1, [0.0] * 3)], CommandRefusal.TIMES),
+        (ARM, [(0.2, [0.0] * 3), (0.2, [0.0] * 3)], CommandRefusal.TIMES),
     ],
 )
-def test_when_a_trajectory_is_malformed_expect_the_reason(names: list[str], points: list, refusal: Refusal) -> None:
+def test_when_a_trajectory_is_malformed_expect_the_reason(
+    names: list[str], points: list, refusal: CommandRefusal
+) -> None:
     with pytest.raises(CommandRefused) as caught:
         parse_trajectory(ARM, "g", names, points)
     assert caught.value.refusal is refusal
@@ -56,9 +58,10 @@ def test_when_an_array_has_one_more_value_expect_it_to_be_the_opening() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "refusal"), [([], Refusal.SIZE), ([0.0] * 5, Refusal.SIZE), ([0, 0, math.inf], Refusal.NOT_FINITE)]
+    ("values", "refusal"),
+    [([], CommandRefusal.SIZE), ([0.0] * 5, CommandRefusal.SIZE), ([0, 0, math.inf], CommandRefusal.NOT_FINITE)],
 )
-def test_when_an_array_is_malformed_expect_the_reason(values: list[float], refusal: Refusal) -> None:
+def test_when_an_array_is_malformed_expect_the_reason(values: list[float], refusal: CommandRefusal) -> None:
     with pytest.raises(CommandRefused) as caught:
         parse_array(3, values)
     assert caught.value.refusal is refusal
@@ -66,7 +69,11 @@ def test_when_an_array_is_malformed_expect_the_reason(values: list[float], refus
 
 def test_when_a_gripper_command_is_malformed_expect_the_reason() -> None:
     assert parse_opening([0.5]) == 0.5
-    for values, refusal in (([], Refusal.SIZE), ([0.1, 0.2], Refusal.SIZE), ([math.nan], Refusal.NOT_FINITE)):
+    for values, refusal in (
+        ([], CommandRefusal.SIZE),
+        ([0.1, 0.2], CommandRefusal.SIZE),
+        ([math.nan], CommandRefusal.NOT_FINITE),
+    ):
         with pytest.raises(CommandRefused) as caught:
             parse_opening(values)
         assert caught.value.refusal is refusal

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sim_bridge.core.arm import PANDA
-from sim_bridge.core.expert import Expert, quarter_turn
+from sim_bridge.core.expert import SEEN_M, Expert, ExpertPhase, quarter_turn, upright, yaw_of
 from sim_bridge.core.tasks import TASKS, get_task
 from sim_bridge.core.world import World
 from whetstone_common.core.kinematics import Kinematics
@@ -42,6 +42,31 @@ def test_when_the_expert_acts_expect_success_within_five_seconds(task: str, pand
         world.reset(seed)
         expert.reset()
         assert solve(world, expert) <= 100
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_when_object_and_goal_are_too_far_for_the_wrist_camera_expect_the_hand_not_turned(
+    task: str, panda: Kinematics
+) -> None:
+    world, expert = World(task), Expert(get_task(task), panda, PANDA.home_rad)
+    turned = {False: 0.0, True: 0.0}
+    for seed in range(3):
+        world.reset(seed)
+        expert.reset()
+        for _ in range(MAX_TICKS):
+            sense = world.sense()
+            command = expert.act(sense)
+            end = {ExpertPhase.REACH: sense.tcp.position, ExpertPhase.CARRY: sense.truth.goal_position}.get(
+                command.phase
+            )
+            if end is not None:
+                turn = abs(yaw_of(upright(command.pose.rotation)) - yaw_of(upright(sense.tcp.rotation)))
+                is_near = bool(np.linalg.norm((sense.truth.object_position - end)[:2]) <= SEEN_M)
+                turned[is_near] = max(turned[is_near], turn)
+            world.step(command.joint_targets, command.opening)
+            if world.truth().success:
+                break
+    assert turned[False] < 0.01 < turned[True]
 
 
 def test_when_someone_else_moved_the_arm_expect_the_expert_to_go_on_from_there(panda: Kinematics) -> None:

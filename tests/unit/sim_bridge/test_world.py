@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from sim_bridge.core.arm import PANDA
+from sim_bridge.core.expert import quarter_turn
 from sim_bridge.core.tasks import TASKS
 from sim_bridge.core.truth import Stage
-from sim_bridge.core.world import Snapshot, World
+from sim_bridge.core.world import World, WorldSnapshot
 from whetstone_common.core.kinematics import Kinematics
 
 DESCRIPTION = Path(__file__).resolve().parents[3] / "ros2_ws" / "src" / "robot_bringup" / "description"
@@ -142,7 +143,19 @@ def test_when_a_peg_lies_on_its_side_expect_it_tilted() -> None:
     name = world.layout.object_name
     put(world, name, np.array([0.3, 0.3, 0.012]), ROLLED)
     assert world._tilt_rad(world.model.body(name).id) == pytest.approx(np.pi / 2, abs=0.1)
+    assert world.body_state(name).upright == pytest.approx(0.0, abs=0.1)
     world.close()
+
+
+def test_when_a_body_is_asked_for_expect_its_place_and_a_turn_that_rolling_over_does_not_change(world: World) -> None:
+    world.reset(0)
+    name, truth = world.layout.object_name, world.truth()
+    state = world.body_state(name)
+    assert np.allclose(state.position, truth.object_position) and state.upright > 0.99 and not state.grasped
+    put(world, name, truth.object_position, ROLLED)
+    assert abs(quarter_turn(world.body_state(name).yaw_rad)) < 0.1
+    with pytest.raises(ValueError, match="unknown body 'teapot'"):
+        world.body_state("teapot")
 
 
 def test_when_the_wrong_cube_lies_on_the_plate_expect_no_success(world: World) -> None:
@@ -185,7 +198,7 @@ def test_when_a_camera_is_unknown_expect_a_refusal(world: World) -> None:
 
 def test_when_a_snapshot_is_drawn_expect_the_picture_of_its_moment(world: World) -> None:
     world.reset(5)
-    snapshot = Snapshot(world)
+    snapshot = WorldSnapshot(world)
     state, image = world.state(), world.render("wrist")
     for _ in range(10):
         world.step(world.command()[0] + 0.05, 0.0)

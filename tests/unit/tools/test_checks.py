@@ -15,8 +15,10 @@ import pytest
         ("vla_policy", "core", "vla_policy.nodes.convert", "not the other way round"),
         ("robot_bringup", "nodes", "torch", "installs without it"),
         ("sim_bridge", "core", "transformers", "installs without it"),
-        ("whetstone_common", "core", "vla_policy.core", "may only know"),
-        ("vla_policy", "core", "rl_learner.core.replay", "may only know"),
+        ("experience", "core", "torch", "installs without it"),
+        ("robot_operation", "core", "safetensors", "installs without it"),
+        ("whetstone_common", "core", "vla_policy.core", "does not declare vla_policy"),
+        ("vla_policy", "core", "rl_learner.core.replay", "does not declare rl_learner"),
     ],
 )
 def test_when_the_import_wall_is_breached_expect_the_breach_named(package, half, module, words):
@@ -32,12 +34,34 @@ def test_when_the_import_wall_is_breached_expect_the_breach_named(package, half,
         ("rl_learner", "core", "vla_policy.core.chunk"),
         ("robot_bringup", "nodes", "rclpy"),
         ("robot_bringup", "core", "whetstone_common.core.stamp"),
+        ("rl_learner", "core", "experience.core.transition"),
+        ("whetstone_cli", "jobs", "torch"),
     ],
 )
 def test_when_an_import_is_allowed_expect_no_fault(package, half, module):
     import imports
 
     assert imports.import_faults(package, half, module) == []
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "words"),
+    [
+        ({"experience": {"vla_policy"}}, "experience may only know whetstone_common"),
+        ({"rl_learner": {"experience"}, "experience": {"rl_learner"}}, "in a circle: "),
+    ],
+)
+def test_when_a_package_declares_what_it_must_not_know_expect_it_named(dependencies, words):
+    import imports
+
+    assert any(words in fault for fault in imports.dependency_faults(dependencies))
+
+
+def test_when_packages_declare_what_they_may_expect_no_fault():
+    import imports
+
+    assert imports.dependency_faults(imports.ALLOWED) == []
+    assert imports.declared("rl_learner") == {"experience", "rl_methods", "vla_policy", "whetstone_common"}
 
 
 def test_when_core_reads_the_wall_clock_or_a_node_sleeps_expect_a_fault():
@@ -99,7 +123,7 @@ def test_when_a_parameter_is_read_or_declared_by_hand_expect_it_listed(tmp_path)
 
 def test_when_a_preset_sets_what_no_schema_knows_expect_it_named(tmp_path, monkeypatch):
     import parameters
-    from whetstone_common.core.parameters import Schema
+    from whetstone_common.core.parameters import ParameterSchema
 
     monkeypatch.setattr(parameters, "short", str)
     schema = tmp_path / "arm_params.yaml"
@@ -109,5 +133,32 @@ def test_when_a_preset_sets_what_no_schema_knows_expect_it_named(tmp_path, monke
         "/**/arm: {ros__parameters: {rate_hz: 500.0, use_sim_time: true}}\n"
         "/**/leg: {ros__parameters: {a: 1}}\n/**: {ros__parameters: {b: 1}}\n"
     )
-    faults = parameters.preset_faults(preset, {"arm": Schema.load(schema)})
+    faults = parameters.preset_faults(preset, {"arm": ParameterSchema.load(schema)})
     assert ["outside" in faults[0], "no node 'leg'" in faults[1], "'b' for all nodes" in faults[2]] == [True] * 3
+
+
+def test_when_a_class_name_is_defined_twice_expect_both_places(tmp_path, monkeypatch):
+    import names
+
+    monkeypatch.setattr(names, "short", lambda path: path.name)
+    for name, text in (
+        ("a.py", "class Step:\n    pass\n"),
+        ("b.py", "\nclass Step:\n    class Inner:\n        pass\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    assert names.repeated([tmp_path / "a.py"]) == []
+    (fault,) = names.repeated(sorted(tmp_path.iterdir()))
+    assert fault.startswith("class Step is defined 2 times: a.py:1, b.py:2")
+
+
+def test_when_a_class_has_too_many_attributes_expect_it_refused(tmp_path, monkeypatch):
+    import sizes
+
+    monkeypatch.setattr(sizes, "short", str)
+    file = tmp_path / "large.py"
+    names = [f"        self.x{number}, self.y = 1, 2\n" for number in range(sizes.ATTRIBUTES_REFUSE)]
+    few = "class B:\n    def f(self):\n        self.a: int = 1\n        self.a += 1\n        print(self.b)\n"
+    file.write_text("class A:\n    def f(self):\n" + "".join(names) + few)
+    refused, warned = sizes.judge_classes(file)
+    assert [f"A has {sizes.ATTRIBUTES_REFUSE + 1} attributes" in text for text in refused] == [True]
+    assert warned == []

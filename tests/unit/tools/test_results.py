@@ -16,7 +16,11 @@ sys.path.append(str(TOOLS / "rl"))
 
 import jobs  # noqa: E402
 import matrix  # noqa: E402
+import record  # noqa: E402
 import report  # noqa: E402
+
+from rl_methods.config import read_method_config  # noqa: E402
+from rl_methods.registry import other_settings  # noqa: E402
 
 # Stands in for train.py: writes the answer that lies beside it, or fails as it is told to there.
 _TRAINER = """
@@ -42,7 +46,7 @@ def plan(tmp_path: Path) -> matrix.Plan:
     model.mkdir()
     (model / "manifest.json").write_text('{"files": {}}', encoding="utf-8")
     trainer.write_text(_TRAINER, encoding="utf-8")
-    return matrix.Plan(folder=tmp_path / "results", model=model, trainer=trainer)
+    return matrix.Plan(tmp_path / "results", model=model, trainer=trainer, record=tmp_path / "results.csv")
 
 
 def made(plan: matrix.Plan, which: matrix.Cell, wins: int = 84, **more: Any) -> dict[str, Any]:
@@ -63,13 +67,18 @@ def keep(plan: matrix.Plan, which: matrix.Cell, wins: int = 84, **more: Any) -> 
     path.write_text(json.dumps(made(plan, which, wins) | {"model": model} | more), encoding="utf-8")
 
 
+def record_of(plan: matrix.Plan, which: matrix.Cell, wins: int = 84) -> None:
+    """A row of a run that was made on another machine."""
+    record.keep(plan.record, [matrix.row_of(which, made(plan, which, wins))])
+
+
 def answer(plan: matrix.Plan, answers: dict[str, Any]) -> None:
     (plan.trainer.parent / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
 
 
 def test_when_all_is_as_it_would_be_run_now_expect_the_cell_skipped(plan: matrix.Plan) -> None:
     keep(plan, cell())
-    other = cell(key="no_intervention")
+    other = cell(key="expo_alone")
     assert matrix.missing(plan, [cell(), other]) == [other]
 
 
@@ -95,11 +104,9 @@ def test_when_the_methods_file_changes_expect_another_run(
     plan: matrix.Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(plan, cell())
-    methods = tmp_path / "methods"
-    methods.mkdir()
-    text = (matrix.METHODS / "expo.yaml").read_text(encoding="utf-8")
-    (methods / "expo.yaml").write_text(text.replace("margin: ", "margin: 1"), encoding="utf-8")
-    monkeypatch.setattr(matrix, "METHODS", methods)
+    changed = tmp_path / "expo.yaml"
+    changed.write_text(matrix.settings_file("expo").read_text().replace("margin: ", "margin: 1"), encoding="utf-8")
+    monkeypatch.setattr(matrix, "settings_file", lambda _name: changed)
     assert matrix.missing(plan, [cell()]) == [cell()]
 
 
@@ -149,19 +156,59 @@ def test_when_a_base_was_evaluated_on_other_scenes_or_of_another_model_expect_an
 
 
 def test_when_two_of_three_seeds_are_there_expect_their_figures_and_a_dash(plan: matrix.Plan) -> None:
-    keep(plan, cell(), wins=84)
-    keep(plan, cell(seed=2), wins=90)
-    lines = [row.line() for row in report.rows(plan)]
+    record_of(plan, cell(), wins=84)
+    record_of(plan, cell(seed=2), wins=90)
+    lines = {row.variant.key: row.line() for row in report.rows(plan) if row.task == "pick_place"}
     # Wilson of 174 of 200, and means over seeds 0 and 2
-    shown = "| pick_place | EXPO | 2 of 3 | 0.80 | 0.84 – 0.90 | 0.87 | 0.82 to 0.91 | 0.10 | 11 100 | 3 400 |"
-    assert lines[0] == shown
-    assert lines[1] == "| pick_place | no edit policy | 0 of 3 | – | – | – | – | – | – | – |"
-    assert len(lines) == len(matrix.TASKS) * len(matrix.VARIANTS)
+    assert lines["expo"] == "| pick_place | expo | 2 of 3 | 0.80 | 0.84 – 0.90 | 0.87 | 0.82 to 0.91 | 0.10 | 11 100 |"
+    assert lines["no_edit_policy"] == "| pick_place | no edit policy | 0 of 3 | – | – | – | – | – | – |"
+    assert len(report.rows(plan)) == len(matrix.TASKS) * len(matrix.VARIANTS)
 
 
-def test_when_a_result_is_of_an_earlier_recipe_expect_it_left_out_of_the_table(plan: matrix.Plan) -> None:
-    keep(plan, cell(), recipe={"expo": {}})
-    assert "| 0 of 3 |" in report.rows(plan)[0].line()
+def test_when_a_run_is_in_the_record_expect_it_not_made_again_on_another_machine(plan: matrix.Plan) -> None:
+    record_of(plan, cell())
+    assert matrix.missing(plan, [cell(), cell(seed=1), cell(key="expo_alone")]) == [
+        cell(seed=1),
+        cell(key="expo_alone"),
+    ]
+
+
+def test_when_a_run_has_ended_expect_its_row_in_place_of_the_earlier_one(plan: matrix.Plan) -> None:
+    record_of(plan, cell(), wins=10)
+    alone = cell(key="expo_alone")
+    answer(plan, {cell().name: made(plan, cell(), 84), alone.name: made(plan, alone, 70, train_s=61)})
+    assert jobs.run(plan, [cell(), alone], jobs=1) == []
+    helped, by_itself = record.read_rows(plan.record)
+    assert (helped.after, helped.human, helped.variant, helped.control_steps) == (0.84, 1, "shipped", 11_000)
+    assert (by_itself.after, by_itself.human, by_itself.wall_s, by_itself.robot_minutes) == (0.7, 0, 61.0, 9.17)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("task,method\n", "columns are"),
+        (",".join(record.COLUMNS) + "\npick_place,expo,shipped,x,1,.5,.5,9,,,,,graph\n", "line 2: seed is 'x'"),
+    ],
+)
+def test_when_a_record_cannot_be_read_expect_its_line_and_column(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=said):
+        record.read_rows(path)
+
+
+def test_when_the_repositorys_record_is_read_expect_shares_of_one(tmp_path: Path) -> None:
+    rows = record.read_rows(matrix.RECORD)
+    assert rows and all(0.0 <= row.base <= 1.0 and 0.0 <= row.after <= 1.0 and row.episodes >= 1 for row in rows)
+    assert len({row.key for row in rows}) == len(rows)
+    record.keep(tmp_path / "copy.csv", rows)
+    assert (tmp_path / "copy.csv").read_text() == matrix.RECORD.read_text()
+
+
+def test_when_every_method_is_listed_expect_the_first_task_with_all_seeds_first() -> None:
+    first = matrix.MATRIX[: 3 * len(matrix.METHODS)]
+    assert {cell.task for cell in first} == {"pick_place"} and {cell.seed for cell in first} == {0, 1, 2}
+    assert len(set(matrix.MATRIX)) == len(matrix.MATRIX) == 3 * 3 * len(matrix.VARIANTS)
 
 
 def test_when_reported_twice_expect_one_block_and_the_text_around_it_kept(plan: matrix.Plan, tmp_path: Path) -> None:
@@ -172,14 +219,15 @@ def test_when_reported_twice_expect_one_block_and_the_text_around_it_kept(plan: 
     assert page.read_text(encoding="utf-8").endswith("\nNo run has been made yet.\n<!-- results:end -->\n")
     for seed in (0, 1):
         keep(plan, cell(seed=seed))
+        record_of(plan, cell(seed=seed))
     page.write_text(page.read_text(encoding="utf-8") + "\nMore.\n", encoding="utf-8")
     report.report(plan, page, picture)
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# Results\n\nWords.\n\n<!-- results:begin -->\n")
     assert text.endswith("](images/results.png)\n<!-- results:end -->\n\nMore.\n")
     assert text.count("| 2 of 3 |") == 1
-    assert cv2.imread(str(picture)).shape[1] == 900
-    assert picture.stat().st_size < 150_000
+    assert cv2.imread(str(picture)).shape[1] == 1350
+    assert picture.stat().st_size < 250_000
 
 
 @pytest.mark.parametrize("text", ["<!-- results:begin -->", "<!-- results:end --> <!-- results:begin -->"])
@@ -196,3 +244,9 @@ def test_when_ticks_are_recorded_expect_them_on_the_axis_and_else_an_even_share(
     assert (won[-1], alone[0], alone[-1]) == (1.0, 0.75, 0.25)
     told, _, _ = report.training_curve(even | {"ticks": [10] * 29 + [160]})
     assert list(told[-2:]) == [290, 450]
+
+
+def test_when_expo_is_run_without_an_operator_expect_the_shipped_settings_for_it() -> None:
+    recipe = matrix.Plan().wanted(cell(key="every_2_alone"))["recipe"]
+    shipped = read_method_config(other_settings("expo")["without_operator"], {})
+    assert recipe == json.loads(json.dumps(shipped.resolved()))

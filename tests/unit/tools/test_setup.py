@@ -84,6 +84,9 @@ def test_when_nothing_extra_is_asked_for_expect_the_bench_left_out_and_with_it_i
         def install_lock(self, name):
             installed.append(name)
 
+        def install_torch(self):
+            installed.append("torch")
+
         def __getattr__(self, _):
             return lambda *_: None
 
@@ -93,9 +96,11 @@ def test_when_nothing_extra_is_asked_for_expect_the_bench_left_out_and_with_it_i
     for name, value in replaced.items():
         monkeypatch.setitem(prepare.__globals__, name, value)
     prepare(force_build=False, extras=[])
-    assert installed == ["python", "ros"]
+    assert installed == ["python", "torch", "ros"]
     prepare(force_build=False, extras=["bench"])
-    assert installed[2:] == ["python", "ros", "bench"]
+    assert installed[3:] == ["python", "torch", "ros", "bench"]
+    prepare(force_build=False, extras=[], torch=False)
+    assert installed[7:] == ["python", "ros"]
 
 
 def test_when_the_bench_is_installed_expect_it_to_change_no_version_of_the_rest():
@@ -105,7 +110,23 @@ def test_when_the_bench_is_installed_expect_it_to_change_no_version_of_the_rest(
             for line in (ROOT / "requirements" / f"{name}.lock").read_text().splitlines()
             if "==" in line
         }
-        for name in ("python", "ros", "bench")
+        for name in ("python", "ros", "bench", "docs", "interop")
     }
-    assert "stable-baselines3" in locked["bench"]
-    assert not locked["bench"] & (locked["python"] | locked["ros"] | {"torch"})
+    assert "stable-baselines3" in locked["bench"] and "mkdocs" in locked["docs"] and "rosbags" in locked["interop"]
+    for extra in ("bench", "docs", "interop"):
+        assert not locked[extra] & (locked["python"] | locked["ros"] | {"torch"}), extra
+
+
+def test_when_a_package_has_gone_or_is_python_expect_only_what_is_compiled_to_stay_built(tmp_path):
+    from build import remove_python_packages
+
+    for name, source in (("compiled", "CMakeLists.txt"), ("python", "setup.py"), ("gone", None)):
+        for folder in ("build", "install"):
+            (tmp_path / folder / name / "bin").mkdir(parents=True)
+        if source is not None:
+            (tmp_path / "src" / name).mkdir(parents=True)
+            (tmp_path / "src" / name / source).touch()
+    (tmp_path / "install" / "setup.bash").touch()
+    remove_python_packages(tmp_path)
+    assert [p.name for p in sorted((tmp_path / "install").iterdir())] == ["compiled", "setup.bash"]
+    assert [p.name for p in (tmp_path / "build").iterdir()] == ["compiled"]

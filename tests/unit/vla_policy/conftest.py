@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from fakes.threads import one_thread
-from fakes.toy_vla import TINY, WORDS, toy_demo, toy_trainer
+from fakes.toy_vla import TINY, WORDS, toy_demo, toy_directory
 from vla_policy.core.architecture import build_model, pocket_config
 from vla_policy.core.backends.pocket import PocketBackend
 from vla_policy.core.normalise import PolicyStats, Stats
 from vla_policy.core.protocol import Observation
-from vla_policy.core.training.export import export
 
 
 @pytest.fixture(autouse=True)
@@ -20,13 +19,7 @@ def on_one_thread():
 
 @pytest.fixture(scope="session")
 def pocket_directory(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pocket")
-    trainer = toy_trainer()
-    for _ in range(3):
-        trainer.advance()
-    trainer.save(folder / "step-000003")
-    export(folder / "step-000003", folder / "model", model_id="tiny")
-    return folder / "model"
+    return toy_directory(tmp_path_factory.mktemp("pocket"))
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from vla_policy.core.training.dataset import (
     ChunkDataset,
     Demo,
     cartesian_chunks,
-    cartesian_proprio,
     detection_targets,
     joint_chunks,
     load_demos,
     window_index,
 )
+from whetstone_common.core.cartesian import cartesian_proprio
+from whetstone_common.core.kinematics import Pose
 
 
 def test_when_a_window_runs_past_the_end_expect_the_last_command_repeated():
@@ -26,7 +27,7 @@ def test_when_a_chunk_is_applied_to_its_reference_expect_the_commands_back():
     demo, rng = toy_demo(0), np.random.default_rng(0)
     count = len(demo)
     measured, commanded = (Rotation.random(count, rng=rng).as_matrix() for _ in range(2))
-    proprio = np.stack([cartesian_proprio(p[:3], r, p[9]) for p, r in zip(demo.proprio, measured, strict=True)])
+    proprio = np.stack([cartesian_proprio(Pose(p[:3], r), p[9]) for p, r in zip(demo.proprio, measured, strict=True)])
     turned = replace(demo, proprio=proprio, command_rotation=commanded.astype(np.float32))
     chunks = cartesian_chunks(turned, 4)
     for tick in (0, 7, count - 1):

@@ -58,6 +58,37 @@ def test_when_stamps_go_back_expect_refusal_until_reset() -> None:
     assert guard.accept(NOW - 1, NOW)
 
 
+def test_when_a_driver_starts_anew_with_its_clock_set_back_expect_it_followed_after_half_a_second() -> None:
+    guard = StampGuard(future_tolerance_ns=0)
+    guard.accept(NOW, NOW)
+    for tick in range(1, 11):
+        now_ns = NOW + tick * S // 20
+        with pytest.raises(StampError, match="before the last one"):
+            guard.accept(now_ns - 3 * S, now_ns)
+    for tick in range(11, 21):
+        now_ns = NOW + tick * S // 20
+        assert guard.accept(now_ns - 3 * S, now_ns)
+    assert guard.newest_ns == NOW - 2 * S
+
+
+def test_when_messages_were_overtaken_expect_refusal_however_many_come_at_once_or_between_newer_ones() -> None:
+    guard = StampGuard(future_tolerance_ns=0)
+    for tick in range(40):
+        now_ns = NOW + tick * S // 20
+        assert guard.accept(now_ns, now_ns)
+        for late_ns in (7, 6, 5):
+            with pytest.raises(StampError, match="before the last one"):
+                guard.accept(now_ns - late_ns, now_ns)
+
+
+def test_when_it_lies_behind_in_no_order_expect_refusal_for_ever() -> None:
+    guard = StampGuard(future_tolerance_ns=0)
+    guard.accept(NOW, NOW)
+    for tick in range(1, 60):
+        with pytest.raises(StampError):
+            guard.accept(NOW - (1 + tick % 2) * S, NOW + tick * S // 20)
+
+
 def frozen_after(frames: list[bytes], joints: list[np.ndarray | None], *, motion: float = 0.05, count: int = 5) -> bool:
     detector = FreezeDetector(frames=count, min_motion_rad=motion)
     for frame, posture in zip(frames, joints, strict=True):

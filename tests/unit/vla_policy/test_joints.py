@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vla_policy.core.freshness import StampError
-from vla_policy.core.joints import JointLayout, JointStream, proprioception
+from vla_policy.core.joints import JointStream, proprioception
+from whetstone_common.core.joint_layout import JointLayout
 from whetstone_common.core.joint_parts import JointMessage, JointStateError
 from whetstone_common.core.kinematics import Pose, rotation_matrix
 
@@ -38,6 +40,11 @@ def fresh() -> JointStream:
 def test_when_order_and_company_change_expect_the_same_positions(pairs: list[tuple[str, float]]) -> None:
     found = update(fresh(), [name for name, _ in pairs], [value for _, value in pairs])
     assert np.allclose(found.positions, (*VALUES[:-1], 0.5))
+
+
+def test_when_a_robot_has_no_gripper_expect_none_waited_for_and_an_open_one_told() -> None:
+    stream = JointStream(replace(LAYOUT, has_gripper=False), "/joint_states", 100 * MS)
+    assert np.allclose(update(stream, ARM, VALUES[:-1]).positions, (*VALUES[:-1], 1.0))
 
 
 @given(st.sets(st.sampled_from(NAMES), min_size=1))

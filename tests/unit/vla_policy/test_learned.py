@@ -21,23 +21,33 @@ from fakes.policy_sets import (
     wrong_sets,
 )
 from harness.ring import contract
-from vla_policy.core.serving import gaussian
-from vla_policy.core.steering import Choice, Kind, Learned, NoiseSteerer, Situation, Trial, Tuning, decide, steer
-from vla_policy.core.steering.architecture import architecture_of
-from vla_policy.core.steering.expo import ExpoActor
-from vla_policy.core.steering.learned import DsrlMethod, ExpoMethod
-from vla_policy.core.steering.probes import probes
-from vla_policy.core.steering.shelf import KEEP, Shelf
-from vla_policy.core.steering.weights import WeightsError
+from rl_methods.base import (
+    ChunkSource,
+    LearnedPolicy,
+    NoisePolicy,
+    PolicyInput,
+    PolicyOutput,
+    RuntimeConfig,
+    ValidationContext,
+)
+from rl_methods.common.architecture import architecture_of
+from rl_methods.common.noise import gaussian
+from rl_methods.common.probes import probes
+from rl_methods.common.weights import WeightsError
+from rl_methods.dsrl.policy import DsrlPolicy
+from rl_methods.expo.actor import ExpoActor
+from rl_methods.expo.policy import ExpoPolicy
+from vla_policy.core.steering.decide import decide, steer
+from vla_policy.core.steering.weight_store import KEEP, WeightStore
 
 CONTRACT = contract()
-ALL = Tuning(n_candidates=8)
+ALL = RuntimeConfig(n_candidates=8)
 
 
-def situation(number: int = 0, n: int = 4, *, steered: bool = False) -> Situation:
+def situation(number: int = 0, n: int = 4, *, steered: bool = False) -> PolicyInput:
     chance = np.random.default_rng(number)
     chunks = (n, CONTRACT.horizon, CONTRACT.action_dim)
-    return Situation(
+    return PolicyInput(
         features=chance.standard_normal(CONTRACT.feature_dim).astype(np.float32),
         proprio=np.zeros(CONTRACT.proprio_dim, np.float32),
         candidates=chance.standard_normal(chunks, dtype=np.float32),
@@ -48,45 +58,45 @@ def situation(number: int = 0, n: int = 4, *, steered: bool = False) -> Situatio
     )
 
 
-TRIAL = Trial(CONTRACT, [*probes(CONTRACT), situation(99)], 2.0)
+TRIAL = ValidationContext(CONTRACT, [*probes(CONTRACT), situation(99)], 2.0)
 
 
-def shelf_of(method: Any, name: str, *sets: Packed, **settings: Any) -> Shelf:
-    shelf = Shelf(method, name, **settings)
+def shelf_of(method: Any, name: str, *sets: Packed, **settings: Any) -> WeightStore:
+    shelf = WeightStore(method, name, **settings)
     for manifest, data in sets:
         shelf.take(shelf.check(manifest, data, TRIAL))
     return shelf
 
 
-def expo(*sets: Packed) -> ExpoMethod:
-    method = ExpoMethod()
+def expo(*sets: Packed) -> ExpoPolicy:
+    method = ExpoPolicy()
     shelf_of(method, "expo", *sets)
     return method
 
 
-def same(one: Choice, other: Choice) -> bool:
+def same(one: PolicyOutput, other: PolicyOutput) -> bool:
     return (
         np.array_equal(one.chunk, other.chunk)
         and np.array_equal(one.scores, other.scores)
-        and (one.candidate, one.kind, one.policy_version) == (other.candidate, other.kind, other.policy_version)
+        and (one.candidate, one.source, one.policy_version) == (other.candidate, other.source, other.policy_version)
     )
 
 
-@pytest.mark.parametrize("kind", [ExpoMethod, DsrlMethod])
+@pytest.mark.parametrize("kind", [ExpoPolicy, DsrlPolicy])
 def test_when_there_are_no_weights_expect_the_first_candidate_of_the_base(kind: Any) -> None:
     method = kind()
     given = situation(steered=True)
     choice = decide(method, given, ALL)
-    assert isinstance(method, Learned) and method.version == 0
+    assert isinstance(method, LearnedPolicy) and method.version == 0
     assert np.array_equal(choice.chunk, given.candidates[0]) and len(choice.scores) == 0
-    assert (choice.candidate, choice.kind, choice.policy_version) == (0, Kind.BASE, 0)
+    assert (choice.candidate, choice.source, choice.policy_version) == (0, ChunkSource.BASE, 0)
 
 
 def test_when_weights_decide_expect_an_edit_inside_its_bound_with_scores_and_version() -> None:
     given = situation()
     choice = decide(expo(expo_set(CONTRACT, 7)), given, ALL)
     change = choice.chunk[:8] - given.candidates[choice.candidate][:8]
-    assert choice.kind == Kind.EDITED and choice.policy_version == 7 and len(choice.scores) == 8
+    assert choice.source == ChunkSource.EDITED and choice.policy_version == 7 and len(choice.scores) == 8
     assert 0.0 < np.abs(change).max() <= 0.2 + 1e-6
     assert choice.value == choice.scores[4:].max()
 
@@ -96,7 +106,7 @@ def test_when_the_share_of_edits_is_turned_down_expect_smaller_edits_and_at_zero
     half = decide(method, given, replace(ALL, edit_scale=0.5))
     none = decide(method, given, replace(ALL, edit_scale=0.0))
     assert np.abs(half.chunk - given.candidates[half.candidate]).max() <= 0.1 + 1e-6
-    assert none.kind == Kind.BASE and np.array_equal(none.chunk, given.candidates[none.candidate])
+    assert none.source == ChunkSource.BASE and np.array_equal(none.chunk, given.candidates[none.candidate])
     assert len(none.scores) == 4
 
 
@@ -105,7 +115,7 @@ def test_when_the_margin_is_out_of_reach_expect_the_base(is_trained: bool) -> No
     high = {"margin": 10.0, "base_margin": 10.0}
     config = expo_config(CONTRACT, **high if is_trained else {})
     choice = decide(expo(expo_set(CONTRACT, config=config)), situation(), replace(ALL, **{} if is_trained else high))
-    assert (choice.kind, choice.candidate) == (Kind.BASE, 0)
+    assert (choice.source, choice.candidate) == (ChunkSource.BASE, 0)
 
 
 def test_when_the_rule_is_not_turned_expect_the_one_that_was_trained() -> None:
@@ -135,7 +145,7 @@ def test_when_exploring_expect_edits_that_differ_from_lap_to_lap() -> None:
 @pytest.mark.row(29)
 @pytest.mark.parametrize("name", wrong_sets(CONTRACT, 6))
 def test_when_a_set_is_wrong_expect_refusal_and_the_old_one_to_decide(name: str) -> None:
-    method = ExpoMethod()
+    method = ExpoPolicy()
     shelf = shelf_of(method, "expo", expo_set(CONTRACT, 5))
     before = decide(method, situation(), ALL)
     (manifest, data), reason = wrong_sets(CONTRACT, 6)[name]
@@ -155,7 +165,7 @@ def test_when_a_set_is_wrong_expect_refusal_and_the_old_one_to_decide(name: str)
 )  # fmt: skip
 def test_when_the_first_set_does_not_suit_the_robot_expect_refusal(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(WeightsError) as caught:
-        shelf_of(ExpoMethod(), "expo", expo_set(CONTRACT, config=expo_config(CONTRACT, **changes)))
+        shelf_of(ExpoPolicy(), "expo", expo_set(CONTRACT, config=expo_config(CONTRACT, **changes)))
     assert caught.value.reason == reason
 
 
@@ -171,15 +181,15 @@ def test_when_an_architecture_is_absurd_expect_refusal_without_the_memory_being_
     config = expo_config(CONTRACT)
     architecture = architecture_of(config) | {name: value}
     with pytest.raises(WeightsError):
-        shelf_of(ExpoMethod(), "expo", packed(CONTRACT, fresh(ExpoActor, config), architecture))
+        shelf_of(ExpoPolicy(), "expo", packed(CONTRACT, fresh(ExpoActor, config), architecture))
 
 
 def test_when_versions_are_pinned_expect_them_to_decide_until_the_newest_is_followed_again() -> None:
-    method = ExpoMethod()
+    method = ExpoPolicy()
     shelf = shelf_of(method, "expo", *(expo_set(CONTRACT, version, seed=version) for version in (1, 2, 3)))
     second = decide(expo(expo_set(CONTRACT, 2, seed=2)), situation(), ALL)
     shelf.pin(2)
-    assert same(decide(method, situation(), ALL), second) and "pinned while 3" in shelf.words()
+    assert same(decide(method, situation(), ALL), second) and "pinned while 3" in shelf.description()
     for version in (4, 5, 6, 7):
         shelf.take(shelf.check(*expo_set(CONTRACT, version, seed=version), TRIAL))
     assert method.version == 2 and shelf.versions == [2, 5, 6, 7] and len(shelf.versions) == KEEP
@@ -190,15 +200,15 @@ def test_when_versions_are_pinned_expect_them_to_decide_until_the_newest_is_foll
 
 
 def test_when_nothing_was_accepted_expect_nothing_to_pin() -> None:
-    shelf = Shelf(ExpoMethod(), "expo")
+    shelf = WeightStore(ExpoPolicy(), "expo")
     with pytest.raises(ValueError, match="version 1 is not here"):
         shelf.pin(1)
     shelf.pin(0)
-    assert shelf.version == 0 and "plays the base" in shelf.words()
+    assert shelf.version == 0 and "plays the base" in shelf.description()
 
 
 def test_when_a_set_was_overtaken_during_its_trial_expect_refusal() -> None:
-    shelf = shelf_of(ExpoMethod(), "expo", expo_set(CONTRACT, 1))
+    shelf = shelf_of(ExpoPolicy(), "expo", expo_set(CONTRACT, 1))
     slow = shelf.check(*expo_set(CONTRACT, 2), TRIAL)
     shelf.take(shelf.check(*expo_set(CONTRACT, 3), TRIAL))
     with pytest.raises(WeightsError, match="not newer"):
@@ -207,41 +217,41 @@ def test_when_a_set_was_overtaken_during_its_trial_expect_refusal() -> None:
 
 
 def test_when_another_run_is_asked_for_expect_only_that_one() -> None:
-    shelf = Shelf(ExpoMethod(), "expo", run="wanted")
+    shelf = WeightStore(ExpoPolicy(), "expo", run="wanted")
     with pytest.raises(WeightsError, match="'run'"):
         shelf.check(*expo_set(CONTRACT), TRIAL)
     shelf.take(shelf.check(*expo_set(CONTRACT, run="wanted"), TRIAL))
     assert shelf.holds(expo_set(CONTRACT, run="wanted")[0])
 
 
-def noise_of(method: DsrlMethod, number: int, tuning: Tuning = ALL) -> np.ndarray:
+def noise_of(method: DsrlPolicy, number: int, tuning: RuntimeConfig = ALL) -> np.ndarray:
     given = situation(number)
     return steer(method, given.features, given.noise.shape, given.seed, given.sequence, tuning)
 
 
 def test_when_noise_has_no_policy_yet_expect_what_the_vla_would_have_drawn() -> None:
-    method = DsrlMethod()
-    assert isinstance(method, NoiseSteerer)
+    method = DsrlPolicy()
+    assert isinstance(method, NoisePolicy)
     assert np.array_equal(noise_of(method, 4), gaussian((4, 16, 7), 3, 4))
-    assert decide(method, situation(4, steered=True), ALL).kind == Kind.BASE
+    assert decide(method, situation(4, steered=True), ALL).source == ChunkSource.BASE
 
 
 def test_when_weights_come_between_noise_and_proposal_expect_the_version_that_drew_it() -> None:
-    method = DsrlMethod()
+    method = DsrlPolicy()
     shelf = shelf_of(method, "dsrl", dsrl_set(CONTRACT, 1))
     first = noise_of(method, 0)
     shelf.take(shelf.check(*dsrl_set(CONTRACT, 2, seed=5), TRIAL))
     assert decide(method, situation(0, steered=True), ALL).policy_version == 1
     second = noise_of(method, 1)
     choice = decide(method, situation(1, steered=True), ALL)
-    assert (choice.policy_version, choice.kind, choice.candidate) == (2, Kind.NOISE_STEERED, 0)
+    assert (choice.policy_version, choice.source, choice.candidate) == (2, ChunkSource.NOISE_STEERED, 0)
     assert not np.array_equal(first, second) and np.abs(second).max() <= 1.5 * 2**0.5 + 1e-6
     late = decide(method, situation(1, steered=False), ALL)
-    assert (late.policy_version, late.kind) == (0, Kind.BASE)
+    assert (late.policy_version, late.source) == (0, ChunkSource.BASE)
 
 
 def test_when_noise_is_repeated_expect_the_same_and_without_exploring_the_mode_first() -> None:
-    one, other = DsrlMethod(), DsrlMethod()
+    one, other = DsrlPolicy(), DsrlPolicy()
     for method in (one, other):
         shelf_of(method, "dsrl", dsrl_set(CONTRACT, 1))
     assert np.array_equal(noise_of(one, 3), noise_of(other, 3))
@@ -257,5 +267,5 @@ def test_when_noise_is_repeated_expect_the_same_and_without_exploring_the_mode_f
 )
 def test_when_a_noise_policy_does_not_suit_the_robot_expect_refusal(changes: dict[str, int]) -> None:
     with pytest.raises(WeightsError) as caught:
-        shelf_of(DsrlMethod(), "dsrl", dsrl_set(CONTRACT, config=dsrl_config(CONTRACT, **changes)))
+        shelf_of(DsrlPolicy(), "dsrl", dsrl_set(CONTRACT, config=dsrl_config(CONTRACT, **changes)))
     assert caught.value.reason == "shape"

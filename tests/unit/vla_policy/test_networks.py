@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from vla_policy.core.steering.networks import EnsembleCritic, ScaledTanhNormal
+from rl_methods.common.networks import EnsembleCritic, ScaledTanhNormal
 
 
 def test_when_an_ensemble_is_evaluated_expect_each_member_to_be_what_it_is_alone():

@@ -11,8 +11,8 @@ import pytest
 
 from vla_policy.core.freshness import StampError
 from vla_policy.core.joints import JointReading
-from vla_policy.core.observing import JOINTS, Ask, Frame, Observer, ObserverSettings
-from vla_policy.core.synchroniser import Limits, Refusal, Snapshot
+from vla_policy.core.observing import JOINTS, CameraFrame, Observer, ObserverSettings, PendingRequest
+from vla_policy.core.synchroniser import SyncedInputs, SyncLimits, SyncRefusal
 from whetstone_common.core.sources import Source
 from whetstone_common.core.stamp import Stamp
 
@@ -25,7 +25,7 @@ class Scene:
     """An observer and a clock."""
 
     def __init__(self) -> None:
-        limits = Limits(max_age_ns=500 * MS, max_silence_ns=500 * MS, max_skew_ns=60 * MS)
+        limits = SyncLimits(max_age_ns=500 * MS, max_silence_ns=500 * MS, max_skew_ns=60 * MS)
         settings = ObserverSettings(limits, future_tolerance_ns=100 * MS, frozen_frames=5, frozen_min_motion_rad=0.05)
         self.counters: Counter[str] = Counter()
         self.observer = Observer(CAMERAS, settings, self.counters)
@@ -37,7 +37,7 @@ class Scene:
 
     def frame(self, camera: str, content: bytes | None = None, stamp_ns: int | None = None) -> None:
         data = array("B", content or str(self.now_ns).encode())
-        frame = Frame(data, lambda: np.zeros((1, 1, 3), np.uint8))
+        frame = CameraFrame(data, lambda: np.zeros((1, 1, 3), np.uint8))
         self.observer.see_frame(camera, self.now_ns if stamp_ns is None else stamp_ns, frame, **self.times)
 
     def joints(self, value: float = 0.0) -> None:
@@ -51,9 +51,9 @@ class Scene:
 
     def ask(self, number: int, **fields: int) -> bool:
         given = {"not_before_ns": 0, "deadline_ns": self.now_ns + 1000 * MS} | fields
-        return self.observer.ask(Ask(Stamp(1, 1, number), **given))
+        return self.observer.ask(PendingRequest(Stamp(1, 1, number), **given))
 
-    def answer(self) -> Snapshot | Refusal | None:
+    def answer(self) -> SyncedInputs | SyncRefusal | None:
         return self.observer.answer(CAMERAS, **self.times)
 
 
@@ -71,7 +71,7 @@ def test_when_everything_is_there_expect_a_snapshot_and_one_only(scene: Scene) -
     scene.tick()
     assert scene.ask(1)
     found = scene.answer()
-    assert isinstance(found, Snapshot) and set(found.parts) == {*CAMERAS, JOINTS}
+    assert isinstance(found, SyncedInputs) and set(found.parts) == {*CAMERAS, JOINTS}
     scene.observer.done()
     assert scene.answer() is None
 
@@ -86,7 +86,7 @@ def test_when_a_request_is_repeated_or_older_expect_it_refused(scene: Scene, num
 
 def test_when_the_arm_restarts_expect_its_first_request_taken(scene: Scene) -> None:
     scene.ask(5)
-    assert scene.observer.ask(Ask(Stamp(2, 0, 1), 0, NOW))
+    assert scene.observer.ask(PendingRequest(Stamp(2, 0, 1), 0, NOW))
 
 
 def test_when_a_deadline_passes_expect_overdue_until_done(scene: Scene) -> None:
@@ -106,10 +106,10 @@ def test_when_a_camera_freezes_while_the_arm_moves_expect_it_named_and_forgiven_
         scene.frame("wrist")
     scene.ask(1)
     found = scene.answer()
-    assert isinstance(found, Refusal) and (found.kind, found.stream) == ("frozen", "front")
+    assert isinstance(found, SyncRefusal) and (found.kind, found.stream) == ("frozen", "front")
     assert scene.observer.health(CAMERAS, **scene.times) == found
     scene.tick()
-    assert isinstance(scene.answer(), Snapshot) and scene.observer.health(CAMERAS, **scene.times) is None
+    assert isinstance(scene.answer(), SyncedInputs) and scene.observer.health(CAMERAS, **scene.times) is None
 
 
 @pytest.mark.row(14)
@@ -127,10 +127,10 @@ def test_when_messages_of_a_stream_were_refused_expect_the_cause_with_its_name(s
     scene.observer.complain("front", "bad", "encoding 'mono8' is not accepted", scene.now_ns)
     scene.ask(1)
     found = scene.answer()
-    assert isinstance(found, Refusal) and found.kind == "bad" and "mono8" in found.text
+    assert isinstance(found, SyncRefusal) and found.kind == "bad" and "mono8" in found.text
     assert scene.counters["front_bad"] == 1
     scene.frame("front")
-    assert isinstance(scene.answer(), Snapshot)
+    assert isinstance(scene.answer(), SyncedInputs)
 
 
 def test_when_a_good_message_came_after_the_refused_one_expect_silence_not_blamed_on_it(scene: Scene) -> None:
@@ -169,20 +169,42 @@ def test_when_a_frame_cannot_be_decoded_expect_it_taken_back(scene: Scene) -> No
     scene.tick()
     scene.ask(1)
     found = scene.answer()
-    assert isinstance(found, Snapshot)
+    assert isinstance(found, SyncedInputs)
     scene.observer.discard("front", found.parts["front"], "cannot be decoded")
     again = scene.answer()
-    assert isinstance(again, Refusal) and again.stream == "front" and "decoded" in again.text
+    assert isinstance(again, SyncRefusal) and again.stream == "front" and "decoded" in again.text
 
 
 def test_when_another_camera_is_not_wanted_expect_its_silence_to_be_no_fault(scene: Scene) -> None:
     scene.joints()
     scene.frame("front")
     scene.ask(1)
-    assert isinstance(scene.observer.answer(["front"], **scene.times), Snapshot)
+    assert isinstance(scene.observer.answer(["front"], **scene.times), SyncedInputs)
 
 
 @pytest.mark.row(18)
+def test_when_a_camera_s_driver_starts_anew_with_its_clock_set_back_expect_its_frames_judged_by_their_age(
+    scene: Scene,
+) -> None:
+    def tick(back_ns: int) -> None:
+        scene.now_ns += 33 * MS
+        scene.joints()
+        scene.frame("wrist")
+        scene.frame("front", stamp_ns=scene.now_ns - back_ns)
+
+    scene.tick()
+    for _ in range(16):
+        with pytest.raises(StampError, match="before the last one"):
+            tick(3000 * MS)
+    for _ in range(10):
+        tick(3000 * MS)
+    assert scene.counters["front_clock_back"] == 1
+    scene.ask(1)
+    assert "front is 3.000 s old" in scene.answer().text
+    tick(0)
+    assert isinstance(scene.answer(), SyncedInputs)
+
+
 def test_when_the_clock_goes_back_expect_new_stamps_taken_after_a_reset(scene: Scene) -> None:
     scene.tick()
     scene.now_ns -= 5000 * MS
@@ -191,4 +213,4 @@ def test_when_the_clock_goes_back_expect_new_stamps_taken_after_a_reset(scene: S
     scene.observer.reset()
     scene.tick()
     scene.ask(1)
-    assert isinstance(scene.answer(), Snapshot)
+    assert isinstance(scene.answer(), SyncedInputs)

@@ -5,11 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
+from rl_methods.common.tensors import CheckpointError
 from vla_policy.core.backends import load_backend
 from vla_policy.core.backends.onnx import OnnxBackend, export_onnx
 from vla_policy.core.backends.onnx_cache import exported as kept_export
 from vla_policy.core.backends.pocket import load_pocket
-from vla_policy.core.files import CheckpointError, write_manifest
+from vla_policy.core.files import write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_when_exported_expect_the_same_chunks_and_features(exported, pocket, obs
 def test_when_exported_expect_the_same_contract_but_for_the_name(exported, pocket):
     backend = OnnxBackend.load(str(exported), num_threads=1)
     assert backend.spec.model_id == "tiny-onnx"
-    for name in ("cameras", "horizon", "action_scale", "action_offset", "feature_dim", "instructions"):
+    for name in ("cameras", "horizon", "action_scale", "action_offset", "feature_dim", "instructions", "readout_names"):
         assert getattr(backend.spec, name) == getattr(pocket.spec, name)
     backend.warmup()
 

@@ -2,6 +2,7 @@
 """The published format at toy size: LeRobot's tensor names, SigLIP tower, a tokenizer from files."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,10 +11,23 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PI0Config, PI0ForConditionalGeneration, PreTrainedTokenizerFast
 
+from rl_methods.common.flow_policy import integrate
+from rl_methods.common.tensors import CheckpointError
+from rl_methods.ppo.algorithm import Ppo
+from rl_methods.ppo.decisions import Decisions
+from rl_methods.ppo.settings import Likelihood, PpoSettings
 from vla_policy.core.backends import load_backend
-from vla_policy.core.files import CheckpointError
+from vla_policy.core.backends.pi0 import Pi0Backend
+from vla_policy.core.conditioning import Conditioning
+from vla_policy.core.files import read_manifest, write_manifest
 from vla_policy.core.normalise import PolicyStats, Stats
 from vla_policy.core.protocol import Observation, ObservationError
+from vla_policy.core.training.directories import add_words
+from vla_policy.core.training.expert_flow import ExpertFlow
+from vla_policy.core.training.settings import SftConfig
+from vla_policy.core.training.sft import SftData, SftRun
+from vla_policy.core.training.trainable import Trainable
+from vla_policy.core.training.windows import Windows
 
 VOCABULARY = ["<pad>", "<eos>", "<bos>", "<unk>", "<image>", "lift", "the", "cube", "drop"]
 GEMMA = {
@@ -125,6 +139,20 @@ def test_when_the_words_change_expect_another_chunk(published):
     assert np.abs(first - second).max() > 1e-6
 
 
+def test_when_a_published_directory_names_words_expect_them_served_and_guided(published, tmp_path):
+    folder = shutil.copytree(published[0], tmp_path / "model")
+    names = [path.name for path in folder.iterdir()]
+    write_manifest(folder, names, Conditioning("drop", 1.0).entry())
+    assert add_words(folder, tmp_path / "more", ("strange",), ("strange", "drop")) == folder  # it reads parts of words
+    noise = np.random.default_rng(1).standard_normal((2, 6, 32)).astype(np.float32)
+    bare = load_backend("pi0", str(published[0]))
+    plain, longer = (bare.prefix(look(words)) for words in ("lift the cube", "lift the cube drop"))
+    served = load_backend("pi0", str(folder))
+    np.testing.assert_allclose(served.denoise(served.prefix(look()), noise), bare.denoise(longer, noise), atol=1e-6)
+    without = load_backend("pi0", str(folder), guidance=0.0)
+    np.testing.assert_allclose(without.denoise(without.prefix(look()), noise), bare.denoise(plain, noise), atol=1e-5)
+
+
 def test_when_the_prompt_is_too_long_expect_it_refused(published):
     with pytest.raises(ObservationError, match="tokens"):
         load_backend("pi0", str(published[0])).prefix(look("cube " * 60))
@@ -172,3 +200,50 @@ def test_when_the_configuration_is_of_another_model_expect_refusal(published, tm
     (tmp_path / "m" / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(CheckpointError, match="bert"):
         load_backend("pi0", directory)
+
+
+def test_when_a_published_model_is_fine_tuned_expect_a_sealed_directory_that_loads_and_pads_its_actions(
+    published, tmp_path
+):
+    folder, _ = published
+    vla = Trainable.load(folder)
+    vla.freeze("expert", 0)
+    backend = load_backend("pi0", str(folder))
+    rows = [vla.row(backend, look(), np.full((6, 8), 0.5, np.float32), 1.0)] * 2
+    windows = Windows.of(rows)
+    assert windows.actions.shape == (2, 6, 32) and not windows.actions[..., 8:].any()
+    assert windows.mask is not None and int(windows.mask[0].sum()) == 12, "the prompt's padding stays masked"
+    config = SftConfig(steps=80, batch=2, noises=4, learning_rate=1e-2, ema_decay=0.0)
+    vla.install(SftRun(vla.model, SftData(windows, torch.arange(2), torch.arange(0)), config, tmp_path / "w").run())
+    vla.export(tmp_path / "new", {"finetuned": {"steps": 30}})
+    assert read_manifest(tmp_path / "new")["finetuned"] == {"steps": 30}
+    served = load_backend("pi0", str(tmp_path / "new"))
+    noise = np.random.default_rng(1).standard_normal((4, 6, 32)).astype(np.float32)
+    trained, untouched = Pi0Backend(vla.parts), load_backend("pi0", str(folder))
+    before, memory, after = (b.denoise(b.prefix(look()), noise) for b in (untouched, trained, served))
+    np.testing.assert_allclose(after, memory, atol=1e-4)
+    assert np.abs(after - 0.5).mean() < 0.8 * np.abs(before - 0.5).mean()
+
+
+@pytest.mark.parametrize("likelihood", list(Likelihood))
+def test_when_a_published_model_learns_by_ppo_expect_the_chunks_of_serving_and_the_first_ratio_one(
+    published, likelihood
+):
+    backend = load_backend("pi0", str(published[0]))
+    flow = ExpertFlow(backend)
+    context = flow.encode([look(), look("drop the cube")])
+    noise = np.random.default_rng(0).standard_normal((2, *backend.spec.noise_shape)).astype(np.float32)
+    served = backend.denoise(backend.prefix(look("drop the cube")), noise[1:])[0]
+    found = integrate(flow, context, torch.from_numpy(noise), backend.num_steps)
+    np.testing.assert_allclose(found[1, :, : backend.spec.action_dim].numpy(), served, atol=1e-4)
+    ppo = Ppo(flow, PpoSettings(likelihood=likelihood, execute_steps=3, critic_warm_up=0, actor_learning_rate=1e-3))
+    ends = torch.tensor([False, True])
+    decisions = Decisions(
+        context, ppo.explore(context, [(0,), (1,)]), torch.tensor([3, 2]), torch.tensor([0.0, 1.0]), ends, ends,
+        context.features.roll(-1, 0),
+    )  # fmt: skip
+    log_ratio, _ = ppo.log_ratio(ppo.rate(decisions), torch.arange(2))
+    torch.testing.assert_close(log_ratio.detach().exp(), torch.ones(2), rtol=1e-4, atol=1e-4)
+    before = {name: value.detach().clone() for name, value in flow.parameters().items()}
+    ppo.learn(decisions, torch.Generator().manual_seed(0))
+    assert not all(torch.equal(before[name], value) for name, value in flow.parameters().items())

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from rl_methods.common.tensors import CheckpointError
 from vla_policy.core.backends import load_backend
-from vla_policy.core.files import CheckpointError, write_manifest
+from vla_policy.core.files import write_manifest
 from vla_policy.core.protocol import Observation, ObservationError
 
 
@@ -83,6 +84,11 @@ def test_when_denoised_as_one_batch_expect_what_single_calls_give(pocket, observ
     assert np.allclose(together, alone, atol=1e-5)
 
 
+def pocket_std(pocket):
+    """Deviations of proprioception that a policy normalises by."""
+    return np.asarray(pocket._parts.stats.proprio.std)  # noqa: SLF001
+
+
 def test_when_asked_for_features_expect_token_and_normalised_proprioception(pocket, observation):
     features = pocket.features(pocket.prefix(observation))
     assert features.shape == (pocket.spec.feature_dim,)
@@ -90,8 +96,9 @@ def test_when_asked_for_features_expect_token_and_normalised_proprioception(pock
     assert np.isfinite(features).all()
     other = Observation(observation.images, observation.proprio + 0.1, observation.instruction)
     changed = pocket.features(pocket.prefix(other))
-    assert np.array_equal(features[:-10], changed[:-10])
-    assert not np.array_equal(features[-10:], changed[-10:])
+    hand = len(pocket.spec.readout_names)
+    assert np.array_equal(features[: -10 - hand], changed[: -10 - hand])
+    assert np.allclose(features[-10 - hand : -hand] + 0.1 / pocket_std(pocket), changed[-10 - hand : -hand], atol=1e-4)
 
 
 def test_when_the_words_change_expect_another_chunk(pocket, observation, noise):

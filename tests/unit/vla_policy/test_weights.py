@@ -16,8 +16,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from vla_policy.core.steering.architecture import canonical, hash_of
-from vla_policy.core.steering.weights import Assembler, PolicyManifest, PolicySet, WeightsError, pack, split, unpack
+from rl_methods.common.architecture import canonical, hash_of
+from rl_methods.common.weights import Assembler, PolicyManifest, PolicySet, WeightsError, pack, split, unpack
 
 ARCHITECTURE = {"features": 3, "hidden": [4]}
 EXPECTED: dict[str, Any] = {"method": "expo", "contract_hash": "c", "run": "r", "newer_than": 6}

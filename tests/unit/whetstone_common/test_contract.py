@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from whetstone_common.core.contract import CARTESIAN_ACTIONS, CARTESIAN_PROPRIO, Contract, ContractBook
+from whetstone_common.core.contract import CARTESIAN_ACTIONS, CARTESIAN_PROPRIO, Contract, ContractBinding
 
 BASE = Contract(
     action_space="cartesian",
@@ -38,6 +38,7 @@ CHANGES: dict[str, Any] = {
     "feature_dim": 10,
     "dt_s": 0.1,
     "joint_names": (*(f"joint{i}" for i in range(7)), "fingers"),
+    "readout_names": ("object_x_m", "held"),
 }
 
 
@@ -46,17 +47,17 @@ def test_when_one_field_differs_expect_another_hash_and_the_field_named(name: st
     other = replace(BASE, **{name: CHANGES[name]})
     assert other.hash() != BASE.hash()
     assert [line.split(":")[0] for line in BASE.differences(other)] == [name]
-    book = ContractBook()
-    assert book.offer(BASE) == []
-    assert book.offer(other)[0].startswith(name)
+    book = ContractBinding()
+    assert book.bind(BASE) == []
+    assert book.bind(other)[0].startswith(name)
     assert book.refusal(other.hash()).startswith(name) and book.refusal(BASE.hash()) == ""
 
 
 def test_when_only_the_weights_differ_expect_the_same_hash_and_their_name_kept_up_to_date() -> None:
     newer = replace(BASE, model_id="pocket-2", weights_sha256="ab")
-    book = ContractBook()
-    book.offer(BASE)
-    assert newer.hash() == BASE.hash() and book.offer(newer) == [] and book.bound is newer
+    book = ContractBinding()
+    book.bind(BASE)
+    assert newer.hash() == BASE.hash() and book.bind(newer) == [] and book.bound is newer
 
 
 def test_when_numbers_went_through_32_bits_expect_the_same_hash() -> None:
@@ -65,27 +66,27 @@ def test_when_numbers_went_through_32_bits_expect_the_same_hash() -> None:
 
 
 def test_when_a_hash_was_never_heard_of_expect_both_hashes_named() -> None:
-    book = ContractBook()
+    book = ContractBinding()
     assert "no policy_contract" in book.refusal("ab")
-    book.offer(BASE)
+    book.bind(BASE)
     assert BASE.hash()[:12] in book.refusal("feedfacefeedface") and "feedface" in book.refusal("feedfacefeedface")
     assert "empty" in book.refusal("")
 
 
 def test_when_many_foreign_contracts_come_expect_the_memory_bounded() -> None:
-    book = ContractBook(remember=3)
-    book.offer(BASE)
+    book = ContractBinding(remember=3)
+    book.bind(BASE)
     for horizon in range(1, 10):
-        book.offer(replace(BASE, horizon=horizon))
+        book.bind(replace(BASE, horizon=horizon))
     assert "horizon" in book.refusal(replace(BASE, horizon=9).hash())
     assert "contract_hash" in book.refusal(replace(BASE, horizon=1).hash())
 
 
 def test_when_forgotten_expect_the_next_one_taken() -> None:
-    book = ContractBook()
-    book.offer(BASE)
+    book = ContractBinding()
+    book.bind(BASE)
     book.forget()
-    assert book.offer(replace(BASE, horizon=8)) == []
+    assert book.bind(replace(BASE, horizon=8)) == []
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,8 @@ def test_when_forgotten_expect_the_next_one_taken() -> None:
         ("horizon", 0),
         ("image_width", 0),
         ("feature_dim", 10**9),
+        ("readout_names", ("held", "held")),
+        ("readout_names", tuple(f"readout{i}" for i in range(75))),
         ("dt_s", 0.0),
         ("dt_s", float("nan")),
     ],

@@ -15,21 +15,21 @@ from whetstone_common.core.stamp import Stamp
 def test_when_processes_follow_each_other_expect_each_to_count_whatever_its_number(epochs: tuple[int, ...]) -> None:
     tracker, stamps = EpochTracker(), NewestStamp()
     for start, epoch in enumerate(epochs):
-        assert tracker.hear(epoch, 10.0 * start) and tracker.followed == epoch
+        assert tracker.observe(epoch, 10.0 * start) and tracker.followed == epoch
         assert stamps.accept(Stamp(epoch, 1, 1), 10.0 * start)
 
 
 def test_when_another_speaks_before_the_followed_one_is_silent_expect_it_refused() -> None:
     tracker = EpochTracker(silent_s=1.0)
-    assert tracker.hear(7, 0.0)
-    assert not tracker.hear(3, 0.9) and not tracker.hear(9, 0.9)
-    assert tracker.hear(7, 0.9) and not tracker.hear(9, 1.8)
-    assert tracker.hear(9, 2.0) and not tracker.hear(7, 2.0)
+    assert tracker.observe(7, 0.0)
+    assert not tracker.observe(3, 0.9) and not tracker.observe(9, 0.9)
+    assert tracker.observe(7, 0.9) and not tracker.observe(9, 1.8)
+    assert tracker.observe(9, 2.0) and not tracker.observe(7, 2.0)
 
 
 def test_when_a_process_announces_itself_expect_it_followed_at_once_but_only_the_first_time() -> None:
     tracker = EpochTracker(silent_s=1.0)
-    tracker.hear(7, 0.0)
+    tracker.observe(7, 0.0)
     assert tracker.announce(3, 0.1) and tracker.followed == 3
     assert not tracker.announce(7, 0.2) and tracker.followed == 3
 

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from whetstone_common.core.foreign import CameraTopics, OpenSchema, Positive, Schema, read_json, read_yaml, reading
+from whetstone_common.core.foreign import CameraTopics, OpenModel, Positive, StrictModel, read_json, read_yaml, reading
 
 
 class WrongFileError(ValueError):
     pass
 
 
-class Arm(Schema):
+class Arm(StrictModel):
     name: str
     reach_m: Positive
     joints: list[float]
     cameras: CameraTopics | None = None
 
 
-class Loose(OpenSchema):
+class Loose(OpenModel):
     name: str
 
 

@@ -12,18 +12,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whetstone_common.core.parameters import ParameterError, ParameterSpec, Schema
+from whetstone_common.core.parameters import ParameterError, ParameterSchema, ParameterSpec
 
 RATE = ParameterSpec("rate_hz", "double", 10.0, "Rate [Hz].", bounds=(1.0, 100.0))
 NAMES = ParameterSpec("names", "string_array", [], "Names.")
 GAINS = ParameterSpec("gains", "double_array", [1.0, 1.0], "Gains.", bounds=(0.0, 2.0), length=2)
 
 
-def schema(tmp_path: Path, **entries: Any) -> Schema:
+def schema(tmp_path: Path, **entries: Any) -> ParameterSchema:
     """Schema of entries, written to a file and read back."""
     file = tmp_path / "node_params.yaml"
     file.write_text(yaml.safe_dump(entries), encoding="utf-8")
-    return Schema.load(file)
+    return ParameterSchema.load(file)
 
 
 def test_when_a_whole_number_is_given_for_a_double_expect_a_float() -> None:
@@ -117,7 +117,7 @@ def test_when_a_schema_is_no_table_expect_refusal(tmp_path: Path) -> None:
     file = tmp_path / "node_params.yaml"
     file.write_text("- a\n- b\n", encoding="utf-8")
     with pytest.raises(ParameterError):
-        Schema.load(file)
+        ParameterSchema.load(file)
 
 
 def test_when_a_name_is_declared_twice_expect_refusal(tmp_path: Path) -> None:
@@ -125,4 +125,14 @@ def test_when_a_name_is_declared_twice_expect_refusal(tmp_path: Path) -> None:
     for name in ("common", "own"):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"autostart": entry}), encoding="utf-8")
     with pytest.raises(ParameterError, match="autostart"):
-        Schema.load(tmp_path / "own.yaml", include=tmp_path / "common.yaml")
+        ParameterSchema.load(tmp_path / "own.yaml", include=tmp_path / "common.yaml")
+
+
+def test_when_a_parameter_was_renamed_expect_the_refusal_to_name_the_new_one(tmp_path: Path) -> None:
+    found = schema(
+        tmp_path, new_s={"type": "double", "default": 1.0, "description": "A time.", "renamed_from": "old_s"}
+    )
+    with pytest.raises(ParameterError, match="parameter 'old_s' is now called 'new_s'"):
+        found.check({"old_s": 2.0})
+    with pytest.raises(ParameterError, match="unknown parameter 'older_s'"):
+        found.check({"older_s": 2.0})

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from whetstone_common.core.sources import UNKNOWN, Ownership, Source
+from whetstone_common.core.sources import UNKNOWN, Ownership, Source, identity_of
 
 MS = 1_000_000
 ONE, TWO = Source("1", "/one"), Source("2", "/two")
@@ -45,3 +45,9 @@ def test_when_the_middleware_does_not_say_who_publishes_expect_no_refusal():
     owner = Ownership("camera front")
     owner.problem(ONE, 0)
     assert owner.problem(UNKNOWN, MS) == "" and owner.conflict(2 * MS) == ""
+
+
+def test_when_the_graph_pads_a_gid_expect_the_identity_that_its_messages_have():
+    gid = bytes(range(1, 17))
+    assert identity_of(gid) == identity_of(gid + bytes(8)) == gid.hex()
+    assert identity_of(b"") == ""

@@ -22,8 +22,8 @@ LIMIT_S = 4.0
 DEAF = "hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2**31 - 1)"
 HEAD = """
 import hashlib, os, pathlib, sys, threading, time
-from whetstone_common.nodes.stopping import StopRequestedError, hear_signals, leave
-stop = hear_signals()
+from whetstone_common.nodes.stopping import StopRequestedError, catch_signals, leave
+stop = catch_signals()
 print("hears", flush=True)
 """
 Start = Callable[..., subprocess.Popen[str]]

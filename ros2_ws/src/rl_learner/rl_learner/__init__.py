@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the robot gets better: transitions, replay, online and offline learners."""
+"""How the robot gets better: replay, online and offline learners."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What touches the arm and the person: arm, episodes, operator, launch, command line."""
+"""What touches the arm and brings a robot up: arm, robot files, launch, tasks, timing."""

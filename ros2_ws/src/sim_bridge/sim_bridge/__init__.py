@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MuJoCo behind the topics of a real arm."""
+"""MuJoCo simulation with the ROS interface of a real arm."""

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
-from rl_learner.core.spool.fileops import DiskFiles, FileOps
-from vla_policy.core.files import MANIFEST, CheckpointError, check_tensors, read_manifest, read_tensors
+from experience.core.spool.fileops import DiskFiles, FileOps
+from rl_methods.common.tensors import CheckpointError
+from vla_policy.core.files import MANIFEST, read_manifest, read_tensors
 
 KEEP = 3
 LEARNER, REPLAY = "learner.safetensors", "replay-{}.safetensors"
@@ -128,56 +129,6 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
         total.update(value.view(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
     return total.hexdigest()
-
-
-# -- optimisers and generators as tensors -------------------------------------------------------------------------
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Moments and step counts, named by the parameter's place."""
-    states = optimizer.state_dict()["state"]
-    return {f"{place}/{key}": torch.as_tensor(value).clone() for place, s in states.items() for key, value in s.items()}
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Takes back what `optimizer_state` gave; hyperparameters stay those of the optimiser."""
-    states: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        place, key = name.split("/")
-        states.setdefault(int(place), {})[key] = value.clone()
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries below `prefix/`, without it."""
-    start = prefix + "/"
-    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-
-
-def state_of(modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """All tensors of some modules and optimisers, under their names."""
-    out: dict[str, Tensor] = {}
-    for name, module in modules.items():
-        out |= {f"{name}/{key}": value.detach().clone() for key, value in module.state_dict().items()}
-    for name, optimizer in optimizers.items():
-        out |= {f"{name}/{key}": value for key, value in optimizer_state(optimizer).items()}
-    return out
-
-
-def restore(
-    tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
-) -> None:
-    """Takes back what `state_of` gave.
-
-    Raises:
-        CheckpointError: A module's tensors are missing, unknown, of another shape or not finite.
-    """
-    for name, module in modules.items():
-        check_tensors(part(tensors, name), module.state_dict(), name)
-    for name, module in modules.items():
-        module.load_state_dict(part(tensors, name))
-    for name, optimizer in optimizers.items():
-        restore_optimizer(optimizer, part(tensors, name))
 
 
 def _folders(directory: Path) -> list[Path]:

@@ -10,33 +10,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rl_learner.core.dataset import Recorded
-from rl_learner.core.episode import Episode, Rules, build
-from rl_learner.core.records import Actor, Asked, Decision, Event, Judgement, Outcome, Step
-from rl_learner.core.transition import Transition
-from rl_learner.core.watching import Watcher
+from experience.core.dataset import DatasetEpisode
+from experience.core.episode import EpisodeRecords, Rules, build
+from experience.core.records import Decision, EpisodeEventKind, Event, StepRecord, StepReward, no_bytes
+from experience.core.transition import Transition
+from rl_learner.core.episode_preprocessing import EpisodePreprocessor
+from rl_methods.base import ChunkSource
 from vla_policy.core.protocol import Backend
 from vla_policy.core.serving import checked_chunks, checked_features, draw_noise
-from vla_policy.core.steering.protocol import Kind
+from vla_policy.core.stacked_images import encoded, stacked
+from whetstone_common.core.enums import Actor, RequestKind
 from whetstone_common.core.stamp import Stamp
 
 _NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Looks:
+class LabelConfig:
     """How the VLA looks on.
 
     Attributes:
         candidates: N.
         stride: Frames between two looks.
+        images: Whether the transitions hold images, for methods with an image encoder.
     """
 
     candidates: int = 8
     stride: int = 2
+    images: bool = False
 
 
-class Onlooker:
+class DemonstrationLabeler:
     """Makes transitions of recorded episodes.
 
     Args:
@@ -46,10 +50,10 @@ class Onlooker:
         looks: How the VLA looks on.
     """
 
-    def __init__(self, backend: Backend, watcher: Watcher, rules: Rules, looks: Looks) -> None:
+    def __init__(self, backend: Backend, watcher: EpisodePreprocessor, rules: Rules, looks: LabelConfig) -> None:
         self._backend, self._watcher, self._rules, self._looks = backend, watcher, rules, looks
 
-    def transitions(self, recorded: Recorded, number: int) -> list[Transition]:
+    def transitions(self, recorded: DatasetEpisode, number: int) -> list[Transition]:
         """Transitions of the episode of that number; none of one that a person did not drive from end to end.
 
         Raises:
@@ -58,13 +62,13 @@ class Onlooker:
         if not bool((recorded.actors == Actor.HUMAN).all()):
             return []
         self._watcher.check_numbers(recorded, number)
-        heard = Episode(epoch=1, number=number, started=True, steps_done=True)
+        heard = EpisodeRecords(epoch=1, number=number, started=True, steps_done=True)
         targets, contract = self._watcher.targets(recorded), self._watcher.contract
         for frame in range(0, len(recorded), self._looks.stride):
             heard.decisions[frame + 1] = self._decision(recorded, number, frame)
         for frame in range(len(recorded)):
             seen = frame - frame % self._looks.stride
-            heard.steps[frame] = Step(
+            heard.steps[frame] = StepRecord(
                 stamp=self._stamp(number, seen),
                 step=-1,
                 episode_step=frame,
@@ -73,23 +77,23 @@ class Onlooker:
                 joint_command=recorded.actions[frame],
                 tcp_target=targets[frame],
             )
-        heard.rewards[len(recorded)] = Judgement(1, number, len(recorded), float(recorded.success))
-        outcome = Outcome.SUCCEEDED if recorded.success else Outcome.FAILED
+        heard.rewards[len(recorded)] = StepReward(1, number, len(recorded), float(recorded.success))
+        outcome = EpisodeEventKind.SUCCEEDED if recorded.success else EpisodeEventKind.FAILED
         heard.end = Event(1, number, outcome, "", len(recorded), self._time_ns(len(recorded)))
         return build(heard, self._rules, {contract.hash(): contract})[0]
 
-    def _decision(self, recorded: Recorded, number: int, frame: int) -> Decision:
+    def _decision(self, recorded: DatasetEpisode, number: int, frame: int) -> Decision:
         observation = self._watcher.observation(recorded, frame)
         context = self._backend.prefix(observation)
         noise = draw_noise(self._looks.candidates, self._backend.spec, number, frame)
         candidates = checked_chunks(self._backend, context, noise)
         return Decision(
             stamp=self._stamp(number, frame),
-            asked=Asked.LOOK,
+            request_kind=RequestKind.QUERY_ONLY,
             contract_hash=self._watcher.contract.hash(),
             method="",
             instruction=recorded.instruction,
-            kind=Kind.BASE,
+            kind=ChunkSource.BASE,
             chosen=0,
             reference=self._watcher.reference(recorded, frame),
             features=checked_features(self._backend, context),
@@ -97,6 +101,9 @@ class Onlooker:
             candidates=candidates,
             noise=noise,
             chosen_chunk=candidates[0],
+            images=encoded(stacked(observation.images, self._backend.spec.cameras))
+            if self._looks.images
+            else no_bytes(),
         )
 
     def _stamp(self, number: int, frame: int) -> Stamp:

@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replay: chunk windows in preallocated tensors, and batches mixed from prior and online data.
 
-Legend: B batch, F features, N candidates, C steps of a window, A action dims, H horizon, M noise dims.
+Legend: B batch, F features, N candidates, C steps of a window, A action dims, H horizon, M noise dims,
+P proprioception, K cameras, S side of an image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rl_learner.core.decisions import FIELDS, HALF_FIELDS, DecisionStore
+from rl_methods.base import IMAGES, DataSpec
+from rl_methods.common.batch import NAMES, Batch, WindowShape, join
+
 FloatArray = NDArray[np.float32]
+ImageArray = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +43,10 @@ class Window:
         proposed: float32 [C, A] that the method had chosen; equals `actions` where nobody interfered.
         next_features: float32 [F].
         next_candidates: float32 [N, C, A].
+        proprio: float32 [P], physical units.
+        next_proprio: float32 [P].
+        images: uint8 [K, S, S, 3] at its start.
+        next_images: uint8 [K, S, S, 3].
     """
 
     features: FloatArray
@@ -54,61 +64,16 @@ class Window:
     proposed: FloatArray
     next_features: FloatArray
     next_candidates: FloatArray
+    proprio: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    next_proprio: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    images: ImageArray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    next_images: ImageArray = field(default_factory=lambda: np.zeros(0, np.uint8))
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Rows of windows as float32 tensors; names and shapes as in `Window` with B in front."""
-
-    features: Tensor
-    actions: Tensor
-    candidates: Tensor
-    noise: Tensor
-    reward: Tensor
-    mask: Tensor
-    discount: Tensor
-    valid: Tensor
-    mc_return: Tensor
-    success: Tensor
-    human: Tensor
-    refused: Tensor
-    proposed: Tensor
-    next_features: Tensor
-    next_candidates: Tensor
-
-    def __len__(self) -> int:
-        """B."""
-        return len(self.features)
-
-
-NAMES = tuple(f.name for f in fields(Batch))
-HALF = ("candidates", "noise", "next_candidates")  # most of the memory, and the VLA's own precision is no better
-
-
-@dataclass(frozen=True)
-class ReplayShape:
-    """Sizes of a window."""
-
-    features: int
-    steps: int
-    action_dim: int
-    candidates: int
-    horizon: int
-    noise_dim: int
-
-    def of(self, name: str) -> tuple[int, ...]:
-        """Shape of one row of a field."""
-        chunk = (self.steps, self.action_dim)
-        shapes = {
-            "features": (self.features,),
-            "next_features": (self.features,),
-            "actions": chunk,
-            "proposed": chunk,
-            "candidates": (self.candidates, *chunk),
-            "next_candidates": (self.candidates, *chunk),
-            "noise": (self.candidates, self.horizon, self.noise_dim),
-        }
-        return shapes.get(name, ())
+# What of a window is its own; the rest belongs to the decisions at its start and its end.
+_OWN = tuple(name for name in NAMES if name.removeprefix("next_") not in FIELDS)
+_HALF = ("actions", "proposed")
+_AT_END = tuple(name for name in FIELDS if f"next_{name}" in NAMES)
 
 
 class Replay:
@@ -117,16 +82,20 @@ class Replay:
     Args:
         shape: Sizes of a window.
         capacity: Windows kept; the oldest go first.
+        spec: What of them is kept; everything by default.
     """
 
-    def __init__(self, shape: ReplayShape, capacity: int) -> None:
+    def __init__(self, shape: WindowShape, capacity: int, spec: DataSpec | None = None) -> None:
         if capacity < 1:
             raise ValueError(f"capacity is {capacity}, must be at least 1")
         self.shape, self.capacity, self.size, self.cursor, self.added = shape, capacity, 0, 0, 0
-        self._rows = {
-            name: torch.zeros((capacity, *shape.of(name)), dtype=torch.float16 if name in HALF else torch.float32)
-            for name in NAMES
+        self._spec = spec or DataSpec()
+        # Zeros of NumPy take no memory before they are written.
+        self._own = {
+            name: torch.from_numpy(np.zeros((capacity, *shape.of(name)), dtype=_own_type(name))) for name in _OWN
         }
+        self._start, self._end = (torch.zeros(capacity, dtype=torch.int32) for _ in range(2))
+        self._decisions = DecisionStore(shape, capacity, self._spec)
 
     def __len__(self) -> int:
         """Windows held."""
@@ -134,8 +103,9 @@ class Replay:
 
     @property
     def nbytes(self) -> int:
-        """Memory of all rows."""
-        return sum(rows.numel() * rows.element_size() for rows in self._rows.values())
+        """Memory of what is held."""
+        own = sum(rows[0].numel() * rows.element_size() for rows in (*self._own.values(), self._start, self._end))
+        return self.size * own + len(self._decisions) * self._decisions.row_bytes
 
     def add(self, window: Window) -> int:
         """Keeps a window; returns its slot.
@@ -143,22 +113,41 @@ class Replay:
         Raises:
             ValueError: A field has another shape, or is not finite (`mc_return` may be NaN).
         """
-        values = {name: torch.from_numpy(np.array(getattr(window, name), dtype=np.float32)) for name in NAMES}
+        values = {name: _tensor(name, getattr(window, name)) for name in NAMES}
         for name, value in values.items():
             if tuple(value.shape) != self.shape.of(name):
                 raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {self.shape.of(name)}")
-            if name != "mc_return" and not bool(torch.isfinite(value).all()):
+            if name not in ("mc_return", *IMAGES) and not bool(torch.isfinite(value).all()):
                 raise ValueError(f"{name} is not finite")
         slot = self.cursor
-        for name, value in values.items():
-            self._rows[name][slot] = value
+        if self.size == self.capacity:
+            self._decisions.release(int(self._start[slot]))
+            self._decisions.release(int(self._end[slot]))
+        for name in _OWN:
+            self._own[name][slot] = values[name]
+        self._start[slot] = self._decisions.add(self.added, {name: values[name] for name in FIELDS})
+        self._end[slot] = self._decisions.add(self.added, {name: values[f"next_{name}"] for name in _AT_END})
         self.cursor = (slot + 1) % self.capacity
         self.size, self.added = min(self.size + 1, self.capacity), self.added + 1
         return slot
 
     def rows(self, index: Tensor) -> Batch:
         """The windows in those slots, [B]."""
-        return Batch(**{name: rows[index].float() for name, rows in self._rows.items()})
+        return Batch(**{name: self._field(name, index) for name in NAMES})
+
+    def column(self, name: str) -> Tensor:
+        """A field of all windows held, float32 [size, ...]."""
+        return self._field(name, torch.arange(self.size))
+
+    def _field(self, name: str, index: Tensor) -> Tensor:
+        if name in self._own:
+            return self._own[name][index].float()
+        decisions = self._end if name.startswith("next_") else self._start
+        field = name.removeprefix("next_")
+        if not self._spec.keeps(name):
+            return torch.zeros(len(index), 0, dtype=torch.uint8 if name in IMAGES else torch.float32)
+        rows = self._decisions.get(field, decisions[index].long())
+        return rows if name in IMAGES else rows.float()
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Batch:
         """Uniform with replacement.
@@ -171,24 +160,49 @@ class Replay:
         return self.rows(torch.randint(self.size, (count,), generator=generator))
 
     def state(self) -> dict[str, Tensor]:
-        """What is held, oldest slot first in memory order, with the cursor; for checkpoints."""
-        out = {name: rows[: self.size].clone() for name, rows in self._rows.items()}
-        return out | {"counters": torch.tensor([self.size, self.cursor, self.added])}
+        """What is held, oldest slot first in memory order, with the cursor; for checkpoints.
+
+        Decisions are numbered in the order in which the windows name them.
+        """
+        pairs = torch.stack([self._start[: self.size], self._end[: self.size]], dim=1).flatten().tolist()
+        numbers = {row: number for number, row in enumerate(dict.fromkeys(pairs))}
+        named = torch.tensor([numbers[row] for row in pairs], dtype=torch.int32).reshape(-1, 2)
+        out = {name: rows[: self.size].clone() for name, rows in self._own.items()}
+        counters = torch.tensor([self.size, self.cursor, self.added])
+        return out | self._decisions.state(list(numbers)) | {"decisions": named, "counters": counters}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Takes back what `state` gave.
+        """Takes back what `state` gave into a replay that holds nothing.
 
         Raises:
-            ValueError: It was made with another shape or holds more than fits.
+            ValueError: It was made with another shape, holds more than fits, or is of an earlier release.
         """
         size, cursor, added = (int(x) for x in state["counters"])
         if size > self.capacity or (size < self.capacity and cursor != size):
             raise ValueError(f"{size} windows with the cursor at {cursor} do not fit a capacity of {self.capacity}")
-        for name, rows in self._rows.items():
+        if "decisions" not in state:
+            raise ValueError("the replay was saved by an earlier release: begin another run")
+        for name, rows in self._own.items():
             if tuple(state[name].shape) != (size, *self.shape.of(name)):
                 raise ValueError(f"{name} was saved with shape {tuple(state[name].shape)}")
             rows[:size] = state[name]
+        named = state["decisions"]
+        self._start[:size], self._end[:size] = named[:, 0], named[:, 1]
+        oldest_first = torch.roll(named, -cursor, dims=0) if size == self.capacity else named
+        pairs = [(int(start), int(end)) for start, end in oldest_first.tolist()]
+        self._decisions.restore(state, pairs, added - size)
         self.size, self.cursor, self.added = size, cursor, added
+
+
+def _own_type(name: str) -> type:
+    return np.float16 if name in _HALF else np.float32
+
+
+def _tensor(name: str, value: object) -> Tensor:
+    if name in IMAGES:
+        return torch.from_numpy(np.array(value, dtype=np.uint8))
+    is_half = name in _HALF or name.removeprefix("next_") in HALF_FIELDS
+    return torch.from_numpy(np.array(value, dtype=np.float16 if is_half else np.float32))
 
 
 def mixed(prior: Replay | None, online: Replay, prior_share: float, count: int, generator: torch.Generator) -> Batch:
@@ -212,13 +226,6 @@ def mixed(prior: Replay | None, online: Replay, prior_share: float, count: int, 
     if count > from_prior:
         parts.append(online.sample(count - from_prior, generator))
     return join(parts)
-
-
-def join(parts: Sequence[Batch]) -> Batch:
-    """Batches one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    return Batch(**{name: torch.cat([getattr(p, name) for p in parts]) for name in NAMES})
 
 
 def monte_carlo(rewards: Sequence[float], masks: Sequence[float], discount: float) -> list[float]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rl_learner.core.spool.fileops import DiskFiles, FileOps
-from rl_learner.core.spool.kept import read_kept, write_kept
+from experience.core.spool.checked_file import read_checked, write_checked
+from experience.core.spool.fileops import DiskFiles, FileOps
 
 
-class VersionBook:
+class VersionCounter:
     """The last version that was given out, on disk before it is used.
 
     Args:
@@ -25,13 +25,13 @@ class VersionBook:
     def next(self, least: int = 1) -> int:
         """A version larger than any before, and at least `least`."""
         version = max(self.last + 1, least)
-        write_kept(self._files, self._path, {"version": version})
+        write_checked(self._files, self._path, {"version": version})
         self.last = version
         return version
 
 
 def _read(path: Path) -> int:
-    body, damaged = read_kept(path)
+    body, damaged = read_checked(path)
     if body is None and not damaged:
         return 0
     try:

@@ -9,10 +9,11 @@ from typing import Any
 from vla_interfaces.msg import Transition
 from vla_interfaces.srv import FetchTransitions
 
-from rl_learner.core.ledger import Offer
-from rl_learner.core.session import Session
-from rl_learner.core.worker import Letter, Worker
-from rl_learner.nodes import convert
+from experience.core.ledger import ReceiveResult
+from experience.nodes import convert
+from rl_learner.core.training_run import TrainingRun
+from rl_learner.core.worker import Worker
+from rl_learner.core.worker_inbox import Command
 from whetstone_common.nodes.node import WhetstoneNode
 
 _SERVICE = "transition_node/fetch_transitions"
@@ -46,10 +47,10 @@ class CatchUp:
         if self._asked is not None and now_s - self._asked_s > _PATIENCE_S:
             self._client.remove_pending_request(self._asked)
             self._asked = None
-        if worker is None or self._asked is not None or worker.waiting:
+        if worker is None or self._asked is not None or len(worker.inbox):
             return
-        if worker.gap:
-            worker.gap, self._wanted = False, True
+        if worker.inbox.gap:
+            worker.inbox.gap, self._wanted = False, True
         if not self._wanted or not self._client.service_is_ready():
             return
         self._after, self._asked_s = worker.session.receipts.through, now_s
@@ -77,12 +78,12 @@ def _start_of(page: FetchTransitions.Response) -> int:
     return int(page.transitions[0].seq if page.transitions else page.last + 1)
 
 
-def _letter(msg: Transition) -> Letter:
+def _letter(msg: Transition) -> Command:
     return lambda session: session.add(convert.to_transition(msg), msg.spool, msg.seq)
 
 
-def _skip(first: int, spool: int) -> Letter:
-    def skip(session: Session) -> Offer | None:
+def _skip(first: int, spool: int) -> Command:
+    def skip(session: TrainingRun) -> ReceiveResult | None:
         if session.receipts.spool in (0, spool):
             session.receipts.spool = spool
             session.skip_to(first)

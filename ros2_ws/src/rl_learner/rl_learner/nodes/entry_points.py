@@ -6,4 +6,3 @@ from __future__ import annotations
 from whetstone_common.nodes.start import entry_point
 
 learner_node = entry_point("rl_learner.nodes.learner_node")
-transition_node = entry_point("rl_learner.nodes.transition_node")

@@ -1,80 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person watches while a run goes on, as diagnostics."""
+"""State of a training run as a message."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from vla_interfaces.msg import LearnerStatus
 
-from rl_learner.core.session import Phase, Session
+from rl_learner.core.run_status import waits_for
+from rl_learner.core.training_run import Phase
 from rl_learner.core.worker import Worker
-from whetstone_common.core.reason import Reason, State, sentence
 
-_LEVELS = {State.HOLDING: DiagnosticStatus.WARN, State.ERROR: DiagnosticStatus.ERROR}
-
-
-def figures(worker: Worker | None, method: str, run: str, *, frozen: bool) -> dict[str, Any]:
-    """Figures by name."""
-    said: dict[str, Any] = {"run": run, "method": method, "waiting": "contract", "finished": False}
-    if worker is None:
-        return said
-    session, tally, metrics = worker.session, worker.session.tally, worker.session.metrics
-    return said | {
-        "phase": session.phase.value,
-        "waiting": "frozen" if frozen else waits_for(session),
-        "finished": session.phase is Phase.FINISHED and session.due == 0,
-        "behind": session.due,
-        "updates": session.learner.updates,
-        "updates_per_s": worker.updates_per_s,
-        "updates_skipped": session.skipped,
-        "utd": session.utd,
-        "batch": session.batch,
-        "q_mean": metrics.get("critic/target", float("nan")),
-        "critic_loss": metrics.get("critic/loss", float("nan")),
-        "edit_share": _mean(tally.steered),
-        "episodes": tally.episodes,
-        "base_episodes": session.recipe.schedule.base_episodes,
-        "windows": tally.windows,
-        "windows_refused": tally.refused,
-        "windows_of_another_discount": tally.other_discount,
-        "success_last_20": _mean(tally.successes),
-        "robot_steps": tally.steps,
-        "most_steps": session.most_steps,
-        "human_share": tally.human_steps / max(1, tally.steps),
-        "checkpoint_updates": worker.saved_step,
-        "problem": session.problem,
-    }
+_PHASES = {
+    Phase.COLLECT: LearnerStatus.COLLECT,
+    Phase.WARM_UP: LearnerStatus.WARM_UP,
+    Phase.ONLINE: LearnerStatus.ONLINE,
+    Phase.FINISHED: LearnerStatus.FINISHED,
+}
+_CRITIC = ("critic/loss", "critic/target")  # names among the metrics of every method with a critic
+_NAN = float("nan")
 
 
-def waits_for(session: Session) -> str:
-    """Why no update is done now; empty while some are."""
-    if session.halt is not None:
-        return session.halt.value
-    if session.due:
-        return "" if session.has_room else "behind"
-    if session.phase is Phase.COLLECT:
-        return "base episodes"
-    return "nothing" if session.phase is Phase.FINISHED else "data"
+def status_of(worker: Worker | None, *, frozen: bool) -> LearnerStatus:
+    """Message of a run, without what only the node knows: names, versions and time."""
+    status = LearnerStatus(waits_for=int(waits_for(worker.session if worker else None, frozen=frozen)))
+    status.success_rate = status.steered_fraction = status.critic_loss = status.mean_target = _NAN
+    if worker is not None:
+        _progress_of(worker, status)
+        _data_of(worker, status)
+    return status
 
 
-def to_diagnostics(name: str, status: tuple[State, Reason, str], said: dict[str, Any], clock: Any) -> DiagnosticArray:
-    """Message of figures."""
-    state, reason, detail = status
-    values = [KeyValue(key=key, value=_text(value)) for key, value in said.items()]
-    level = _LEVELS.get(state, DiagnosticStatus.OK)
-    made = DiagnosticArray(
-        status=[DiagnosticStatus(level=level, name=name, message=sentence(state, reason, detail), values=values)]
-    )
-    made.header.stamp = clock.now().to_msg()
-    return made
+def _progress_of(worker: Worker, status: LearnerStatus) -> None:
+    run = worker.session
+    status.phase = _PHASES[run.phase]
+    status.problem = run.problem
+    status.finished = run.phase is Phase.FINISHED and run.due == 0
+    status.updates = run.learner.updates
+    status.updates_per_s = float(worker.rate.per_s)
+    status.updates_skipped = run.failures.skipped
+    status.pending_updates = run.due
+    status.updates_per_step = float(run.utd)
+    status.batch_size = run.failures.batch
+    status.checkpoint_updates = worker.checkpoints.saved_updates
+    status.evaluating, status.evaluations = worker.trials.is_evaluating, len(run.guard.rounds)
+    status.verdict = run.guard.rounds[-1].verdict if run.guard.rounds else ""
+    status.guard = run.guard.text
+    metrics = dict(run.metrics)
+    status.critic_loss, status.mean_target = (float(metrics.pop(name, _NAN)) for name in _CRITIC)
+    status.metric_names, status.metrics = list(metrics), [float(value) for value in metrics.values()]
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _data_of(worker: Worker, status: LearnerStatus) -> None:
+    run, tally = worker.session, worker.session.tally
+    status.episodes = tally.episodes
+    status.base_episodes = run.method.schedule.base_episodes
+    status.windows = tally.windows
+    status.windows_refused = tally.refused
+    status.replay_size = len(run.data.online)
+    status.prior_size = len(run.data.prior) if run.data.prior is not None else 0
+    status.robot_steps = tally.steps
+    status.max_steps = run.most_steps
+    status.success_rate = _mean(tally.successes)
+    status.human_fraction = tally.human_steps / max(1, tally.steps)
+    status.steered_fraction = _mean(tally.steered)
 
 
-def _mean(values: tuple[int, ...]) -> float:
-    return sum(values) / len(values) if values else float("nan")
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / len(values) if values else _NAN

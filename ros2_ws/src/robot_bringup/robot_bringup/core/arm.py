@@ -5,26 +5,26 @@ from __future__ import annotations
 
 from robot_bringup.core.arm_motion import ArmMotion
 from robot_bringup.core.chunk import Chunk, check_chunk
-from robot_bringup.core.chunk_queue import Offer
-from robot_bringup.core.joints import JointSample
-from robot_bringup.core.outputs import Now, Outputs
+from robot_bringup.core.chunk_queue import ChunkAcceptance
+from robot_bringup.core.outputs import ArmOutputs, Now
 from robot_bringup.core.playback import Playback
 from robot_bringup.core.state_machine import Mode, Refused
-from robot_bringup.core.takeover import Heard, TakeoverSample
+from robot_bringup.core.takeover import InputResult, TakeoverSample
 from whetstone_common.core.clock import other_clock
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.joint_parts import JointMessage, shown
 from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.core.robot_joints import JointSample
 from whetstone_common.core.stamp import Stamp
 
 _NS = 1_000_000_000
 _STOPPING = {Reason.SECOND_COMMANDER, Reason.SECOND_NODE}
 _REFUSALS = {
-    Offer.DUPLICATE: ("chunk_duplicate", Reason.NONE),
-    Offer.FOREIGN: ("chunk_foreign", Reason.NONE),
-    Offer.SECOND_SOURCE: ("second_source", Reason.SECOND_SOURCE),
-    Offer.STALE: ("chunk_stale", Reason.STALE_OBSERVATION),
-    Offer.FUTURE: ("chunk_future", Reason.STALE_OBSERVATION),
+    ChunkAcceptance.DUPLICATE: ("chunk_duplicate", Reason.NONE),
+    ChunkAcceptance.FOREIGN: ("chunk_foreign", Reason.NONE),
+    ChunkAcceptance.SECOND_SOURCE: ("second_source", Reason.SECOND_SOURCE),
+    ChunkAcceptance.STALE: ("chunk_stale", Reason.STALE_OBSERVATION),
+    ChunkAcceptance.FUTURE: ("chunk_future", Reason.STALE_OBSERVATION),
 }
 
 
@@ -44,12 +44,12 @@ class Arm(ArmMotion):
     @property
     def episode(self) -> int:
         """Number of the newest episode."""
-        return self._laps.episode
+        return self._request_counter.episode
 
     @property
     def steps(self) -> int:
         """Policy steps since the resume."""
-        return self._laps.steps
+        return self._request_counter.steps
 
     def waits_for(self, stamp: Stamp) -> bool:
         """Whether a request is the one that still waits for its chunk."""
@@ -72,7 +72,7 @@ class Arm(ArmMotion):
         self.state = self.state.arm()
         assert self._contract is not None  # noqa: S101 - ready_to_arm() has seen it
         last = None if self._playback is None else self._playback.drive.motion
-        self._playback = Playback(self._robot, self._player, self._contract, self._set, self._laps)
+        self._playback = Playback(self._robot, self._player, self._contract, self._set, self._request_counter)
         self._playback.drive.motion = last
 
     def autoarm(self, now: Now) -> None:
@@ -93,12 +93,12 @@ class Arm(ArmMotion):
         """
         self.state = self.state.reset()
         self._takeover.forget_source()
-        self._strikes = 0
+        self._rejections = 0
         self._trusted = False
         if self._playback is not None:
             self._playback.queue.forget_source()
 
-    def resume(self, now: Now, *, episode: int, seed: int, max_steps: int, not_before_ns: int) -> Outputs:
+    def resume(self, now: Now, *, episode: int, seed: int, max_steps: int, not_before_ns: int) -> ArmOutputs:
         """READY to RUNNING.
 
         Args:
@@ -116,13 +116,13 @@ class Arm(ArmMotion):
         if why:
             raise Refused(why)
         try:
-            self._laps.begin(episode, seed, max_steps)
+            self._request_counter.begin(episode, seed, max_steps)
         except ValueError as error:
             raise Refused(str(error)) from error
         self.state = state
         self._begin_episode(now, not_before_ns)
         known = self._sample is not None and 0 < not_before_ns <= self._sample.stamp_ns
-        return self._lockstep(now) if self._set.lockstep and known else Outputs()
+        return self._lockstep(now) if self._set.lockstep and known else ArmOutputs()
 
     # ---- events ------------------------------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Arm(ArmMotion):
             self.stop(Reason.CONTRACT_MISMATCH, detail)
         self.disarm(detail)
 
-    def on_joint_state(self, message: JointMessage, now: Now) -> Outputs:
+    def on_joint_state(self, message: JointMessage, now: Now) -> ArmOutputs:
         """Measured joints, or some of them."""
         try:
             # In lockstep the stamps themselves are the time.
@@ -167,24 +167,24 @@ class Arm(ArmMotion):
         except ReasonedError as error:
             counter = "second_source" if error.reason is Reason.SECOND_SOURCE else "joint_state_refused"
             self.refuse_message(counter, error)
-            return Outputs()
-        return Outputs() if sample is None else self._on_joints(sample, now)
+            return ArmOutputs()
+        return ArmOutputs() if sample is None else self._on_joints(sample, now)
 
-    def _on_joints(self, sample: JointSample, now: Now) -> Outputs:
-        back_s = self._joint_jump.update(sample.stamp_ns)
+    def _on_joints(self, sample: JointSample, now: Now) -> ArmOutputs:
+        back_s = self._watchdogs.joint_clock.update(sample.stamp_ns)
         if back_s and self.state.moving and self._starting_ns is None:
             self.stop(Reason.CLOCK_JUMP, f"joint state stamps went back by {back_s:.3f} s")
-        self._joints_silent.feed(sample.heard_s)
+        self._watchdogs.joints.feed(sample.heard_s)
         self._sample = sample
         self._watch_frozen(sample, now)
-        return self._lockstep(now) if self._set.lockstep else Outputs()
+        return self._lockstep(now) if self._set.lockstep else ArmOutputs()
 
     def _watch_frozen(self, sample: JointSample, now: Now) -> None:
         motion = None if self._playback is None else self._playback.drive.motion
         if motion is None or not self.state.moving or self._starting_ns is not None or self._set.dry_run:
             return
         clock_s = sample.stamp_ns / _NS if self._set.lockstep else now.steady_s
-        frozen = self._frozen.update(clock_s, motion.position, sample.positions, sample.groups)
+        frozen = self._watchdogs.frozen.update(clock_s, motion.position, sample.positions, sample.groups)
         if frozen:
             names = shown([self._robot.joints[index] for index in frozen])
             detail = f"{names} on {self._robot.joint_states_topic}: positions do not change under motion"
@@ -195,55 +195,55 @@ class Arm(ArmMotion):
         self._counters[counter] += 1
         self._notice.give(error.reason, error.detail)
 
-    def on_chunk(self, chunk: Chunk, now: Now) -> Outputs:
+    def on_chunk(self, chunk: Chunk, now: Now) -> ArmOutputs:
         """The policy answers."""
         play, contract = self._playback, self._contract
         if play is None or contract is None or not self.state.moving or self._starting_ns is not None:
             self._counters["chunk_unwanted"] += 1
-            return Outputs()
+            return ArmOutputs()
         slot_ns = self._next_slot_ns(now)
         offer = play.judge(chunk, slot_ns)
         try:
-            if offer is Offer.TAKEN:
+            if offer is ChunkAcceptance.TAKEN:
                 check_chunk(chunk, contract, self._contract_hash, len(self._robot.joints))
                 if self._set.dry_run and self._sample is not None:
                     self._seed(self._sample, trusted=False)
                 play.take(chunk, slot_ns, now.steady_s)
-                self._waiting.clear()
+                self._watchdogs.chunk.clear()
             else:
                 self._not_taken(offer, chunk)
         except ReasonedError as error:
             play.queue.cancel()
             self._counters["chunk_refused"] += 1
-            self._strike(error.reason, f"{chunk.source}: {error.detail}")
+            self._register_rejection(error.reason, f"{chunk.source}: {error.detail}")
         return self._lockstep(now)
 
-    def _not_taken(self, offer: Offer, chunk: Chunk) -> None:
+    def _not_taken(self, offer: ChunkAcceptance, chunk: Chunk) -> None:
         counter, reason = _REFUSALS[offer]
         self._counters[counter] += 1
         if reason is not Reason.NONE:
             self._notice.give(reason, f"{offer.value}: chunk of {chunk.source} for request {chunk.stamp.request_id}")
-        if offer in (Offer.STALE, Offer.FUTURE):
+        if offer in (ChunkAcceptance.STALE, ChunkAcceptance.FUTURE):
             self._the_playback().queue.cancel()
 
-    def on_takeover(self, sample: TakeoverSample, now: Now) -> Outputs:
-        """A person's device speaks."""
+    def on_takeover(self, sample: TakeoverSample, now: Now) -> ArmOutputs:
+        """Take a message of the takeover device."""
         if why := self._time_problem(sample, now):
             self._refuse_takeover(sample, why)
-            return Outputs()
-        heard = self._takeover.hear(sample, now.steady_s)
-        if heard is Heard.OLD:
+            return ArmOutputs()
+        heard = self._takeover.update(sample, now.steady_s)
+        if heard is InputResult.OLD:
             self._counters["takeover_old"] += 1
-        elif heard is Heard.SECOND_SOURCE:
+        elif heard is InputResult.SECOND_SOURCE:
             self._counters["second_source"] += 1
             detail = f"takeover from {sample.source}, {self._takeover.source} has it"
             self._notice.give(Reason.SECOND_SOURCE, detail)
-        elif heard is Heard.BAD:
+        elif heard is InputResult.BAD:
             self._refuse_takeover(sample, sample.problem())
-        elif heard is Heard.ENGAGED:
+        elif heard is InputResult.ENGAGED:
             self._counters["takeovers"] += 1
             self._engage(now)
-        elif heard is Heard.RELEASED and self.state.moving:
+        elif heard is InputResult.RELEASED and self.state.moving:
             self.state = self.state.run()
             self._restart(now)
         return self._lockstep(now)

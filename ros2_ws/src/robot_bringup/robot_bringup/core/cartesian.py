@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a step of a chunk to where the joints should be, and back.
 
-A Cartesian action is relative to the TCP pose measured at the chunk's observation and expressed in the base frame:
-p = p_ref + d, R = exp(r) R_ref, gripper absolute. A joint action is the joint targets minus the measured joints.
+Cartesian actions are those of `whetstone_common.core.cartesian`. A joint action is the joint targets minus the measured
+joints.
 
 Legend: n joints; a pose as 7 numbers is x y z (m) qx qy qz qw.
 """
@@ -70,16 +70,6 @@ def seven_from_pose(pose: Pose) -> Array:
     # sin(angle / 2) / angle, which is 1/2 at zero.
     scale = 0.5 * float(np.sinc(angle / 2.0 / np.pi))
     return np.concatenate([pose.position, scale * turn, [np.cos(angle / 2.0)]])
-
-
-def displaced(reference: Pose, action: Array) -> Pose:
-    """Pose of a Cartesian action (first 6 numbers of `action`)."""
-    return Pose(reference.position + action[:3], rotation_matrix(action[3:6]) @ reference.rotation)
-
-
-def displacement(reference: Pose, pose: Pose) -> Array:
-    """(6,) the Cartesian action that leads from `reference` to `pose`; the inverse of `displaced`."""
-    return np.concatenate([pose.position - reference.position, rotation_vector(pose.rotation @ reference.rotation.T)])
 
 
 def between(start: Pose, end: Pose, share: float) -> Pose:

@@ -32,7 +32,7 @@ class Chunk:
     """What the policy wants the arm to do.
 
     Attributes:
-        stamp: The lap it answers; `observation_ns` is filled in.
+        stamp: The request cycle it answers; `observation_ns` is filled in.
         source: Name of the publishing node.
         source_epoch: Identity of its process.
         contract_hash: Of the policy.

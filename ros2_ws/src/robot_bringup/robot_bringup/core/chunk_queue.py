@@ -29,9 +29,10 @@ class Execution(Enum):
 
     SYNC = "sync"  # ask when the executed part ends, hold meanwhile
     ASYNC = "async"  # ask early, align by stamp, blend
+    RTC = "rtc"  # ask early, align by stamp; the policy goes on from what is left of the old chunk
 
 
-class Offer(Enum):
+class ChunkAcceptance(Enum):
     """What became of an offered chunk."""
 
     TAKEN = "taken"
@@ -43,7 +44,7 @@ class Offer(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ChunkStep:
     """What plays in a slot.
 
     Attributes:
@@ -64,7 +65,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class _Playing:
+class _PlayingChunk:
     chunk: Chunk
     first_slot: int  # slot of step 0, may lie before `from_slot`
     from_slot: int  # first slot that plays
@@ -92,8 +93,8 @@ class ChunkQueue:
         self._blend_steps = blend_steps if execution is Execution.ASYNC else 0
         self._source = ""
         self._source_epoch = 0
-        self._now: _Playing | None = None
-        self._old: _Playing | None = None
+        self._now: _PlayingChunk | None = None
+        self._old: _PlayingChunk | None = None
         self._out: Stamp | None = None
         self._answered: Stamp | None = None
         self._adopt_slot = 0
@@ -122,7 +123,7 @@ class ChunkQueue:
             return False
         if self._now is None:
             return True
-        ahead = delay_steps if self._execution is Execution.ASYNC else 0
+        ahead = 0 if self._execution is Execution.SYNC else delay_steps
         return slot >= self._now.from_slot + max(0, self._steps_of(self._now.chunk) - ahead)
 
     def requested(self, stamp: Stamp, *, not_before_ns: int = 0, adopt_slot: int = 0) -> None:
@@ -180,7 +181,7 @@ class ChunkQueue:
 
     # ---- chunks --------------------------------------------------------------------------------------------------
 
-    def judge(self, chunk: Chunk, *, slot: int, age_s: float) -> Offer:
+    def judge(self, chunk: Chunk, *, slot: int, age_s: float) -> ChunkAcceptance:
         """What would become of a chunk; changes nothing.
 
         Args:
@@ -189,18 +190,18 @@ class ChunkQueue:
             age_s: Time from its observation to the beginning of that slot.
         """
         if self._is_second(chunk):
-            return Offer.SECOND_SOURCE
+            return ChunkAcceptance.SECOND_SOURCE
         if self._answered is not None and chunk.stamp.same_request(self._answered):
-            return Offer.DUPLICATE
+            return ChunkAcceptance.DUPLICATE
         if self._out is None or not chunk.stamp.same_request(self._out):
-            return Offer.FOREIGN
+            return ChunkAcceptance.FOREIGN
         if age_s < -FUTURE_TOLERANCE_S:
-            return Offer.FUTURE
+            return ChunkAcceptance.FUTURE
         late = slot - self._first_slot(chunk, slot, age_s) >= max(1, chunk.horizon)
         unasked = chunk.stamp.observation_ns < self._not_before_ns - _FRESH_TOLERANCE_NS
         if late or unasked or not age_s <= chunk.valid_for_s:
-            return Offer.STALE
-        return Offer.TAKEN
+            return ChunkAcceptance.STALE
+        return ChunkAcceptance.TAKEN
 
     def take(self, chunk: Chunk, *, slot: int, age_s: float) -> None:
         """Take in a chunk that was judged TAKEN with the same arguments and whose content is sane."""
@@ -208,7 +209,7 @@ class ChunkQueue:
         self._source, self._source_epoch = chunk.source, chunk.source_epoch
         self._answered, self._out = chunk.stamp, None
         self._old = self._now
-        self._now = _Playing(chunk, first_slot, max(slot, self._adopt_slot))
+        self._now = _PlayingChunk(chunk, first_slot, max(slot, self._adopt_slot))
 
     def _is_second(self, chunk: Chunk) -> bool:
         if self._source and chunk.source != self._source:
@@ -222,7 +223,7 @@ class ChunkQueue:
 
     # ---- playing -------------------------------------------------------------------------------------------------
 
-    def step(self, slot: int) -> Step | None:
+    def step(self, slot: int) -> ChunkStep | None:
         """What plays in a slot; None when the arm must hold (or, in lockstep, wait)."""
         now = self._now
         if now is None:
@@ -235,11 +236,11 @@ class ChunkQueue:
             return None
         return self._faded(now, slot)
 
-    def _alone(self, playing: _Playing | None, slot: int) -> Step | None:
+    def _alone(self, playing: _PlayingChunk | None, slot: int) -> ChunkStep | None:
         index = None if playing is None or self._over(playing, slot) else playing.index(slot)
-        return None if playing is None or index is None else Step(playing.chunk, index)
+        return None if playing is None or index is None else ChunkStep(playing.chunk, index)
 
-    def _faded(self, now: _Playing, slot: int) -> Step | None:
+    def _faded(self, now: _PlayingChunk, slot: int) -> ChunkStep | None:
         index = now.index(slot)
         if index is None:
             return None
@@ -247,11 +248,11 @@ class ChunkQueue:
         old_index = self._old.index(slot) if self._old is not None and played < self._blend_steps else None
         if self._old is None or old_index is None:
             ends = self._execution is Execution.SYNC and self._over(now, slot + 1)
-            return Step(now.chunk, index, ends=ends)
+            return ChunkStep(now.chunk, index, ends=ends)
         weight = (played + 1) / (self._blend_steps + 1)
-        return Step(now.chunk, index, self._old.chunk, old_index, weight)
+        return ChunkStep(now.chunk, index, self._old.chunk, old_index, weight)
 
-    def _over(self, playing: _Playing, slot: int) -> bool:
+    def _over(self, playing: _PlayingChunk, slot: int) -> bool:
         played = slot - playing.from_slot
         bound = self._open_loop_steps
         if self._execution is Execution.SYNC:

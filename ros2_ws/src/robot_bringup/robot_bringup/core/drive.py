@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_bringup.core.cartesian import Target
-from robot_bringup.core.interpolate import LastSegment, Segment
-from robot_bringup.core.joints import JointSample
-from robot_bringup.core.outputs import Actor, Command, ExecutedOut
+from robot_bringup.core.interpolate import LastSegment, MotionSegment
+from robot_bringup.core.outputs import ArmCommand, ExecutedOut
 from robot_bringup.core.player import Planned, Player
-from robot_bringup.core.robot import Robot
-from robot_bringup.core.safety import Limited, Motion, Verdict, brake, limit, too_far
+from robot_bringup.core.safety import Limited, LimitVerdict, Motion, brake, limit, too_far
+from whetstone_common.core.enums import Actor
+from whetstone_common.core.robot import Robot
+from whetstone_common.core.robot_joints import JointSample
 from whetstone_common.core.stamp import Stamp
 
 Array = npt.NDArray[np.float64]
@@ -24,17 +25,17 @@ _LIMITED_RAD = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class _Playing:
+class _DrivenStep:
     """The step in progress."""
 
     planned: Planned
-    segment: Segment
+    segment: MotionSegment
     episode_step: int
     time_ns: int
     refused: bool = False
 
 
-class Drive:
+class MotionDrive:
     """The command side of the arm.
 
     Args:
@@ -46,11 +47,11 @@ class Drive:
 
     def __init__(self, robot: Robot, player: Player, *, control_dt_s: float, step_s: float) -> None:
         self._limits = robot.limits
-        self._human_limits = robot.limits.for_a_person()
+        self._human_limits = robot.limits.for_human()
         self._player = player
         self._control_dt_s = control_dt_s
         self._step_s = step_s
-        self._playing: _Playing | None = None
+        self._playing: _DrivenStep | None = None
         self._ended_s: float | None = None
         self._is_cut = False
         self.motion: Motion | None = None
@@ -101,26 +102,26 @@ class Drive:
         if self._ended_s is not None and abs(now_s - self._ended_s) < self._control_dt_s:
             begin_s = self._ended_s  # seamless: rounding to control periods must not add up
         if planned.ends:
-            segment: Segment = LastSegment(start, planned.target, begin_s, 2.0 * self._step_s)
+            segment: MotionSegment = LastSegment(start, planned.target, begin_s, 2.0 * self._step_s)
         else:
-            segment = Segment(start, planned.target, begin_s, self._step_s)
-        self._playing = _Playing(planned, segment, episode_step, time_ns)
+            segment = MotionSegment(start, planned.target, begin_s, self._step_s)
+        self._playing = _DrivenStep(planned, segment, episode_step, time_ns)
 
-    def advance(self, now_s: float) -> tuple[Command, Limited | None]:
+    def advance(self, now_s: float) -> tuple[ArmCommand, Limited | None]:
         """The next command of the step in progress, or of the hold ramp when there is none."""
         playing = self._playing
         if playing is None:
             self.motion = brake(self.last, self._limits, self._control_dt_s)
-            return Command(self.motion, Actor.HOLD, Stamp(0, 0, 0), -1), None
+            return ArmCommand(self.motion, Actor.HOLD, Stamp(0, 0, 0), -1), None
         actor = playing.planned.actor
         setpoint = playing.segment.at(now_s + self._control_dt_s)
         limits = self._human_limits if actor is Actor.HUMAN else self._limits
         limited = limit(setpoint.joints, setpoint.opening, self.last, limits, self._control_dt_s, self._player.tcp)
         self.motion = limited.motion
-        refused = limited.verdict in (Verdict.REFUSED, Verdict.NOT_FINITE)
+        refused = limited.verdict in (LimitVerdict.REFUSED, LimitVerdict.NOT_FINITE)
         self._playing = replace(playing, refused=playing.refused or refused)
         source = Actor.HOLD if refused else actor
-        return Command(self.motion, source, playing.planned.stamp, playing.planned.step), limited
+        return ArmCommand(self.motion, source, playing.planned.stamp, playing.planned.step), limited
 
     def _off(self, target: Target) -> float:
         """How far the last command is from a target (rad)."""

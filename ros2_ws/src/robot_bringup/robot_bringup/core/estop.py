@@ -82,5 +82,5 @@ class EstopSources:
                 del self._sources[identity]
 
     def forget_vanished(self) -> None:
-        """Release what vanished while pressed; only a person's reset may ask for this."""
+        """Release what vanished while pressed; only the operator's reset may ask for this."""
         self._sources = {identity: each for identity, each in self._sources.items() if not each.vanished}

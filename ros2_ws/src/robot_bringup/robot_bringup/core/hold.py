@@ -6,13 +6,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from robot_bringup.core.robot import Limits
 from robot_bringup.core.safety import Motion, brake, seed
+from whetstone_common.core.robot import MotionLimits
 
 Array = npt.NDArray[np.float64]
 
 
-def reseed(measured: Array, opening: float, last: Motion | None, limits: Limits, *, trusted: bool) -> Motion:
+def reseed(measured: Array, opening: float, last: Motion | None, limits: MotionLimits, *, trusted: bool) -> Motion:
     """The motion at rest from which the next command is counted.
 
     After a fault, or when someone moved the arm, that is the measured state: anything else would jump. When tracking
@@ -35,7 +35,7 @@ def reseed(measured: Array, opening: float, last: Motion | None, limits: Limits,
     return Motion(last.position, np.zeros_like(last.position), last.opening)
 
 
-def ramp_steps(last: Motion, limits: Limits, dt_s: float) -> int:
+def ramp_steps(last: Motion, limits: MotionLimits, dt_s: float) -> int:
     """How many commands the hold ramp from `last` takes until nothing moves."""
     steps = 0
     while not last.at_rest:

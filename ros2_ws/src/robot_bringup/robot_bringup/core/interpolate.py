@@ -9,7 +9,7 @@ from robot_bringup.core.cartesian import Target
 
 
 @dataclass(frozen=True, eq=False)
-class Segment:
+class MotionSegment:
     """An even way from one target to the next, in joint space.
 
     Steps are 50 ms long: over that time the joint-space line leaves the Cartesian one by a fraction of a millimetre,
@@ -45,7 +45,7 @@ class Segment:
         return time_s >= self.start_s + self.duration_s
 
 
-class LastSegment(Segment):
+class LastSegment(MotionSegment):
     """A way that ends at rest: even deceleration, begun at the speed of an even way of half the duration.
 
     Where the arm holds after a step, an even way would end at full speed and the hold ramp would carry it past its
@@ -53,5 +53,5 @@ class LastSegment(Segment):
     """
 
     def share(self, elapsed: float) -> float:
-        """See `Segment`."""
+        """See `MotionSegment`."""
         return elapsed * (2.0 - elapsed)

@@ -7,30 +7,15 @@ Legend: n arm joints, A action dims.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from robot_bringup.core.safety import Motion
+from whetstone_common.core.enums import Actor, RequestKind
 from whetstone_common.core.stamp import Stamp
 
 Array = npt.NDArray[np.float64]
-
-
-class Actor(IntEnum):
-    """Who acts; the numbers are those of vla_interfaces/Executed."""
-
-    HOLD = 0
-    POLICY = 1
-    HUMAN = 2
-
-
-class RequestKind(IntEnum):
-    """What is asked; the numbers are those of vla_interfaces/Request."""
-
-    ACT = 0
-    LOOK = 1
 
 
 @dataclass(frozen=True)
@@ -47,13 +32,13 @@ class Now:
 
 
 @dataclass(frozen=True, eq=False)
-class Command:
+class ArmCommand:
     """What is sent to the controller.
 
     Attributes:
         motion: Positions (n,) rad and gripper opening.
         actor: Who wanted it.
-        stamp: Lap of the chunk.
+        stamp: Request cycle of the chunk.
         step: Index within the chunk, -1 when no chunk plays.
         tick_ns: Stamp of the joint state that it answers (lockstep), else 0.
     """
@@ -70,7 +55,7 @@ class RequestOut:
     """What the policy is asked; as in vla_interfaces/Request.
 
     Attributes:
-        stamp: Identity of the lap.
+        stamp: Identity of the request cycle.
         kind: Whether the reply will be executed.
         not_before_ns: Oldest observation that will do (ROS time), 0 for any.
         deadline_s: The reply is useless after this long.
@@ -78,6 +63,7 @@ class RequestOut:
         committed: (rows, A) steps of the old chunk that play in any case.
         committed_reference: (7,) pose that they are relative to, zeros in joint space.
         seed: Of the policy's noise in this episode.
+        episode_step: Steps of the episode that have begun.
     """
 
     stamp: Stamp
@@ -88,6 +74,7 @@ class RequestOut:
     committed: Array
     committed_reference: Array
     seed: int
+    episode_step: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +82,7 @@ class ExecutedOut:
     """What was really commanded in one policy step; as in vla_interfaces/Executed.
 
     Attributes:
-        stamp: Lap of the chunk, or of the newest request.
+        stamp: Request cycle of the chunk, or of the newest request.
         step: Index within the chunk.
         episode_step: Index within the episode.
         time_ns: When the step began (ROS time).
@@ -120,9 +107,9 @@ class ExecutedOut:
 
 
 @dataclass
-class Outputs:
+class ArmOutputs:
     """All that one event leads to."""
 
-    command: Command | None = None
+    command: ArmCommand | None = None
     requests: list[RequestOut] = field(default_factory=list)
     executed: list[ExecutedOut] = field(default_factory=list)

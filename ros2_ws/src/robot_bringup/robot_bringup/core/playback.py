@@ -12,24 +12,25 @@ import numpy.typing as npt
 
 from robot_bringup.core.cartesian import Target, UnreachableError
 from robot_bringup.core.chunk import JOINT, Chunk
-from robot_bringup.core.chunk_queue import ChunkQueue, Execution, Offer
-from robot_bringup.core.drive import Drive
-from robot_bringup.core.joints import JointSample
-from robot_bringup.core.laps import Laps
+from robot_bringup.core.chunk_queue import ChunkAcceptance, ChunkQueue, Execution
+from robot_bringup.core.drive import MotionDrive
 from robot_bringup.core.latency import Latency
-from robot_bringup.core.outputs import Actor, ExecutedOut, Now, Outputs, RequestKind, RequestOut
+from robot_bringup.core.outputs import ArmOutputs, ExecutedOut, Now, RequestOut
 from robot_bringup.core.player import Planned, Player
-from robot_bringup.core.robot import Robot
+from robot_bringup.core.request_counter import RequestCounter
 from robot_bringup.core.safety import Limited, Motion
-from robot_bringup.core.settings import Settings
+from robot_bringup.core.settings import ArmSettings
 from robot_bringup.core.takeover import TakeoverSample
 from whetstone_common.core.contract import Contract
+from whetstone_common.core.enums import Actor, RequestKind
+from whetstone_common.core.robot import Robot
+from whetstone_common.core.robot_joints import JointSample
 
 Array = npt.NDArray[np.float64]
 _NS = 1_000_000_000
 
 
-class Begun(Enum):
+class StepStatus(Enum):
     """What came of the attempt to begin a step."""
 
     STEP = "step"
@@ -39,20 +40,22 @@ class Begun(Enum):
 
 
 class Playback:
-    """Plays chunks, or what a person wants, under one contract.
+    """Plays chunks, or an operator's commands, under one contract.
 
     Args:
         robot: The robot.
         player: Turns steps into joint targets.
         contract: Of the policy.
         settings: Times and modes.
-        laps: Numbers of episodes and requests; they outlive the contract.
+        request_counter: Numbers of episodes and requests; they outlive the contract.
     """
 
-    def __init__(self, robot: Robot, player: Player, contract: Contract, settings: Settings, laps: Laps) -> None:
+    def __init__(
+        self, robot: Robot, player: Player, contract: Contract, settings: ArmSettings, request_counter: RequestCounter
+    ) -> None:
         self._set = settings
         self._player = player
-        self._laps = laps
+        self._request_counter = request_counter
         self._latency = Latency()
         self._slot = 0
         self._expires_s = math.inf  # of the chunk in hand, steady clock
@@ -61,7 +64,7 @@ class Playback:
         self.horizon = contract.horizon
         self.space = contract.action_space
         self.queue = self._make_queue()
-        self.drive = Drive(
+        self.drive = MotionDrive(
             robot,
             player,
             control_dt_s=contract.dt_s if settings.lockstep else settings.control_dt_s,
@@ -78,7 +81,7 @@ class Playback:
 
     # ---- episodes --------------------------------------------------------------------------------------------------
 
-    def begin_episode(self, fresh_ns: int, settings: Settings) -> None:
+    def begin_episode(self, fresh_ns: int, settings: ArmSettings) -> None:
         """Count slots from 0 and want observations from `fresh_ns` on (ROS time); settings change only here."""
         self._slot, self._fresh_ns = 0, fresh_ns
         if settings != self._set:
@@ -100,7 +103,7 @@ class Playback:
 
     # ---- chunks --------------------------------------------------------------------------------------------------
 
-    def judge(self, chunk: Chunk, next_slot_ns: int) -> Offer:
+    def judge(self, chunk: Chunk, next_slot_ns: int) -> ChunkAcceptance:
         """What would become of a chunk."""
         return self.queue.judge(chunk, slot=self._slot, age_s=self._age_s(chunk, next_slot_ns))
 
@@ -118,41 +121,41 @@ class Playback:
     @property
     def ran_dry(self) -> bool:
         """Whether the arm had to hold because the next chunk was asked for early and still came too late."""
-        return self._set.execution is Execution.ASYNC and not self._set.lockstep and self.queue.chunk is not None
+        return self._set.execution is not Execution.SYNC and not self._set.lockstep and self.queue.chunk is not None
 
     # ---- steps -----------------------------------------------------------------------------------------------------
 
-    def next_step(self, now: Now, out: Outputs, person: TakeoverSample | None) -> tuple[Begun, str]:
+    def next_step(self, now: Now, out: ArmOutputs, person: TakeoverSample | None) -> tuple[StepStatus, str]:
         """Begin the next step; the one before has been recorded.
 
         Args:
             now: The moment.
             out: Receives requests.
-            person: What a person wants, None when nobody drives.
+            person: Command of the operator, None when the policy drives.
 
         Returns:
             What came of it; why, when it was refused.
         """
-        if self._laps.over:
-            return Begun.OVER, ""
+        if self._request_counter.over:
+            return StepStatus.OVER, ""
         try:
             planned = self._plan(now, out, person)
         except UnreachableError as error:
-            return Begun.REFUSED, str(error)
+            return StepStatus.REFUSED, str(error)
         if planned is None:
-            return Begun.WAITS, ""
+            return StepStatus.WAITS, ""
         if self.drive.too_far(planned):
-            return Begun.REFUSED, f"step {planned.step} leads further than one step can"
-        self.drive.begin(planned, now.steady_s, episode_step=self._laps.steps, time_ns=now.ros_ns)
-        self._look(planned, now, out)
+            return StepStatus.REFUSED, f"step {planned.step} leads further than one step can"
+        self.drive.begin(planned, now.steady_s, episode_step=self._request_counter.steps, time_ns=now.ros_ns)
+        self._query(planned, now, out)
         self._slot += 1
-        self._laps.steps += 1
-        return Begun.STEP, ""
+        self._request_counter.steps += 1
+        return StepStatus.STEP, ""
 
-    def _plan(self, now: Now, out: Outputs, person: TakeoverSample | None) -> Planned | None:
+    def _plan(self, now: Now, out: ArmOutputs, person: TakeoverSample | None) -> Planned | None:
         last = self.drive.last
         if person is not None:
-            return self._plan_person(person, last)
+            return self._plan_human_step(person, last)
         expired = now.steady_s > self._expires_s and not self._set.lockstep
         if expired and self._set.execution is Execution.SYNC:
             self.queue.drop_chunk()
@@ -163,21 +166,21 @@ class Playback:
         self._player.refer_to_chunk(step.chunk)
         return self._player.policy_step(step, last)
 
-    def _plan_person(self, person: TakeoverSample, last: Motion) -> Planned:
-        stamp = self._laps.newest
+    def _plan_human_step(self, person: TakeoverSample, last: Motion) -> Planned:
+        stamp = self._request_counter.newest
         try:
             return self._player.human_step(person, last, self.dt_s, stamp)
         except UnreachableError:
-            # A person sees that the arm does not follow; they keep the wheel.
+            # The operator sees that the arm does not follow, and keeps control.
             return Planned(Target(last.position, last.opening), Actor.HUMAN, stamp, -1)
 
-    def advance(self, now: Now, out: Outputs) -> Limited | None:
+    def advance(self, now: Now, out: ArmOutputs) -> Limited | None:
         """The command of this period; None when it belongs to no step."""
         command, limited = self.drive.advance(now.steady_s)
         out.command = replace(command, tick_ns=now.ros_ns) if self._set.lockstep else command
         return limited
 
-    def record(self, out: Outputs, sample: JointSample) -> ExecutedOut | None:
+    def record(self, out: ArmOutputs, sample: JointSample) -> ExecutedOut | None:
         """End the step in progress and note what became of it."""
         done = self.drive.finish(sample)
         if done is not None:
@@ -186,12 +189,12 @@ class Playback:
 
     # ---- requests --------------------------------------------------------------------------------------------------
 
-    def ask(self, now: Now, out: Outputs) -> None:
+    def ask(self, now: Now, out: ArmOutputs) -> None:
         """Ask for the next chunk, when it is time."""
         delay = self._delay_steps()
         if not self.queue.wants_request(self._slot, delay):
             return
-        ahead = self.queue.chunk is not None and self._set.execution is Execution.ASYNC
+        ahead = self.queue.chunk is not None and self._set.execution is not Execution.SYNC
         delay = delay if ahead else 0
         # Asking ahead takes the newest frame there is; after a hold only a frame of the hold will do.
         not_before = max(self._fresh_ns, 0 if ahead and not self._set.lockstep else now.ros_ns)
@@ -201,25 +204,29 @@ class Playback:
         self.queue.requested(request.stamp, not_before_ns=not_before, adopt_slot=adopt)
         self._latency.asked(now.steady_s)
 
-    def _look(self, planned: Planned, now: Now, out: Outputs) -> None:
-        stride = self._set.look_stride if self._set.look_always or planned.actor is Actor.HUMAN else 0
+    def _query(self, planned: Planned, now: Now, out: ArmOutputs) -> None:
+        stride = self._set.query_stride if self._set.query_always or planned.actor is Actor.HUMAN else 0
         acts = any(request.kind is RequestKind.ACT for request in out.requests)
         first = planned.actor is Actor.POLICY and planned.step == 0
-        if stride and not (first or acts or self._laps.steps % stride):
-            out.requests.append(self._request(RequestKind.LOOK, now, now.ros_ns, 0))
+        if stride and not (first or acts or self._request_counter.steps % stride):
+            out.requests.append(self._request(RequestKind.QUERY_ONLY, now, now.ros_ns, 0))
 
     def _request(self, kind: RequestKind, now: Now, not_before_ns: int, delay: int) -> RequestOut:
-        actions, reference = self.queue.committed(self._slot, delay)
+        left = self.horizon if self._set.execution is Execution.RTC else delay
+        actions, reference = self.queue.committed(self._slot, left)
         has_pose = self.space != JOINT and reference is not None and actions.size > 0
         return RequestOut(
-            stamp=self._laps.act(now.ros_ns) if kind is RequestKind.ACT else self._laps.look(now.ros_ns),
+            stamp=self._request_counter.act(now.ros_ns)
+            if kind is RequestKind.ACT
+            else self._request_counter.query(now.ros_ns),
             kind=kind,
             not_before_ns=not_before_ns,
             deadline_s=self._set.chunk_timeout_s,
             delay_steps=delay,
             committed=actions,
             committed_reference=np.asarray(reference) if has_pose else np.zeros(7),
-            seed=self._laps.seed,
+            seed=self._request_counter.seed,
+            episode_step=self._request_counter.steps,
         )
 
     def _delay_steps(self) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the next policy step should do, as joint targets: a step of a chunk, or what a person wants."""
+"""Joint targets of the next policy step: a step of a chunk, or an operator's command."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ import numpy.typing as npt
 from robot_bringup.core.cartesian import (
     Target,
     between,
-    displaced,
-    displacement,
     pose_from_seven,
     seven_from_pose,
     solve,
 )
 from robot_bringup.core.chunk import JOINT, Chunk
-from robot_bringup.core.chunk_queue import Step
-from robot_bringup.core.outputs import Actor
-from robot_bringup.core.robot import Robot
+from robot_bringup.core.chunk_queue import ChunkStep
 from robot_bringup.core.safety import Motion
 from robot_bringup.core.takeover import TakeoverSample, wanted_pose
+from whetstone_common.core.cartesian import displaced, displacement
+from whetstone_common.core.enums import Actor
 from whetstone_common.core.kinematics import Kinematics, Pose
+from whetstone_common.core.robot import Robot
 from whetstone_common.core.stamp import Stamp
 
 Array = npt.NDArray[np.float64]
@@ -36,7 +35,7 @@ class Planned:
     Attributes:
         target: Where it leads.
         actor: Who wants it.
-        stamp: Lap that it belongs to.
+        stamp: Request cycle that it belongs to.
         step: Index within its chunk, -1 when no chunk plays.
         ends: Whether the arm will hold after it.
     """
@@ -73,7 +72,7 @@ class Player:
         """Express actions relative to measured joints (n,): before the first chunk of an episode."""
         self._reference = joints if space == JOINT else self._kinematics.fk(joints)
 
-    def policy_step(self, step: Step, last: Motion) -> Planned:
+    def policy_step(self, step: ChunkStep, last: Motion) -> Planned:
         """A step of a chunk, faded from the chunk before.
 
         Raises:
@@ -88,7 +87,7 @@ class Player:
         return Planned(Target(joints, opening), Actor.POLICY, chunk.stamp, step.index, step.ends)
 
     def human_step(self, sample: TakeoverSample, last: Motion, dt_s: float, stamp: Stamp) -> Planned:
-        """What a person wants of the next step.
+        """The next step as an operator commands it.
 
         Raises:
             UnreachableError: The arm cannot get there.
@@ -111,14 +110,14 @@ class Player:
         """(7,) commanded pose."""
         return seven_from_pose(self._kinematics.fk(motion.position))
 
-    def _faded_pose(self, step: Step) -> Pose:
+    def _faded_pose(self, step: ChunkStep) -> Pose:
         pose = displaced(pose_from_seven(step.chunk.reference), step.chunk.actions[step.index])
         if step.old is None:
             return pose
         old = displaced(pose_from_seven(step.old.reference), step.old.actions[step.old_index])
         return between(old, pose, step.weight)
 
-    def _faded_joints(self, step: Step) -> Array:
+    def _faded_joints(self, step: ChunkStep) -> Array:
         joints: Array = step.chunk.reference + step.chunk.actions[step.index, :-1]
         if step.old is None:
             return joints

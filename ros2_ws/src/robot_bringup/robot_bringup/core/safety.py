@@ -19,7 +19,7 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from robot_bringup.core.robot import Limits
+from whetstone_common.core.robot import MotionLimits
 
 Array = npt.NDArray[np.float64]
 TcpPosition = Callable[[Array], Array]  # (n,) rad -> (3,) m, base frame
@@ -29,7 +29,7 @@ _TOLERANCE_M = 1e-9
 _SHARES = (1.0, 0.5, 0.25)  # of the way from braking to the wish, tried in this order at the edge of the workspace
 
 
-class Verdict(Enum):
+class LimitVerdict(Enum):
     """What became of a wish."""
 
     PASSED = "passed"
@@ -69,51 +69,51 @@ class Limited:
     """
 
     motion: Motion
-    verdict: Verdict
+    verdict: LimitVerdict
     excess_rad: float = 0.0
 
 
-def limit(wish: Array, opening: float, last: Motion, limits: Limits, dt_s: float, tcp: TcpPosition) -> Limited:
+def limit(target: Array, opening: float, last: Motion, limits: MotionLimits, dt_s: float, tcp: TcpPosition) -> Limited:
     """The nearest allowed command to a wish.
 
     Small excess is clamped. A wish that is not finite or further than `excess_rad` from anything allowed is refused:
     the result then is one step of braking.
 
     Args:
-        wish: (n,) rad where the arm should be at the next command.
+        target: (n,) rad where the arm should be at the next command.
         opening: Where the gripper should be.
         last: The command before.
         limits: The bounds.
         dt_s: Time until the next command.
         tcp: Forward kinematics.
     """
-    if not (np.isfinite(wish).all() and np.isfinite(opening)):
-        return Limited(brake(last, limits, dt_s), Verdict.NOT_FINITE, np.inf)
-    velocity = _joint_velocity(wish, last, limits, dt_s)
+    if not (np.isfinite(target).all() and np.isfinite(opening)):
+        return Limited(brake(last, limits, dt_s), LimitVerdict.NOT_FINITE, np.inf)
+    velocity = _joint_velocity(target, last, limits, dt_s)
     velocity = _inside_workspace(velocity, last, limits, dt_s, tcp)
     motion = Motion(last.position + velocity * dt_s, velocity, _opening(opening, last.opening, limits, dt_s))
-    excess = float(np.abs(wish - motion.position).max())
+    excess = float(np.abs(target - motion.position).max())
     if excess > limits.excess_rad:
-        return Limited(brake(last, limits, dt_s), Verdict.REFUSED, excess)
+        return Limited(brake(last, limits, dt_s), LimitVerdict.REFUSED, excess)
     clamped = excess > _TOLERANCE_RAD
-    return Limited(motion, Verdict.CLAMPED if clamped else Verdict.PASSED, excess)
+    return Limited(motion, LimitVerdict.CLAMPED if clamped else LimitVerdict.PASSED, excess)
 
 
-def brake(last: Motion, limits: Limits, dt_s: float) -> Motion:
+def brake(last: Motion, limits: MotionLimits, dt_s: float) -> Motion:
     """One step of the hardest allowed braking; the gripper stays."""
     velocity = _braked(last.velocity, limits, dt_s)
     return replace(last, position=last.position + velocity * dt_s, velocity=velocity)
 
 
-def too_far(wish: Array, last: Motion, limits: Limits, duration_s: float) -> bool:
+def too_far(target: Array, last: Motion, limits: MotionLimits, duration_s: float) -> bool:
     """Whether a target lies further than the joints could go in `duration_s`, by more than `excess_rad`."""
-    if not np.isfinite(wish).all():
+    if not np.isfinite(target).all():
         return True
-    away = np.abs(wish - last.position) - limits.velocity * duration_s
+    away = np.abs(target - last.position) - limits.velocity * duration_s
     return bool((away > limits.excess_rad).any())
 
 
-def seed(measured: Array, opening: float, limits: Limits) -> Motion:
+def seed(measured: Array, opening: float, limits: MotionLimits) -> Motion:
     """The motion of an arm at rest, to start from.
 
     Raises:
@@ -129,13 +129,13 @@ def seed(measured: Array, opening: float, limits: Limits) -> Motion:
     return Motion(inside, np.zeros_like(inside), float(np.clip(opening, 0.0, 1.0)))
 
 
-def box_excess_m(position: Array, limits: Limits) -> float:
+def box_excess_m(position: Array, limits: MotionLimits) -> float:
     """How far a TCP position (3,) lies outside the workspace; 0 inside."""
     out = np.maximum(limits.box_lower - position, position - limits.box_upper)
     return max(0.0, float(out.max()))
 
 
-def stopping_rad(velocity: Array, limits: Limits, dt_s: float) -> Array:
+def stopping_rad(velocity: Array, limits: MotionLimits, dt_s: float) -> Array:
     """(n,) how far each joint still goes when it brakes from `velocity` in steps of `dt_s`."""
     loss = limits.acceleration * dt_s
     speed = np.abs(velocity)
@@ -143,12 +143,12 @@ def stopping_rad(velocity: Array, limits: Limits, dt_s: float) -> Array:
     return np.asarray(np.sign(velocity) * dt_s * (steps * speed - loss * steps * (steps + 1) / 2))
 
 
-def _joint_velocity(wish: Array, last: Motion, limits: Limits, dt_s: float) -> Array:
+def _joint_velocity(target: Array, last: Motion, limits: MotionLimits, dt_s: float) -> Array:
     """(n,) velocity towards the wish within velocity, step, acceleration and position limits."""
     braked = _braked(last.velocity, limits, dt_s)
     fastest = np.minimum(limits.velocity, limits.step / dt_s)
     change = limits.acceleration * dt_s
-    away = np.clip(wish, limits.lower, limits.upper) - last.position
+    away = np.clip(target, limits.lower, limits.upper) - last.position
     exact = away / dt_s
     feasible = (np.abs(exact - last.velocity) <= change) & (np.abs(exact) <= fastest)
     # Too far for one step: go as fast as still lets the joint stop at the wish.
@@ -166,14 +166,14 @@ def _common_share(wanted: Array, exact: Array) -> float:
     return float(np.min(wanted[moves] / exact[moves], initial=1.0))
 
 
-def _inside_position(wanted: Array, braked: Array, last: Motion, limits: Limits, dt_s: float) -> Array:
+def _inside_position(wanted: Array, braked: Array, last: Motion, limits: MotionLimits, dt_s: float) -> Array:
     room_up = _speed_to_stop_within(limits.upper - last.position, limits, dt_s)
     room_down = _speed_to_stop_within(last.position - limits.lower, limits, dt_s)
     # Braking is safe by induction, so it may be taken even where rounding says that there is no room left.
     return np.asarray(np.clip(wanted, np.minimum(braked, -room_down), np.maximum(braked, room_up)))
 
 
-def _speed_to_stop_within(distance: Array, limits: Limits, dt_s: float) -> Array:
+def _speed_to_stop_within(distance: Array, limits: MotionLimits, dt_s: float) -> Array:
     """(n,) a speed from which one more step and then braking needs no more than `distance`."""
     room = np.maximum(distance, 0.0)
     a = limits.acceleration
@@ -183,7 +183,7 @@ def _speed_to_stop_within(distance: Array, limits: Limits, dt_s: float) -> Array
     return np.asarray(np.minimum(np.maximum(curved, within_one_step), room / dt_s))
 
 
-def _inside_workspace(velocity: Array, last: Motion, limits: Limits, dt_s: float, tcp: TcpPosition) -> Array:
+def _inside_workspace(velocity: Array, last: Motion, limits: MotionLimits, dt_s: float, tcp: TcpPosition) -> Array:
     """The velocity itself, or the largest tried share of it from which braking stays in the workspace."""
     here = box_excess_m(tcp(last.position), limits)
     braked = _braked(last.velocity, limits, dt_s)
@@ -195,7 +195,7 @@ def _inside_workspace(velocity: Array, last: Motion, limits: Limits, dt_s: float
 
 
 def _stays_inside(
-    velocity: Array, position: Array, allowed_m: float, limits: Limits, dt_s: float, tcp: TcpPosition
+    velocity: Array, position: Array, allowed_m: float, limits: MotionLimits, dt_s: float, tcp: TcpPosition
 ) -> bool:
     """Whether the step and the braking after it leave the workspace by no more than `allowed_m`."""
     while True:
@@ -211,11 +211,11 @@ def _stays_inside(
         velocity = _braked(velocity, limits, dt_s)
 
 
-def _braked(velocity: Array, limits: Limits, dt_s: float) -> Array:
+def _braked(velocity: Array, limits: MotionLimits, dt_s: float) -> Array:
     loss = limits.acceleration * dt_s
     return np.asarray(np.sign(velocity) * np.maximum(np.abs(velocity) - loss, 0.0))
 
 
-def _opening(wish: float, last: float, limits: Limits, dt_s: float) -> float:
+def _opening(target: float, last: float, limits: MotionLimits, dt_s: float) -> float:
     change = limits.gripper_rate_per_s * dt_s
-    return min(max(min(max(wish, 0.0), 1.0), last - change), last + change)
+    return min(max(min(max(target, 0.0), 1.0), last - change), last + change)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person tunes of the arm node."""
+"""Settings of arm_node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robot_bringup.core.chunk_queue import Execution
 
 
 @dataclass(frozen=True)
-class Settings:
+class ArmSettings:
     """Times and modes of the arm node.
 
     Attributes:
@@ -18,19 +18,19 @@ class Settings:
         control_dt_s: Seconds between two commands in real time.
         execute_steps: Steps to play of a chunk, 0 leaves it to the chunk.
         blend_steps: Steps over which an old chunk fades into the new one.
-        look_stride: Steps between two looks, 0 for none.
-        look_always: Whether to look while the policy drives too, not only while a person does.
+        query_stride: Steps between two looks, 0 for none.
+        query_always: Whether query-only requests are sent while the policy drives too, not only while a human does.
         delay_steps: Simulated latency of asynchronous execution in lockstep.
         chunk_timeout_s: Waiting for a chunk longer than this stops the arm.
         chunk_open_loop_s: How long a chunk may play whose sender is silent.
         joint_timeout_s: Silence of the joint states that stops the arm.
         frozen_joints_s: Joints that stay exactly equal for this long under a moving command stop the arm.
-        takeover_timeout_s: Silence of an engaged person that stops the arm.
+        takeover_timeout_s: Silence of an engaged operator that stops the arm.
         takeover_stuck_s: The same velocity for this long is a stuck axis.
         takeover_forget_s: A device that has let go and is silent for this long makes room for another.
         dry_run: Nothing is sent, so the joints cannot follow: each chunk starts from where the arm really is.
         sim_time: Whether ROS time follows /clock.
-        max_strikes: Bad chunks or refused steps in a row before the arm stops.
+        max_rejections: Bad chunks or refused steps in a row before the arm stops.
     """
 
     lockstep: bool = False
@@ -38,8 +38,8 @@ class Settings:
     control_dt_s: float = 0.01
     execute_steps: int = 0
     blend_steps: int = 2
-    look_stride: int = 0
-    look_always: bool = True
+    query_stride: int = 0
+    query_always: bool = True
     delay_steps: int = 0
     chunk_timeout_s: float = 5.0
     chunk_open_loop_s: float = 0.6
@@ -50,4 +50,4 @@ class Settings:
     takeover_forget_s: float = 2.0
     dry_run: bool = False
     sim_time: bool = False
-    max_strikes: int = 3
+    max_rejections: int = 3

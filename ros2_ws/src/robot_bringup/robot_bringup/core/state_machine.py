@@ -18,7 +18,7 @@ class Mode(Enum):
 
     DISARMED = "disarmed"  # refuses motion until armed
     READY = "ready"  # armed, does not move
-    RUNNING = "running"  # plays chunks, or a person drives
+    RUNNING = "running"  # plays chunks, or a human drives
     HOLDING = "holding"  # holds, goes on by itself
     STOPPED = "stopped"  # needs a reset
 
@@ -86,11 +86,11 @@ class ArmState:
             raise Refused("already running")
         return ArmState(Mode.READY, Reason.NONE, armed=True)
 
-    def disarm(self, detail: str = "") -> ArmState:
+    def disarm(self, detail: str = "", reason: Reason = Reason.DISARMED) -> ArmState:
         """Refuse motion until armed; a stop stays a stop."""
         if self.mode is Mode.STOPPED:
             return replace(self, armed=False)
-        return ArmState(Mode.DISARMED, Reason.DISARMED, detail, estop=self.estop)
+        return ArmState(Mode.DISARMED, reason, detail, estop=self.estop)
 
     def reset(self) -> ArmState:
         """Leave STOPPED; READY stays, so that who asks twice is not told off.
@@ -143,7 +143,7 @@ class ArmState:
         return replace(self, mode=Mode.STOPPED, reason=reason, detail=detail)
 
     def continue_takeover(self) -> ArmState:
-        """STOPPED because the person was lost, to RUNNING because the person is back; anything else stays."""
+        """STOPPED after a lost operator to RUNNING when the operator is back; any other state stays."""
         lost = self.mode is Mode.STOPPED and self.reason is Reason.TAKEOVER_LOST and self.armed and not self.estop
         return replace(self, mode=Mode.RUNNING, reason=Reason.TAKEOVER, detail="") if lost else self
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A person takes over: who drives, when is the person lost, and what do they want.
+"""Takeover by an operator: which device drives, when it is lost, and what it commands.
 
-A lost person is not a release: the arm holds and stays held until the same device is released and engaged anew.
+A lost operator is no release: the arm holds until the same device is released and engaged again.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_bringup.core.cartesian import pose_from_seven
-from robot_bringup.core.robot import Limits
 from whetstone_common.core.epochs import EpochTracker
 from whetstone_common.core.kinematics import Pose, rotation_matrix, rotation_vector
+from whetstone_common.core.robot import MotionLimits
 
 Array = npt.NDArray[np.float64]
 
@@ -28,27 +28,27 @@ _MAX_TWIST = np.array([10.0] * 3 + [50.0] * 3)
 _MAX_TARGET_M = 10.0
 
 
-class Drive(Enum):
+class TakeoverMode(Enum):
     """What a takeover message commands."""
 
     VELOCITY = 0
     TCP_TARGET = 1
 
 
-class Hand(Enum):
-    """Where the person's hand is."""
+class DeadmanState(Enum):
+    """State of the deadman switch."""
 
     OFF = "off"
     ON = "on"
     LOST = "lost"  # vanished while on
 
 
-class Heard(Enum):
+class InputResult(Enum):
     """What became of a takeover message."""
 
     IGNORED = "ignored"  # of no consequence
     OLD = "old"  # doubled, or from before the newest one
-    ENGAGED = "engaged"  # a person has begun to drive
+    ENGAGED = "engaged"  # an operator has begun to drive
     DRIVING = "driving"
     RELEASED = "released"
     SECOND_SOURCE = "second_source"
@@ -75,7 +75,7 @@ class TakeoverSample:
     source_epoch: int
     sequence: int
     engaged: bool
-    drive: Drive
+    drive: TakeoverMode
     twist: Array
     tcp_target: Array
     opening: float
@@ -89,7 +89,7 @@ class TakeoverSample:
             return "source is empty, expected the name of the publishing node"
         if not (np.isnan(self.opening) or _LOWEST <= self.opening <= _HIGHEST):
             return f"gripper is {self.opening:g}, expected an opening of 0 to 1, or NaN to leave it"
-        return self._twist_problem() if self.drive is Drive.VELOCITY else self._target_problem()
+        return self._twist_problem() if self.drive is TakeoverMode.VELOCITY else self._target_problem()
 
     def _twist_problem(self) -> str:
         if not np.isfinite(self.twist).all():
@@ -109,15 +109,15 @@ class TakeoverSample:
 
     def still(self, other: TakeoverSample) -> bool:
         """Whether both ask for exactly the same motion, and for motion at all."""
-        same = self.drive is other.drive is Drive.VELOCITY and np.array_equal(self.twist, other.twist)
+        same = self.drive is other.drive is TakeoverMode.VELOCITY and np.array_equal(self.twist, other.twist)
         return bool(same and np.any(self.twist))
 
 
 class Takeover:
-    """Which person drives.
+    """Which device drives.
 
     Args:
-        timeout_s: Silence while engaged after which the person is lost.
+        timeout_s: Silence while engaged after which the operator is lost.
         stuck_s: A velocity that stays exactly the same for this long is a stuck axis.
         forget_s: A device that has let go and is silent for this long makes room for another, and one that starts anew
             under the same name may have any epoch.
@@ -127,92 +127,96 @@ class Takeover:
         self._timeout_s = timeout_s
         self._stuck_s = stuck_s
         self._forget_s = forget_s
-        self.hand = Hand.OFF
+        self.deadman = DeadmanState.OFF
         self.sample: TakeoverSample | None = None
         self.source = ""
         self._epochs = EpochTracker()
         self._sequences: dict[int, int] = {}
         self._heard_s = -math.inf
+        self._problem = ""  # of the newest message, when it was refused
         self._same_since_s = 0.0
 
-    def hear(self, sample: TakeoverSample, now_s: float) -> Heard:
+    def update(self, sample: TakeoverSample, now_s: float) -> InputResult:
         """Take a message in."""
         self._forget_silent(now_s)
         if self.source and sample.source != self.source:
-            return Heard.SECOND_SOURCE
+            return InputResult.SECOND_SOURCE
         if sample.sequence <= self._sequences.get(sample.source_epoch, -1):
-            return Heard.OLD
-        if sample.source_epoch != self._epochs.followed and self.hand is Hand.ON:
-            return Heard.SECOND_SOURCE  # two processes of one name at once
+            return InputResult.OLD
+        if sample.source_epoch != self._epochs.followed and self.deadman is DeadmanState.ON:
+            return InputResult.SECOND_SOURCE  # two processes of one name at once
         if not self._epochs.counts(sample.source_epoch, now_s):
-            return Heard.OLD  # the process before has only just spoken
-        if sample.problem():
-            return Heard.BAD
+            return InputResult.OLD  # the process before has only just spoken
+        self._problem = sample.problem()
+        if self._problem:
+            return InputResult.BAD
         self.source, self._sequences[sample.source_epoch] = sample.source, sample.sequence
-        self._epochs.hear(sample.source_epoch, now_s)
+        self._epochs.observe(sample.source_epoch, now_s)
         self._heard_s = now_s
         return self._engaged(sample, now_s) if sample.engaged else self._released()
 
     def _forget_silent(self, now_s: float) -> None:
         """Make room for another device; who was lost while driving keeps the place until a reset."""
-        if self.hand is Hand.ON or now_s - self._heard_s <= self._forget_s:
+        if self.deadman is DeadmanState.ON or now_s - self._heard_s <= self._forget_s:
             return
         self._epochs, self._sequences = EpochTracker(), {}
-        if self.hand is Hand.OFF:
+        if self.deadman is DeadmanState.OFF:
             self.source = ""
 
-    def _engaged(self, sample: TakeoverSample, now_s: float) -> Heard:
-        if self.hand is Hand.LOST:
-            return Heard.IGNORED  # needs a release first
-        begins = self.hand is Hand.OFF
+    def _engaged(self, sample: TakeoverSample, now_s: float) -> InputResult:
+        if self.deadman is DeadmanState.LOST:
+            return InputResult.IGNORED  # needs a release first
+        begins = self.deadman is DeadmanState.OFF
         if begins or self.sample is None or not sample.still(self.sample):
             self._same_since_s = now_s
-        self.hand, self.sample = Hand.ON, sample
-        return Heard.ENGAGED if begins else Heard.DRIVING
+        self.deadman, self.sample = DeadmanState.ON, sample
+        return InputResult.ENGAGED if begins else InputResult.DRIVING
 
-    def _released(self) -> Heard:
-        was, self.hand, self.sample = self.hand, Hand.OFF, None
-        return Heard.RELEASED if was is Hand.ON else Heard.IGNORED
+    def _released(self) -> InputResult:
+        was, self.deadman, self.sample = self.deadman, DeadmanState.OFF, None
+        return InputResult.RELEASED if was is DeadmanState.ON else InputResult.IGNORED
 
     def lost(self, now_s: float) -> str:
-        """Why the person must be considered lost, told once; empty when all is well."""
-        if self.hand is not Hand.ON:
+        """Why the operator is lost, returned once; empty while the stream is fresh."""
+        if self.deadman is not DeadmanState.ON:
             return ""
         why = ""
         if now_s - self._heard_s > self._timeout_s:
-            why = f"{self.source} silent for {now_s - self._heard_s:.2f} s while engaged"
+            age_s = now_s - self._heard_s
+            what = f"silent for {age_s:.2f} s" if not self._problem else f"refused for {age_s:.2f} s ({self._problem})"
+            why = f"{self.source} {what} while engaged"
         elif self._heard_s - self._same_since_s > self._stuck_s:
             why = f"{self.source}: axis stuck, the same velocity for {self._heard_s - self._same_since_s:.1f} s"
         if why:
-            self.hand = Hand.LOST
+            self.deadman = DeadmanState.LOST
         return why
 
     def drop(self) -> None:
         """The arm was stopped: who drives must release and engage anew."""
-        if self.hand is Hand.ON:
-            self.hand = Hand.LOST
+        if self.deadman is DeadmanState.ON:
+            self.deadman = DeadmanState.LOST
 
     def let_go(self) -> None:
         """Silence while nothing moves counts as a release."""
-        self.hand, self.sample = Hand.OFF, None
+        self.deadman, self.sample = DeadmanState.OFF, None
 
     def forget_source(self) -> None:
         """Take the next device that speaks; only while nobody drives."""
-        if self.hand is not Hand.ON:
-            self.hand, self.sample, self.source = Hand.OFF, None, ""
+        if self.deadman is not DeadmanState.ON:
+            self.deadman, self.sample, self.source = DeadmanState.OFF, None, ""
             self._epochs, self._sequences = EpochTracker(), {}
 
 
-def wanted_pose(sample: TakeoverSample, commanded: Pose, dt_s: float, limits: Limits) -> Pose:
-    """TCP target of the next step, no further from the commanded pose than the limits for a person allow.
+def wanted_pose(sample: TakeoverSample, commanded: Pose, dt_s: float, limits: MotionLimits) -> Pose:
+    """TCP target of the next step, no further from the commanded pose than the takeover limits allow.
 
     Args:
-        sample: What the person does.
+        sample: Newest command of the operator.
         commanded: TCP pose of the last command.
         dt_s: Length of the step.
         limits: `tcp_velocity_m_s` and `tcp_rotation_rad_s`.
     """
-    if sample.drive is Drive.VELOCITY:
+    if sample.drive is TakeoverMode.VELOCITY:
         move, turn = sample.twist[:3] * dt_s, sample.twist[3:] * dt_s
     else:
         target = pose_from_seven(sample.tcp_target)

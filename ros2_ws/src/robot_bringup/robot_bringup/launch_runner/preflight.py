@@ -12,15 +12,18 @@ from typing import Any
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
-from robot_bringup.core.robot import RobotError
 from robot_bringup.launch_runner.document import LaunchError
 from robot_bringup.launch_runner.plan import Planner, Process
-from robot_bringup.nodes.robot_files import find_kinematics, find_robot
-from whetstone_common.core.parameters import ParameterError, Schema
+from whetstone_common.core.namespace import NamespaceError, absolute_namespace
+from whetstone_common.core.parameters import ParameterError, ParameterSchema
+from whetstone_common.core.reason import ReasonedError
+from whetstone_common.core.robot import RobotError
+from whetstone_common.core.run_name import run_name_problem
+from whetstone_common.nodes.resources import find
+from whetstone_common.nodes.robot_files import find_kinematics, find_robot
 
 # Parameters that ROS gives to every node.
 _ROS_OWN = {"use_sim_time", "start_type_description_service"}
-_PACKAGE = "package://"
 
 
 def check(processes: Sequence[Process]) -> None:
@@ -31,8 +34,9 @@ def check(processes: Sequence[Process]) -> None:
     """
     for process in processes:
         try:
+            absolute_namespace(process.namespace)
             _check_node(process)
-        except (ParameterError, RobotError) as error:
+        except (NamespaceError, ParameterError, RobotError) as error:
             raise LaunchError(f"{process.node}: {error}") from error
     _check_pace({process.node: parameters_of(process) for process in processes if process.node})
 
@@ -81,6 +85,9 @@ def _check_node(process: Process) -> None:
         return
     given = {name: value for name, value in parameters_of(process).items() if name not in _ROS_OWN}
     values = {name: spec.default for name, spec in schema.specs.items()} | schema.check(given)
+    # Who follows any run has an empty one by default.
+    if "run" in values and values["run"] != schema.specs["run"].default and (why := run_name_problem(values["run"])):
+        raise ParameterError(why)
     if values.get("backend") == "fake":
         values.pop("model_dir", None)
     for name, has_problem in _FILES.items():
@@ -88,7 +95,7 @@ def _check_node(process: Process) -> None:
             raise ParameterError(f"{name} = {values[name]!r}: {problem}")
 
 
-def _schema_of(process: Process) -> Schema | None:
+def _schema_of(process: Process) -> ParameterSchema | None:
     """Schema of a node, None for one that is not ours."""
     try:
         own, common = (
@@ -97,7 +104,7 @@ def _schema_of(process: Process) -> Schema | None:
     except (PackageNotFoundError, ValueError):
         return None
     path = own / f"{process.executable}_params.yaml"
-    return Schema.load(path, include=common / "common_params.yaml") if path.is_file() else None
+    return ParameterSchema.load(path, include=common / "common_params.yaml") if path.is_file() else None
 
 
 # ---- what parameters name --------------------------------------------------------------------------------------------
@@ -132,13 +139,10 @@ _FILES: Mapping[str, Callable[[str], str]] = {
 
 
 def _path(name: str) -> Path:
-    if not name.startswith(_PACKAGE):
-        return Path(name).expanduser()
-    package, _, rest = name.removeprefix(_PACKAGE).partition("/")
     try:
-        return Path(get_package_share_directory(package)) / rest
-    except (PackageNotFoundError, ValueError) as error:
-        raise ParameterError(f"{name}: package {package!r} is not installed") from error
+        return find(name)
+    except ReasonedError as error:
+        raise ParameterError(error.detail) from error
 
 
 # ---- what nodes are to each other ------------------------------------------------------------------------------------

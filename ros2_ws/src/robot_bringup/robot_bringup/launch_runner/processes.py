@@ -5,38 +5,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from robot_bringup.launch_runner.output import LogFile, Screen
 from robot_bringup.launch_runner.plan import Process
+from whetstone_common.core.child_process import die_with_parent
 
 # A process that ended may have left children that hold its pipes open: how long to read on.
 _DRAIN_S = 0.5
 # Exit code of a node that has refused its parameters: started again, it would refuse them again.
 _REFUSED = 2
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def die_with_parent() -> Callable[[], None]:
-    """What a child runs before exec so that it is told to stop when the caller's process is gone, however it ended."""
-    parent = os.getpid()
-
-    def ask_for_signal() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        # The parent may have ended before the kernel was asked.
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask_for_signal
 
 
 @dataclass(frozen=True)
@@ -46,7 +31,7 @@ class Ending:
     Attributes:
         name: Of the process.
         code: Exit code, negative for a signal, None when it could not be started.
-        last_words: Its last line, empty when it said nothing.
+        last_words: Its last line, empty when it said nothing or was killed: then nothing of what it said is the reason.
     """
 
     name: str
@@ -146,7 +131,8 @@ class Launch:
         fine = child.returncode == 0 or (not by_itself and child.returncode == -signal.SIGINT)
         verdict = "has finished cleanly" if fine else _verdict(child.returncode)
         self._screen.say(process.name, f"process {verdict} [pid {child.pid}]")
-        return Ending(process.name, child.returncode, "".join(words)) if by_itself and not fine else None
+        last_words = "" if child.returncode == -signal.SIGKILL else "".join(words)
+        return Ending(process.name, child.returncode, last_words) if by_itself and not fine else None
 
     async def _end(self, process: Process, pid: int, ended: asyncio.Future[int]) -> None:
         """Ask, insist, kill; each with its patience. What the process started goes with it."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 import threading
 import time
@@ -22,22 +23,24 @@ from vla_interfaces.srv import Disarm, Pause, Reset, Resume
 from robot_bringup.core.arm import Arm
 from robot_bringup.core.chunk_queue import Execution
 from robot_bringup.core.estop import UNIDENTIFIED, EstopSources
-from robot_bringup.core.outputs import Command, Now, Outputs
-from robot_bringup.core.robot import GripperOutput, Output, Robot, RobotError
-from robot_bringup.core.settings import Settings
+from robot_bringup.core.outputs import ArmCommand, ArmOutputs, Now
+from robot_bringup.core.settings import ArmSettings
 from robot_bringup.core.state_machine import Refused
 from robot_bringup.nodes import convert
 from robot_bringup.nodes.arm_surroundings import ArmSurroundings
 from robot_bringup.nodes.command_log import CommandLog
 from robot_bringup.nodes.control_loop import ControlLoop, raise_priority
-from robot_bringup.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.core.robot import GripperOutput, Output, Robot, RobotError
+from whetstone_common.core.sources import identity_of
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_contract, to_joint_message, to_ns, to_stamp
+from whetstone_common.nodes.estop import estop_topics
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
 from whetstone_common.nodes.record_source import RecordSource
+from whetstone_common.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.nodes.sources import Publishers, with_source, with_source_and_order
 
 _HOUSEKEEPING_S = 0.05
@@ -75,8 +78,9 @@ class ArmNode(WhetstoneNode):
             find_robot(values["robot_file"])
         except RobotError as error:
             raise ParameterError(f"robot_file: {error}") from error
-        if values["lockstep_delay_steps"] and (values["pace"], values["execution"]) != ("lockstep", "async"):
-            raise ParameterError("lockstep_delay_steps has a meaning only with pace lockstep and execution async")
+        asks_ahead = values["pace"] == "lockstep" and values["execution"] != "sync"
+        if values["lockstep_delay_steps"] and not asks_ahead:
+            raise ParameterError("lockstep_delay_steps has a meaning only with pace lockstep, execution async or rtc")
 
     def is_armed(self) -> bool:
         """Whether the arm may move: then limits and times stay as they are."""
@@ -90,7 +94,7 @@ class ArmNode(WhetstoneNode):
 
     def on_setup(self) -> None:
         """Build the core and the topics."""
-        self._robot = find_robot(self.param("robot_file"))
+        self._robot = find_robot(self.param("robot_file")).in_namespace(self.get_namespace())
         kinematics = find_kinematics(self._robot)
         self._core = Arm(self._robot, kinematics, self._settings(), self.epoch_ns, self.counters)
         self._autoarm = self.param("autoarm")
@@ -99,23 +103,23 @@ class ArmNode(WhetstoneNode):
         self._make_publishers(self._robot)
         self._make_subscriptions(self._robot)
         self._make_services()
-        for profile in qos.ESTOP:
-            self.create_subscription(Bool, self.param("estop_topic"), with_source_and_order(self._on_estop), profile)
+        for topic, profile in itertools.product(estop_topics(self), qos.ESTOP):
+            self.create_subscription(Bool, topic, with_source_and_order(self._on_estop), profile)
         self._surroundings = ArmSurroundings(self, self._command_topics(self._robot))
         self.create_steady_timer(_SURROUNDINGS_S, self._on_surroundings)
         self.create_steady_timer(_HOUSEKEEPING_S, self._on_housekeeping)
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> ArmSettings:
         lockstep = self.param("pace") == "lockstep"
         slow = "lockstep_timeout_s"
-        return Settings(
+        return ArmSettings(
             lockstep=lockstep,
             execution=Execution(self.param("execution")),
             control_dt_s=1.0 / self.param("command_rate_hz"),
             execute_steps=self.param("execute_steps"),
             blend_steps=self.param("blend_steps"),
-            look_stride=self.param("look_stride"),
-            look_always=self.param("look_always"),
+            query_stride=self.param("query_stride"),
+            query_always=self.param("query_always"),
             delay_steps=self.param("lockstep_delay_steps"),
             chunk_timeout_s=self.param("chunk_timeout_s"),
             chunk_open_loop_s=self.param("chunk_open_loop_s"),
@@ -219,12 +223,12 @@ class ArmNode(WhetstoneNode):
     def _now(self, steady_s: float | None = None) -> Now:
         return Now(time.monotonic() if steady_s is None else steady_s, self.get_clock().now().nanoseconds)
 
-    def _do(self, event: Callable[[Arm, Now], Outputs | None], steady_s: float | None = None) -> None:
+    def _do(self, event: Callable[[Arm, Now], ArmOutputs | None], steady_s: float | None = None) -> None:
         """Give the core an event, send what comes out, show the state."""
         with self._lock:
             if self._core is None or not self._sending:
                 return
-            out = event(self._core, self._now(steady_s)) or Outputs()
+            out = event(self._core, self._now(steady_s)) or ArmOutputs()
             if self.param("pace") == "realtime":
                 self._send(out.command)
             # A record must be out before the command that lets a lockstep world go on.
@@ -250,7 +254,7 @@ class ArmNode(WhetstoneNode):
             if core.waits_for(to_stamp(request.stamp)):
                 self._request_publisher.publish(request)
 
-    def _send(self, command: Command | None) -> None:
+    def _send(self, command: ArmCommand | None) -> None:
         if command is None or self._robot is None:
             return
         self._command_publisher.publish(self._make_command(self._robot, command))
@@ -301,7 +305,7 @@ class ArmNode(WhetstoneNode):
         if not gid and not msg.data and len(self._surroundings.estop_sources()) > 1:
             return  # nobody knows whose release this is, so it releases nothing
         with self._lock:
-            self._estop.update(gid.hex() or UNIDENTIFIED, order, pressed=msg.data)
+            self._estop.update(identity_of(gid) or UNIDENTIFIED, order, pressed=msg.data)
         self._apply_estop()
         if msg.data:
             self._on_surroundings()  # after the stop: who it was
@@ -339,7 +343,7 @@ class ArmNode(WhetstoneNode):
 
     # ---- services ----------------------------------------------------------------------------------------------------
 
-    def _answer(self, response: Any, action: Callable[[Arm, Now], Outputs | None]) -> Any:
+    def _answer(self, response: Any, action: Callable[[Arm, Now], ArmOutputs | None]) -> Any:
         """Try an action; a refusal is an answer."""
         if self._core is None or not self.active:
             response.message = "the node is not active"

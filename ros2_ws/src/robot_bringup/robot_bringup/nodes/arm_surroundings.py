@@ -9,7 +9,8 @@ from std_msgs.msg import Bool
 
 from whetstone_common.core.reason import Reason
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.graph import full_name, identity, publishers, unheard_publishers
+from whetstone_common.nodes.estop import estop_topics
+from whetstone_common.nodes.graph import full_name, identity, incompatible_publishers, publishers
 from whetstone_common.nodes.node import WhetstoneNode
 
 
@@ -23,12 +24,14 @@ class ArmSurroundings:
 
     def __init__(self, node: WhetstoneNode, command_topics: Sequence[str]) -> None:
         self._node = node
-        self._command_topics = command_topics
-        self._estop_topic: str = node.param("estop_topic")
+        self._command_topics = [node.resolve_topic_name(topic) for topic in command_topics]
+        self._estop_topics = estop_topics(node)
 
     def estop_sources(self) -> dict[str, str]:
         """Node name by identity of each publisher of the emergency stop."""
-        return {identity(info): full_name(info) for info in publishers(self._node, self._estop_topic)}
+        return {
+            identity(info): full_name(info) for topic in self._estop_topics for info in publishers(self._node, topic)
+        }
 
     def obstacle(self) -> tuple[Reason, str]:
         """What speaks against motion, (NONE, "") for nothing."""
@@ -39,5 +42,9 @@ class ArmSurroundings:
             others = sorted({full_name(info) for info in publishers(self._node, topic)} - {own})
             if others:
                 return Reason.SECOND_COMMANDER, f"{', '.join(others)} publishes on {topic} too: stop it first"
-        unheard = unheard_publishers(self._node, self._estop_topic, Bool, *qos.ESTOP)
+        unheard = [
+            text
+            for topic in self._estop_topics
+            for text in incompatible_publishers(self._node, topic, Bool, *qos.ESTOP)
+        ]
         return (Reason.INCOMPATIBLE_PUBLISHER, unheard[0]) if unheard else (Reason.NONE, "")

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from robot_bringup.core.outputs import Command
+from robot_bringup.core.outputs import ArmCommand
 
 _FULL = 100_000  # lines that may wait for a slow disk
 
@@ -27,12 +27,12 @@ class CommandLog:
         self._file = path.open("ab", buffering=0)
         if _is_cut(path):
             self._file.write(b"\n")  # else the first new line would become part of the one that was cut short
-        self._lines: queue.Queue[tuple[int, Command] | None] = queue.Queue(_FULL)
+        self._lines: queue.Queue[tuple[int, ArmCommand] | None] = queue.Queue(_FULL)
         self._thread = threading.Thread(target=self._write, name="command_log", daemon=True)
         self._thread.start()
         self.dropped = 0
 
-    def add(self, command: Command) -> None:
+    def add(self, command: ArmCommand) -> None:
         """Note a command that was sent just now."""
         try:
             self._lines.put_nowait((time.monotonic_ns(), command))
@@ -62,7 +62,7 @@ def _is_cut(path: Path) -> bool:
         return file.read(1) != b"\n"
 
 
-def _line(t_ns: int, command: Command) -> bytes:
+def _line(t_ns: int, command: ArmCommand) -> bytes:
     stamp = command.stamp
     entry = {
         "t_ns": t_ns,

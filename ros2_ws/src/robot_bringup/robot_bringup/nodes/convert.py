@@ -11,11 +11,11 @@ from vla_interfaces.msg import ActionChunk, Executed, Request
 from vla_interfaces.msg import Takeover as TakeoverMsg
 
 from robot_bringup.core.chunk import CARTESIAN, JOINT, Chunk
-from robot_bringup.core.outputs import Command, ExecutedOut, RequestOut
-from robot_bringup.core.robot import GripperOutput, Robot
+from robot_bringup.core.outputs import ArmCommand, ExecutedOut, RequestOut
 from robot_bringup.core.safety import Motion
-from robot_bringup.core.takeover import Drive, TakeoverSample
+from robot_bringup.core.takeover import TakeoverMode, TakeoverSample
 from whetstone_common.core.reason import Reason, ReasonedError
+from whetstone_common.core.robot import GripperOutput, Robot
 from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to_ns, to_stamp, to_time
 
 _SPACES = {ActionChunk.CARTESIAN: CARTESIAN, ActionChunk.JOINT: JOINT}
@@ -50,9 +50,9 @@ def to_takeover(msg: TakeoverMsg) -> TakeoverSample:
     """
     try:
         # A release is a release, whatever else the message says.
-        drive = Drive(msg.mode) if msg.engaged else Drive.VELOCITY
+        drive = TakeoverMode(msg.mode) if msg.engaged else TakeoverMode.VELOCITY
     except ValueError as error:
-        known = ", ".join(f"{each.value} ({each.name})" for each in Drive)
+        known = ", ".join(f"{each.value} ({each.name})" for each in TakeoverMode)
         text = f"takeover from {msg.source}: mode is {msg.mode}, expected one of {known}"
         raise ReasonedError(Reason.BAD_MESSAGE, text) from error
     return TakeoverSample(
@@ -80,6 +80,7 @@ def from_request(request: RequestOut) -> Request:
         committed=float32_field(request.committed),
         committed_reference=floats(request.committed_reference),
         seed=request.seed,
+        episode_step=request.episode_step,
     )
 
 
@@ -107,7 +108,7 @@ def controller_positions(robot: Robot, motion: Motion) -> list[float]:
     return positions
 
 
-def trajectory(robot: Robot, command: Command) -> JointTrajectory:
+def trajectory(robot: Robot, command: ArmCommand) -> JointTrajectory:
     """A trajectory of one point; its header carries the tick that it answers (lockstep), else "now"."""
     with_gripper = robot.gripper.output is GripperOutput.WITH_ARM
     ahead_ns = round(robot.time_from_start_s * _NS_PER_S)
@@ -120,11 +121,11 @@ def trajectory(robot: Robot, command: Command) -> JointTrajectory:
     return msg
 
 
-def forward(robot: Robot, command: Command) -> Float64MultiArray:
+def forward(robot: Robot, command: ArmCommand) -> Float64MultiArray:
     """Command of a forward controller."""
     return Float64MultiArray(data=controller_positions(robot, command.motion))
 
 
-def gripper(robot: Robot, command: Command) -> Float64MultiArray:
+def gripper(robot: Robot, command: ArmCommand) -> Float64MultiArray:
     """Command of a gripper that has its own topic."""
     return Float64MultiArray(data=[robot.gripper.to_position(command.motion.opening)])

@@ -6,6 +6,3 @@ from __future__ import annotations
 from whetstone_common.nodes.start import entry_point
 
 arm_node = entry_point("robot_bringup.nodes.arm_node")
-episode_node = entry_point("robot_bringup.nodes.episode_node")
-operator_node = entry_point("robot_bringup.nodes.operator_node")
-recorder_node = entry_point("robot_bringup.nodes.recorder_node")

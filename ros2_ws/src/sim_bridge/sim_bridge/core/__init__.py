@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plain Python: scene, tasks, world and scripted expert. No ROS in here."""
+"""Scene, tasks, simulation and scripted expert, without ROS."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the simulator needs to know about an arm, as one table per arm."""
+"""Simulation parameters of the supported arms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ArmModel:
     """An arm with a gripper, described by names in its MJCF.
 
     Attributes:
-        package: Python package whose wheel carries the model.
+        package: Python package that contains the model.
         model_path: MJCF file inside that package.
         prefix: Put before every name of the model when it is attached to a scene.
         joints: Arm joints, base first, without prefix.
@@ -22,7 +22,7 @@ class ArmModel:
         gripper_ctrl_closed: Control value of a fully closed gripper (0 is fully open).
         gripper_joint_closed_rad: Gripper joint position when fully closed (0 is fully open).
         ros_gripper_joint: Name of the gripper in joint states; its position is the opening, 1 open, 0 closed.
-        home_rad: Joint positions an episode starts near.
+        home_rad: Joint positions around which an episode starts.
         stiffness: Position gain of the arm's actuators (N m / rad).
         damping: Velocity gain of the arm's actuators (N m s / rad).
     """
@@ -49,7 +49,7 @@ class ArmModel:
         """Path of the MJCF file.
 
         Raises:
-            FileNotFoundError: If the package that carries the model is not installed.
+            FileNotFoundError: If the package that contains the model is not installed.
         """
         spec = importlib.util.find_spec(self.package)
         if spec is None or not spec.submodule_search_locations:

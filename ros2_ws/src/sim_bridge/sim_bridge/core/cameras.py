@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws a model's cameras offscreen. An OpenGL context belongs to the thread that made it: use from one only."""
+"""Offscreen rendering of a model's cameras. An OpenGL context belongs to one thread: use it from that thread only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Cameras:
     Args:
         model: The compiled model.
         size: Width and height (px).
-        names: Camera names as others know them, each with its name in the model.
+        names: Public name of each camera and its name in the model.
     """
 
     def __init__(self, model: Any, size: int, names: dict[str, str]) -> None:
@@ -49,7 +49,7 @@ class Cameras:
         if self._renderer is None:
             self._renderer = mujoco.Renderer(self._model, self._size, self._size, max_geom=MAX_GEOMS)
             _open.add(self)
-            # MuJoCo ends EGL at exit, and contexts left until then die with error messages: go first, which
+            # MuJoCo ends EGL at exit, and contexts left until then die with error messages: close first, which
             # means to register last.
             atexit.unregister(_close_all)
             atexit.register(_close_all)
@@ -58,12 +58,12 @@ class Cameras:
         return image
 
     def focal_px(self, camera: str) -> float:
-        """Focal length of `camera` (px); the principal point is the middle of the image."""
+        """Focal length of `camera` (px); the principal point is the image centre."""
         fovy = math.radians(float(self._model.cam_fovy[self._model.camera(self.names[camera]).id]))
         return 0.5 * self._size / math.tan(0.5 * fovy)
 
     def close(self) -> None:
-        """Free the OpenGL context; call from the thread that rendered."""
+        """Free the OpenGL context; call it from the thread that rendered."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None

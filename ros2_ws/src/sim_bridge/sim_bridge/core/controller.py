@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated joint controller: follows the newest trajectory, then holds its end."""
+"""Simulated joint trajectory controller: follows the newest trajectory, then holds its last point."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Array = npt.NDArray[np.float64]
 
 
 class Controller:
-    """Interpolates evenly between the points of a trajectory, starting from where it is itself.
+    """Interpolates linearly between the points of a trajectory, starting at its current target.
 
-    Without commands it holds the last target for ever, as a position controller does.
+    Without commands it holds the last target, as a position controller does.
     """
 
     def __init__(self, joints: npt.ArrayLike, opening: float) -> None:
@@ -25,7 +25,7 @@ class Controller:
         self._gripper_path: tuple[Array, Array] | None = None
 
     def follow(self, trajectory: Trajectory, now_s: float) -> None:
-        """Drop what was followed and follow `trajectory` from `now_s` on."""
+        """Replace the current trajectory by `trajectory`, starting at `now_s`."""
         joints, opening = self.sample(now_s)
         times = np.concatenate([[now_s], now_s + trajectory.times_s])
         self._joints, self._opening = joints, opening
@@ -34,12 +34,12 @@ class Controller:
             self._gripper_path = (times, np.concatenate([[opening], trajectory.openings]))
 
     def set_opening(self, opening: float) -> None:
-        """Command the gripper alone."""
+        """Command only the gripper."""
         self._gripper_path = None
         self._opening = opening
 
     def hold(self, now_s: float) -> None:
-        """Stop where the command is now."""
+        """Hold the current command."""
         self._joints, self._opening = self.sample(now_s)
         self._arm_path = self._gripper_path = None
 

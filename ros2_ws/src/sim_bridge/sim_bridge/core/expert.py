@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scripted expert that knows the truth: from any state it goes on towards the instructed pair.
+"""Scripted expert with access to the ground truth; it can start from any state.
 
-Each tick it looks at where things are and commands the TCP a short way along, never a recorded path: so it can
-take over from a policy in mid-episode, and tries again when a grasp was missed. The arm follows a command with a
+At each tick it reads the state and commands a short TCP motion; there is no recorded path. Therefore it can
+take over from a policy within an episode, and retries a failed grasp. The arm follows a command with a
 lag, so the distance commanded ahead of the measured pose is what sets the speed.
+
+A policy can imitate only what its images show. Therefore the expert turns the hand only where the wrist camera shows
+the yaw of the object or the goal, and stays above until it is aligned.
 """
 
 from __future__ import annotations
@@ -23,11 +26,12 @@ Array = npt.NDArray[np.float64]
 
 AHEAD_M = 0.05  # commanded ahead of the measured position at most
 AHEAD_DOWN_M = 0.03  # the same downwards
-AHEAD_CHANGE_M = 0.02  # per tick, so that the arm is not kicked
+AHEAD_CHANGE_M = 0.02  # per tick, limits the acceleration of the arm
 AHEAD_RAD = 0.25
 APPROACH_M = 0.08  # height above the grasp while away from it
 FUNNEL_SLOPE = 3.0  # rise of the wanted height per metre of horizontal error
-FUNNEL_FREE_M = 0.005  # horizontal error that costs no height
+FUNNEL_FREE_M = 0.005  # horizontal error that needs no additional height
+SEEN_M = 0.04  # horizontal distance within which the wrist camera shows a turn well enough to act on it
 RISE_FIRST_M = (0.01, 0.04)  # too low by this: start to slow the horizontal motion, stop it
 GRASP_XY_M, GRASP_Z_M, GRASP_YAW_RAD = 0.006, 0.006, 0.12
 CLOSE_TICKS = 9
@@ -36,8 +40,8 @@ OPEN_ENOUGH = 0.85
 DOWN = np.diag([1.0, -1.0, -1.0])  # tool pointing down, its x along the base's x
 
 
-class Phase(Enum):
-    """What the expert is doing."""
+class ExpertPhase(Enum):
+    """Phase of the expert's motion."""
 
     REACH = "reach"
     CLOSE = "close"
@@ -47,26 +51,26 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Aim:
-    """Where to go at this tick.
+class ExpertTarget:
+    """Target of this tick.
 
     Attributes:
         pose: TCP target in the base frame.
         opening: Gripper target, 1 open, 0 closed.
-        phase: What it is part of.
+        phase: Phase that the target belongs to.
     """
 
     pose: Pose
     opening: float
-    phase: Phase
+    phase: ExpertPhase
 
 
 @dataclass(frozen=True, eq=False)
-class Command(Aim):
-    """An aim with the joints that go there.
+class ExpertCommand(ExpertTarget):
+    """A target with its joint positions.
 
     Attributes:
-        joint_targets: (7,) rad that bring the TCP to `pose`.
+        joint_targets: (7,) rad that reach `pose` with the TCP.
     """
 
     joint_targets: Array
@@ -78,30 +82,30 @@ class Expert:
     Args:
         task: The task.
         kinematics: Of the arm that is commanded.
-        home_rad: (n,) posture that spare joints keep to.
+        home_rad: (n,) posture for the redundant joints.
     """
 
     def __init__(self, task: Task, kinematics: Kinematics, home_rad: npt.ArrayLike) -> None:
-        self._pilot = Pilot(task)
+        self._pilot = ExpertController(task)
         self._kinematics = kinematics
         self._home = np.asarray(home_rad, dtype=np.float64)
         self._joints: Array | None = None
 
     def reset(self) -> None:
-        """Forget the last episode."""
+        """Reset the state to the start of an episode."""
         self._pilot.reset()
         self._joints = None
 
-    def act(self, sense: Sense) -> Command:
+    def act(self, sense: Sense) -> ExpertCommand:
         """Command for the tick after `sense`."""
         aim = self._pilot.aim(sense)
         start = sense.joints if self._joints is None else self._joints
         self._joints = self._kinematics.ik(start, aim.pose, posture=self._home)
-        return Command(aim.pose, aim.opening, aim.phase, self._joints)
+        return ExpertCommand(aim.pose, aim.opening, aim.phase, self._joints)
 
 
-class Pilot:
-    """The expert's decisions, in Cartesian terms alone.
+class ExpertController:
+    """The expert in Cartesian space.
 
     Args:
         task: The task.
@@ -112,40 +116,40 @@ class Pilot:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the last episode."""
+        """Reset the state to the start of an episode."""
         self._closing = 0
         self._hold: Pose | None = None
         self._ahead: Array = np.zeros(3)
 
-    def aim(self, sense: Sense) -> Aim:
-        """Where to go in the tick after `sense`."""
+    def aim(self, sense: Sense) -> ExpertTarget:
+        """Target of the tick after `sense`."""
         phase = self._phase(sense)
-        if phase is not Phase.CLOSE:
+        if phase is not ExpertPhase.CLOSE:
             self._closing, self._hold = 0, None
         pose, opening = {
-            Phase.REACH: self._reach,
-            Phase.CLOSE: self._close,
-            Phase.CARRY: self._carry,
-            Phase.RELEASE: self._release,
-            Phase.RETREAT: self._retreat,
+            ExpertPhase.REACH: self._reach,
+            ExpertPhase.CLOSE: self._close,
+            ExpertPhase.CARRY: self._carry,
+            ExpertPhase.RELEASE: self._release,
+            ExpertPhase.RETREAT: self._retreat,
         }[phase](sense)
-        return Aim(pose, opening, phase)
+        return ExpertTarget(pose, opening, phase)
 
     # -- what to do ---------------------------------------------------------------------------------------------
 
-    def _phase(self, sense: Sense) -> Phase:
+    def _phase(self, sense: Sense) -> ExpertPhase:
         truth = sense.truth
         error = truth.object_position - truth.goal_position
         placed = self._placed(truth, error)
         if placed and truth.touched:
-            return Phase.RELEASE
+            return ExpertPhase.RELEASE
         if placed or truth.success:
-            return Phase.RETREAT
+            return ExpertPhase.RETREAT
         if truth.grasped and sense.opening < OPEN_ENOUGH and self._closing in (0, CLOSE_TICKS):
-            return Phase.CARRY
+            return ExpertPhase.CARRY
         if 0 < self._closing < CLOSE_TICKS or self._at_grasp(sense):
-            return Phase.CLOSE
-        return Phase.REACH
+            return ExpertPhase.CLOSE
+        return ExpertPhase.REACH
 
     def _placed(self, truth: Truth, error: Array) -> bool:
         yaw_error = abs(quarter_turn(truth.goal_yaw_rad - truth.object_yaw_rad)) if self._task.aligns_yaw else 0.0
@@ -165,7 +169,11 @@ class Pilot:
     # -- how ------------------------------------------------------------------------------------------------------
 
     def _reach(self, sense: Sense) -> tuple[Pose, float]:
-        return self._funnel(sense, self._grasp_pose(sense), APPROACH_M), 1.0
+        grasp = self._grasp_pose(sense)
+        away = grasp.position - sense.tcp.position
+        if math.hypot(away[0], away[1]) > SEEN_M:
+            grasp = Pose(grasp.position, upright(sense.tcp.rotation))
+        return self._funnel(sense, grasp, APPROACH_M), 1.0
 
     def _close(self, sense: Sense) -> tuple[Pose, float]:
         if self._hold is None:
@@ -176,10 +184,12 @@ class Pilot:
 
     def _carry(self, sense: Sense) -> tuple[Pose, float]:
         truth = sense.truth
-        turn = quarter_turn(truth.goal_yaw_rad - truth.object_yaw_rad) if self._task.aligns_yaw else 0.0
+        away = truth.goal_position - truth.object_position
+        turn = 0.0
+        if self._task.aligns_yaw and math.hypot(away[0], away[1]) < SEEN_M:
+            turn = quarter_turn(truth.goal_yaw_rad - truth.object_yaw_rad)
         rotation = rotation_matrix(np.array([0.0, 0.0, turn])) @ upright(sense.tcp.rotation)
-        position = sense.tcp.position + truth.goal_position - truth.object_position
-        return self._funnel(sense, Pose(position, rotation), self._task.clearance_m), 0.0
+        return self._funnel(sense, Pose(sense.tcp.position + away, rotation), self._task.clearance_m), 0.0
 
     def _release(self, sense: Sense) -> tuple[Pose, float]:
         self._ahead = np.zeros(3)
@@ -197,7 +207,7 @@ class Pilot:
         return Pose(position, rotation_matrix(np.array([0.0, 0.0, turn])) @ flat)
 
     def _funnel(self, sense: Sense, end: Pose, height_m: float) -> Pose:
-        """On the way to `end`, from above: the higher the further away, and up before sideways."""
+        """Waypoint towards `end`: up before sideways; its height grows with the horizontal distance."""
         away = end.position - sense.tcp.position
         turn = sense.tcp.angle_rad(end)
         off = math.hypot(away[0], away[1]) + 0.05 * turn
@@ -222,7 +232,7 @@ class Pilot:
 
 
 def quarter_turn(angle_rad: float) -> float:
-    """The smallest turn that looks the same on something with a symmetry of 90 degrees."""
+    """Equivalent rotation of smallest angle for an object with a symmetry of 90 degrees."""
     return (angle_rad + math.pi / 4) % (math.pi / 2) - math.pi / 4
 
 

@@ -2,7 +2,7 @@
 """Choose MuJoCo's offscreen OpenGL before `mujoco` is imported.
 
 MuJoCo reads `MUJOCO_GL` once, at import, and its default needs a display. Every module of this package that
-needs MuJoCo imports it from here, so that no import order can get it wrong.
+needs MuJoCo imports it from here, so that the import order does not matter.
 """
 
 from __future__ import annotations

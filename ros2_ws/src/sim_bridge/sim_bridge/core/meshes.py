@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Light copies of the meshes that are drawn. Software OpenGL pays by the triangle, not by the pixel."""
+"""Decimated copies of the visual meshes. The cost of software OpenGL depends on triangles, not on pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIGHT_SUFFIX = "_light"
 
 
 def cluster(vertices: Vertices, faces: Faces, cell_m: float) -> tuple[Vertices, Faces]:
-    """Merge all vertices that share a cell of a grid, and drop the faces that collapse.
+    """Merge all vertices within a grid cell, and remove degenerate faces.
 
     Args:
         vertices: (V, 3) m.
@@ -25,7 +25,7 @@ def cluster(vertices: Vertices, faces: Faces, cell_m: float) -> tuple[Vertices, 
         cell_m: Edge of a grid cell.
 
     Returns:
-        The merged vertices, each the mean of its cell, and the faces that are left, without repeats.
+        The merged vertices, each the mean of its cell, and the remaining faces, without duplicates.
     """
     cells = np.floor(vertices / cell_m).astype(np.int64)
     _, cell_of, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
@@ -41,7 +41,7 @@ def cluster(vertices: Vertices, faces: Faces, cell_m: float) -> tuple[Vertices, 
 
 
 def lighten_visuals(spec: Any, visual_group: int, cell_m: float) -> None:
-    """Give every drawn mesh geom of `spec` a light copy of its mesh; meshes for collision stay as they are.
+    """Replace the mesh of every visual geom of `spec` by a decimated copy; collision meshes do not change.
 
     Args:
         spec: The `mujoco.MjSpec` of a model, changed in place.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real time: how far the simulation should be by now, and things that take effect later."""
+"""Real-time pacing of the simulation, and delayed commands."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-MAX_BACKLOG_S = 0.1  # of simulated time; what is missed beyond is dropped, not caught up in a rush
+MAX_BACKLOG_S = 0.1  # of simulated time; a larger backlog is dropped
 
 
 class Pacer:
-    """Turns readings of a steady clock into physics steps.
+    """Converts readings of a steady clock to physics steps.
 
     Args:
         timestep_s: Simulated time of a step.
@@ -40,10 +40,10 @@ class Pacer:
 
 
 class Every:
-    """Tells when the next of a row of evenly spaced moments has come.
+    """Periodic schedule.
 
     Args:
-        period_s: Time between moments.
+        period_s: Period.
     """
 
     def __init__(self, period_s: float) -> None:
@@ -51,7 +51,7 @@ class Every:
         self._due_s = 0.0
 
     def is_due(self, now_s: float) -> bool:
-        """Whether a moment has come; a missed one is not made up for."""
+        """Whether a period is over; missed periods are skipped."""
         if now_s < self._due_s:
             return False
         on_time = self._due_s + self._period_s > now_s
@@ -59,32 +59,32 @@ class Every:
         return True
 
     def restart(self) -> None:
-        """Let the next moment be now."""
+        """Make the next period due now."""
         self._due_s = 0.0
 
 
 class DelayLine(Generic[Item]):
-    """Gives items back in order, `delay_s` after they were put in."""
+    """First-in, first-out queue with a delay of `delay_s`."""
 
     def __init__(self, delay_s: float) -> None:
         self.delay_s = delay_s
         self._items: deque[tuple[float, Item]] = deque()
 
     def put(self, now_s: float, item: Item) -> None:
-        """Put an item in."""
+        """Add an item."""
         self._items.append((now_s + self.delay_s, item))
 
     def take_due(self, now_s: float) -> list[Item]:
-        """Take out all items whose time has come."""
+        """Remove and return all items that are due."""
         due = []
         while self._items and self._items[0][0] <= now_s:
             due.append(self._items.popleft()[1])
         return due
 
     def wait_s(self, now_s: float) -> float | None:
-        """How long until an item is due, None if there is none."""
+        """Time until the next item is due, None if the queue is empty."""
         return max(0.0, self._items[0][0] - now_s) if self._items else None
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Remove all items."""
         self._items.clear()

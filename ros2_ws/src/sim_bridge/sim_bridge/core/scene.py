@@ -29,7 +29,7 @@ CAMERAS = ("front", "wrist")
 FRONT_POSITION_M = (1.05, 0.0, 0.62)
 FRONT_TARGET_M = (0.47, 0.0, 0.06)
 FRONT_FOVY_DEG = 34.0
-# In the gripper's frame: x is the way the fingers close, z points from the palm to the fingertips.
+# In the gripper's frame: x is the closing direction of the fingers, z points from the palm to the fingertips.
 WRIST_POSITION_M = (0.0, 0.085, 0.015)
 WRIST_TARGET_M = (0.0, 0.012, 0.150)
 WRIST_FOVY_DEG = 68.0
@@ -60,7 +60,7 @@ class BodySpec:
     Attributes:
         name: Unique in the scene.
         parts: Primitives it is made of, all in the body's one colour.
-        mass_kg: Mass of a body that moves freely; None for one that stays where the task puts it.
+        mass_kg: Mass of a body that moves freely; None for a body that is fixed at its placement.
     """
 
     name: str
@@ -69,7 +69,7 @@ class BodySpec:
 
     @property
     def stands_on_any_face(self) -> bool:
-        """Whether it is a cube: rolled over, it is the same thing."""
+        """Whether it is a cube, which has no distinguished face."""
         part = self.parts[0]
         return len(self.parts) == 1 and isinstance(part, Box) and len(set(part.half_m)) == 1
 
@@ -122,7 +122,7 @@ def _add_surroundings(spec: Any) -> None:
         name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=TABLE_HALF_M,
         pos=(TABLE_CENTRE_X_M, 0.0, -TABLE_HALF_M[2]), rgba=(0.6, 0.55, 0.5, 1.0), friction=(0.8, 0.005, 0.0001),
     )  # fmt: skip
-    # The third size of a plane is the spacing of its drawing grid: small values cost milliseconds a frame.
+    # The third size of a plane is the spacing of its rendering grid: small values cost milliseconds per frame.
     world.add_geom(
         name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(3.0, 3.0, 1.0), pos=(0.0, 0.0, -0.75),
         rgba=(0.35, 0.37, 0.4, 1.0), contype=0, conaffinity=0,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks: which bodies, how an episode is drawn, and when the instructed pair is done.
+"""Tasks: bodies, sampling of episodes and success of the instructed pair.
 
-Every task names an object and a goal by colour, and always shows others of the same shape, so that only the
-words tell which. Lengths in metres in the world frame, whose z = 0 is the table top.
+Every task names an object and a goal by colour and contains others of the same shape, so that only the
+instruction identifies them. Lengths in metres in the world frame, whose z = 0 is the table top.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAX_SOCKET_YAW_RAD = 0.35
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a body stands at the start of an episode: (3,) m and its turn about the vertical (rad)."""
+    """Initial position of a body, (3,) m, and its yaw (rad)."""
 
     position: tuple[float, float, float]
     yaw_rad: float
@@ -47,15 +47,15 @@ class Placement:
 
 @dataclass(frozen=True)
 class Layout:
-    """All that an episode's seed decides about the task.
+    """State of the task that the seed of an episode determines.
 
     Attributes:
-        placements: Where each body stands.
+        placements: Initial pose of each body.
         colours: Name of the colour of each body.
         object_name: The instructed body to move.
         goal_name: The instructed body to move it to.
         instruction: The task in words.
-        other_instruction: Words that name another object and another goal of this scene; obeying them is no success.
+        other_instruction: Instruction for another object and goal of this scene; executing it is no success.
     """
 
     placements: Mapping[str, Placement]
@@ -68,10 +68,10 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class PairState:
-    """What success is judged on.
+    """State of the instructed pair that success is computed from.
 
     Attributes:
-        error: (3,) m from where the object's centre should be to where it is, in the goal's frame.
+        error: (3,) m, position of the object's centre relative to its target, in the goal's frame.
         tilt_rad: Angle between the object's upright and the vertical; of a cube, any face's.
         speed_m_s: Speed of the object's centre.
         touched: Whether any part of the robot touches the object.
@@ -90,20 +90,20 @@ class PairState:
 
 @dataclass(frozen=True)
 class Task:
-    """A task, as data and one predicate.
+    """Task definition.
 
     Attributes:
         name: Key in the registry.
         phrase: Instruction with `{object}` and `{goal}` for the colours.
         bodies: All task bodies.
-        spacing_m: Radius around each body that no other body's radius may overlap at reset.
+        spacing_m: Radius around each body; the circles of two bodies do not overlap at reset.
         objects: Bodies that may be the instructed object.
         goals: Bodies that may be the goal.
         goal_offset_z_m: Height of the placed object's centre above the goal body's origin.
         grasp_offset_z_m: Height of the TCP above the object's centre in a grasp.
-        clearance_m: How far above its end point a body is carried.
+        clearance_m: Height above the end point at which a body is carried.
         aligns_yaw: Whether the object must be turned to the goal's yaw.
-        done: Judges the instructed pair.
+        done: Success predicate of the instructed pair.
     """
 
     name: str
@@ -119,7 +119,7 @@ class Task:
     done: Callable[[PairState], bool]
 
     def draw(self, rng: np.random.Generator) -> Layout:
-        """Draw the start of an episode.
+        """Sample the initial state of an episode.
 
         Args:
             rng: Source of all randomness.
@@ -133,10 +133,10 @@ class Task:
             object_name=object_name,
             goal_name=goal_name,
             instruction=self.phrase.format(object=colours[object_name], goal=colours[goal_name]),
-            other_instruction=self._other_words(colours, object_name, goal_name),
+            other_instruction=self._other_instruction(colours, object_name, goal_name),
         )
 
-    def _other_words(self, colours: Mapping[str, str], object_name: str, goal_name: str) -> str:
+    def _other_instruction(self, colours: Mapping[str, str], object_name: str, goal_name: str) -> str:
         other_object = next(name for name in self.objects if name != object_name)
         other_goal = next(name for name in self.goals if name not in (goal_name, other_object))
         return self.phrase.format(object=colours[other_object], goal=colours[other_goal])
@@ -174,7 +174,7 @@ def rest_height_m(body: BodySpec) -> float:
 
 
 def socket_parts() -> tuple[Box, ...]:
-    """Four walls around a square slot, each with a slanted top that leads a peg in."""
+    """Four walls around a square slot, each with a chamfered top."""
     wall, slot, half = SOCKET_WALL_HALF_M, SLOT_HALF_M, SOCKET_HEIGHT_M / 2
     lip, tilt = 0.0075, math.pi / 4
     parts = []
@@ -294,14 +294,26 @@ def _insert() -> Task:
     )
 
 
-TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (_pick_place(), _stack(), _insert())})
+_tasks = {task.name: task for task in (_pick_place(), _stack(), _insert())}
+TASKS: Mapping[str, Task] = MappingProxyType(_tasks)
+
+
+def add_task(task: Task) -> None:
+    """Register a task in this process.
+
+    Raises:
+        ValueError: A task of this name exists.
+    """
+    if task.name in _tasks and _tasks[task.name] != task:
+        raise ValueError(f"there is another task of the name {task.name!r}: choose a new name")
+    _tasks[task.name] = task
 
 
 def get_task(name: str) -> Task:
     """Look a task up.
 
     Raises:
-        ValueError: If there is no such task; the message names those there are.
+        ValueError: If there is no such task; the message lists the known tasks.
     """
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}; there are {', '.join(TASKS)}")

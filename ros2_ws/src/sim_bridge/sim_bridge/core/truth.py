@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a real arm does not know: how far the instructed pair has come."""
+"""Ground truth of the simulation: state and progress of the instructed pair."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Array = npt.NDArray[np.float64]
 
 OVER_GOAL_M = 0.02
 LIFTED_M = 0.02
-REACH_SHARE, CARRY_SHARE = 0.3, 0.6  # of the progress; the rest is being done
+REACH_SHARE, CARRY_SHARE = 0.3, 0.6  # of the progress before success; success is 1
 PROGRESS_SCALE_M = 0.1
 
 
 class Stage(IntEnum):
-    """How far the instructed pair has come."""
+    """Stage of the instructed pair."""
 
     REACH = 0
     GRASPED = 1
@@ -33,19 +33,19 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What a real arm does not know. Positions (3,) m in the base frame.
+    """Ground truth. Positions (3,) m in the base frame.
 
     Attributes:
         task: Name of the task.
-        instruction: The words the policy is given now.
-        true_instruction: The words of the pair drawn at reset, on which success is judged.
+        instruction: Instruction that the policy receives.
+        true_instruction: Instruction of the pair sampled at reset, which success refers to.
         success: Whether that pair is done at this tick.
-        stage: How far it has come.
-        progress: The same as a number that grows from 0 to 1.
+        stage: Stage of the pair.
+        progress: Progress from 0 to 1.
         object_position: Centre of the instructed object.
-        goal_position: Where its centre should end.
-        object_yaw_rad: Turn of the object about the vertical.
-        goal_yaw_rad: Turn of the goal about the vertical.
+        goal_position: Target position of its centre.
+        object_yaw_rad: Yaw of the object.
+        goal_yaw_rad: Yaw of the goal.
         grasped: Whether both fingers touch the object.
         touched: Whether any part of the robot touches the object.
     """
@@ -66,7 +66,7 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Sense:
-    """The robot's own state with the truth: what the scripted expert acts on.
+    """Robot state and ground truth, the input of the scripted expert.
 
     Attributes:
         tcp: Measured TCP pose.
@@ -79,6 +79,23 @@ class Sense:
     joints: Array
     opening: float
     truth: Truth
+
+
+@dataclass(frozen=True, eq=False)
+class BodyState:
+    """Pose of a task body.
+
+    Attributes:
+        position: (3,) m of its origin in the base frame.
+        yaw_rad: Yaw of its most horizontal axis; with a symmetry of 90 degrees all axes are equivalent.
+        upright: Absolute cosine between its z axis and the vertical: 1 upright or upside down, 0 lying.
+        grasped: Whether both fingers touch it.
+    """
+
+    position: Array
+    yaw_rad: float
+    upright: float
+    grasped: bool
 
 
 def stage_of(pair: PairState, lift_m: float, *, grasped: bool, done: bool) -> Stage:

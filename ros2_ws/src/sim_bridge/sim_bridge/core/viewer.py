@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A window onto the simulation, where there is a screen."""
+"""Viewer window of the simulation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sim_bridge.core.gl import mujoco
 
 
 def has_display() -> bool:
-    """Whether a window could be opened at all."""
+    """Whether a window can be opened."""
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 class Viewer:
-    """Shows a copy of the state, so that neither the mouse nor a closed window touches the simulation."""
+    """Shows a copy of the state, so that the viewer cannot change the simulation."""
 
     def __init__(self, model: Any) -> None:
         """Open a window.
@@ -25,7 +25,7 @@ class Viewer:
         """
         if not has_display():
             raise RuntimeError("no display: neither DISPLAY nor WAYLAND_DISPLAY is set")
-        import mujoco.viewer as viewer  # needs a display only once it is used, but pulls in GLFW on import
+        import mujoco.viewer as viewer  # imports GLFW, although a display is needed only in use
 
         self._model = model
         self._data = mujoco.MjData(model)
@@ -33,7 +33,7 @@ class Viewer:
 
     @property
     def model(self) -> Any:
-        """The model that is shown."""
+        """Displayed model."""
         return self._model
 
     def show(self, state: Any) -> None:

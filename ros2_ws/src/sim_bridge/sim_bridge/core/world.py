@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One simulated cell: reset by seed, step by joint targets, look through its cameras, ask for the truth."""
+"""Simulated arm and task: reset by seed, step by joint targets, camera images and ground truth."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import numpy.typing as npt
 
 from sim_bridge.core.arm import PANDA, ArmModel
 from sim_bridge.core.cameras import Cameras, Image
+from sim_bridge.core.domain_randomization import DomainRandomization
 from sim_bridge.core.gl import mujoco
-from sim_bridge.core.looks import Looks
 from sim_bridge.core.scene import CAMERAS, TIMESTEP_S, build_spec
+from sim_bridge.core.scene_index import SceneIndex
 from sim_bridge.core.tasks import Layout, PairState, get_task
-from sim_bridge.core.truth import Sense, Truth, progress_of, stage_of
+from sim_bridge.core.truth import BodyState, Sense, Truth, progress_of, stage_of
 from whetstone_common.core.kinematics import Pose
 
 Array = npt.NDArray[np.float64]
 
-START_NOISE_RAD = 0.05  # how far each joint starts from home at most
+START_NOISE_RAD = 0.05  # largest initial distance of each joint from home
 SETTLE_STEPS = 50
 
 
@@ -47,28 +48,22 @@ class World:
         self._image_size = image_size
         self._model = _compile_scene(self._task.name, arm).__copy__()
         self._data = mujoco.MjData(self._model)
-        self._looks = Looks(self._model, [body.name for body in self._task.bodies])
+        self._looks = DomainRandomization(self._model, [body.name for body in self._task.bodies])
         names = {name: name if name == "front" else arm.prefix + name for name in CAMERAS}
         self.cameras = Cameras(self._model, image_size, names)
-        self._look_up()
+        self._index = SceneIndex.of(self._model, arm, [body.name for body in self._task.bodies])
         self.tick = 0
         self.reset(0)
 
-    def _look_up(self) -> None:
-        model, arm = self._model, self._arm
-        joints = [model.joint(name) for name in arm.ros_joints]
-        self._joint_address = np.array([joint.qposadr[0] for joint in joints])
-        self._velocity_address = np.array([joint.dofadr[0] for joint in joints])
-        self._actuators = np.array([model.actuator(name).id for name in arm.ros_joints])
-        self._gripper_address = int(model.joint(arm.prefix + arm.gripper_joint).qposadr[0])
-        self._gripper_actuator = model.actuator(arm.prefix + arm.gripper_actuator).id
-        self._tcp = model.site(arm.prefix + "tcp").id
-        self._bodies = {body.name: model.body(body.name).id for body in self._task.bodies}
-        self._pads = tuple(model.body(f"{arm.prefix}{side}_pad").id for side in ("left", "right"))
-        first = model.body(arm.prefix + "link0").id
-        self._is_robot = np.arange(model.nbody) >= first
-        self.joint_lower = model.jnt_range[[joint.id for joint in joints], 0].copy()
-        self.joint_upper = model.jnt_range[[joint.id for joint in joints], 1].copy()
+    @property
+    def joint_lower(self) -> Array:
+        """Lower limits (7,) rad."""
+        return self._index.joint_range[:, 0]
+
+    @property
+    def joint_upper(self) -> Array:
+        """Upper limits (7,) rad."""
+        return self._index.joint_range[:, 1]
 
     # -- episodes ---------------------------------------------------------------------------------------------
 
@@ -88,15 +83,16 @@ class World:
         mujoco.mj_forward(self._model, self._data)
 
     def _place_arm(self, rng: np.random.Generator) -> None:
-        start = np.asarray(self._arm.home_rad) + rng.uniform(-START_NOISE_RAD, START_NOISE_RAD, len(self._actuators))
-        self._data.qpos[self._joint_address] = start
-        self._data.ctrl[self._actuators] = start
-        self._data.ctrl[self._gripper_actuator] = 0.0
+        home = np.asarray(self._arm.home_rad)
+        start = home + rng.uniform(-START_NOISE_RAD, START_NOISE_RAD, len(home))
+        self._data.qpos[self._index.positions] = start
+        self._data.ctrl[self._index.actuators] = start
+        self._data.ctrl[self._index.gripper_actuator] = 0.0
 
     def _place_bodies(self) -> None:
         for name, placement in self._layout.placements.items():
             turn = np.array([math.cos(placement.yaw_rad / 2), 0.0, 0.0, math.sin(placement.yaw_rad / 2)])
-            mocap = self._model.body_mocapid[self._bodies[name]]
+            mocap = self._model.body_mocapid[self._index.bodies[name]]
             if mocap >= 0:
                 self._data.mocap_pos[mocap], self._data.mocap_quat[mocap] = placement.position, turn
             else:
@@ -104,7 +100,7 @@ class World:
                 self._data.qpos[address : address + 7] = (*placement.position, *turn)
 
     def step(self, joint_targets: npt.ArrayLike, gripper_opening: float) -> None:
-        """Advance one tick, the command moving evenly from the last one to this one.
+        """Advance one tick; the command is interpolated linearly from the last one.
 
         Args:
             joint_targets: (7,) rad.
@@ -121,7 +117,7 @@ class World:
         self._finish(1)
 
     def advance(self, joint_targets: npt.ArrayLike, gripper_opening: float, steps: int) -> None:
-        """Run `steps` physics steps at a constant command, for a caller that paces and interpolates itself."""
+        """Run `steps` physics steps with a constant command; the caller paces and interpolates."""
         self._data.ctrl[:] = self._control(joint_targets, gripper_opening)
         mujoco.mj_step(self._model, self._data, steps)
         self._finish(0)
@@ -133,13 +129,14 @@ class World:
 
     def _control(self, joint_targets: npt.ArrayLike, gripper_opening: float) -> Array:
         joints = np.asarray(joint_targets, dtype=np.float64)
-        if joints.shape != self._actuators.shape:
-            raise ValueError(f"expected {len(self._actuators)} joint targets, got shape {joints.shape}")
+        if joints.shape != self._index.actuators.shape:
+            raise ValueError(f"expected {len(self._index.actuators)} joint targets, got shape {joints.shape}")
         if not (np.isfinite(joints).all() and math.isfinite(gripper_opening)):
             raise ValueError("the command is not finite")
         wanted: Array = self._data.ctrl.copy()
-        wanted[self._actuators] = np.clip(joints, self.joint_lower, self.joint_upper)
-        wanted[self._gripper_actuator] = self._arm.gripper_ctrl_closed * (1.0 - min(1.0, max(0.0, gripper_opening)))
+        wanted[self._index.actuators] = np.clip(joints, self.joint_lower, self.joint_upper)
+        closed = 1.0 - min(1.0, max(0.0, gripper_opening))
+        wanted[self._index.gripper_actuator] = self._arm.gripper_ctrl_closed * closed
         return wanted
 
     # -- what a real arm tells --------------------------------------------------------------------------------
@@ -161,25 +158,26 @@ class World:
 
     def joint_positions(self) -> Array:
         """(7,) rad."""
-        return np.array(self._data.qpos[self._joint_address])
+        return np.array(self._data.qpos[self._index.positions])
 
     def joint_velocities(self) -> Array:
         """(7,) rad/s."""
-        return np.array(self._data.qvel[self._velocity_address])
+        return np.array(self._data.qvel[self._index.velocities])
 
     def gripper_opening(self) -> float:
         """1 fully open, 0 fully closed."""
-        closed = float(self._data.qpos[self._gripper_address]) / self._arm.gripper_joint_closed_rad
+        closed = float(self._data.qpos[self._index.gripper_position]) / self._arm.gripper_joint_closed_rad
         return min(1.0, max(0.0, 1.0 - closed))
 
     def command(self) -> tuple[Array, float]:
-        """The joint targets (7,) rad and gripper opening that the simulated controller holds now."""
-        closed = float(self._data.ctrl[self._gripper_actuator]) / self._arm.gripper_ctrl_closed
-        return np.array(self._data.ctrl[self._actuators]), 1.0 - closed
+        """Joint targets (7,) rad and gripper opening of the simulated controller."""
+        closed = float(self._data.ctrl[self._index.gripper_actuator]) / self._arm.gripper_ctrl_closed
+        return np.array(self._data.ctrl[self._index.actuators]), 1.0 - closed
 
     def tcp_pose(self) -> Pose:
         """Measured TCP pose in the base frame."""
-        return Pose(self._data.site_xpos[self._tcp].copy(), self._data.site_xmat[self._tcp].reshape(3, 3).copy())
+        tcp = self._index.tcp
+        return Pose(self._data.site_xpos[tcp].copy(), self._data.site_xmat[tcp].reshape(3, 3).copy())
 
     def render(self, camera: str) -> Image:
         """Image of `camera` ("front" or "wrist"), (H, W, 3) uint8 RGB. Call from one thread only."""
@@ -191,11 +189,11 @@ class World:
 
     @property
     def model(self) -> Any:
-        """The compiled model, for those who draw it; a reset changes its colours, lights and cameras."""
+        """The compiled model for rendering; a reset changes its colours, lights and cameras."""
         return self._model
 
     def state(self) -> Array:
-        """All that is needed to draw this moment somewhere else, as a flat copy (see `Snapshot`)."""
+        """State that is needed for rendering elsewhere, as a flat copy (see `WorldSnapshot`)."""
         state = np.empty(mujoco.mj_stateSize(self._model, mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_getState(self._model, self._data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
         return state
@@ -204,7 +202,7 @@ class World:
 
     @property
     def instruction(self) -> str:
-        """The words given to the policy. Setting them does not change what success is judged on."""
+        """Instruction of the policy. Setting it does not change the pair that success refers to."""
         return self._instruction
 
     @instruction.setter
@@ -213,22 +211,22 @@ class World:
 
     @property
     def layout(self) -> Layout:
-        """What this episode's seed decided."""
+        """Sampled layout of this episode."""
         return self._layout
 
     def sense(self) -> Sense:
-        """Robot state and truth together."""
+        """Robot state and ground truth."""
         return Sense(self.tcp_pose(), self.joint_positions(), self.gripper_opening(), self.truth())
 
     def _tilt_rad(self, thing: int) -> float:
-        """Angle between the vertical and the body's axis that is meant to be upright; of a cube, the nearest one."""
+        """Angle between the vertical and the body's axis that is vertical at the start; of a cube, the nearest axis."""
         upright = np.abs(self._data.xmat[thing][6:9])  # how vertical each axis of the body is
         spec = next(body for body in self._task.bodies if body.name == self._layout.object_name)
         return math.acos(min(1.0, float(upright.max() if spec.stands_on_any_face else upright[2])))
 
     def truth(self) -> Truth:
-        """State of the pair drawn at reset."""
-        thing, goal = (self._bodies[name] for name in (self._layout.object_name, self._layout.goal_name))
+        """Ground truth of the pair sampled at reset."""
+        thing, goal = (self._index.bodies[name] for name in (self._layout.object_name, self._layout.goal_name))
         position = self._data.xpos[thing].copy()
         goal_position = self._data.xpos[goal] + np.array([0.0, 0.0, self._task.goal_offset_z_m])
         grasped, touched = self._contacts(thing)
@@ -241,7 +239,7 @@ class World:
         done = self._task.done(pair)
         lift_m = position[2] - self._layout.placements[self._layout.object_name].position[2]
         stage = stage_of(pair, lift_m, grasped=grasped, done=done)
-        reach_m = float(np.linalg.norm(self._data.site_xpos[self._tcp] - position))
+        reach_m = float(np.linalg.norm(self._data.site_xpos[self._index.tcp] - position))
         return Truth(
             task=self._task.name,
             instruction=self._instruction,
@@ -257,10 +255,28 @@ class World:
             touched=touched,
         )
 
+    def body_state(self, name: str) -> BodyState:
+        """State of any task body.
+
+        Raises:
+            ValueError: If there is no such body.
+        """
+        if name not in self._index.bodies:
+            raise ValueError(f"unknown body {name!r}; there are {', '.join(self._index.bodies)}")
+        body = self._index.bodies[name]
+        axes = self._data.xmat[body].reshape(3, 3)
+        level = axes[:, int(np.abs(axes[2]).argmin())]
+        return BodyState(
+            position=self._data.xpos[body].copy(),
+            yaw_rad=math.atan2(level[1], level[0]),
+            upright=float(abs(axes[2, 2])),
+            grasped=self._contacts(body)[0],
+        )
+
     def _contacts(self, body: int) -> tuple[bool, bool]:
         owner = self._model.geom_bodyid[self._data.contact.geom]  # (contacts, 2)
         others = np.where(owner[:, 0] == body, owner[:, 1], owner[:, 0])[(owner == body).any(axis=1)]
-        return all((others == pad).any() for pad in self._pads), bool(self._is_robot[others].any())
+        return all((others == pad).any() for pad in self._index.pads), bool(self._index.is_robot[others].any())
 
 
 @cache
@@ -272,11 +288,11 @@ def _yaw(flat_rotation: Array) -> float:
     return math.atan2(flat_rotation[3], flat_rotation[0])
 
 
-class Snapshot:
-    """Draws moments of a world away from it, in another thread, while the world goes on.
+class WorldSnapshot:
+    """Renders stored states of a world in another thread, while the world continues.
 
     Args:
-        world: Whose model is drawn.
+        world: World whose model is rendered.
     """
 
     def __init__(self, world: World) -> None:
@@ -285,13 +301,13 @@ class Snapshot:
         self._cameras = Cameras(self._model, world.image_size, world.cameras.names)
 
     def take(self, state: Array) -> None:
-        """Put the scene into `state`, as given by `World.state`."""
+        """Set the scene to `state`, as given by `World.state`."""
         mujoco.mj_setState(self._model, self._data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
 
     def render(self, camera: str) -> Image:
-        """Image of `camera` at the state taken last."""
+        """Image of `camera` at the last state."""
         return self._cameras.render(self._data, camera)
 
     def close(self) -> None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS side of sim_bridge."""
+"""ROS nodes of sim_bridge."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between messages and what the simulation's core speaks of."""
+"""Conversion between messages and core types."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import Takeover, TaskTruth
 
 from sim_bridge.core.arm import ArmModel
-from sim_bridge.core.cell import Insight, Joints
 from sim_bridge.core.commands import Trajectory, parse_array, parse_opening, parse_trajectory
-from sim_bridge.core.expert import Aim
+from sim_bridge.core.expert import ExpertTarget
+from sim_bridge.core.session import GroundTruth, Joints
 from whetstone_common.nodes.convert import bytes_field, to_time
 
 
@@ -22,7 +22,7 @@ def trajectory_of(msg: JointTrajectory, arm: ArmModel) -> Trajectory:
     """Trajectory of a JointTrajectory.
 
     Raises:
-        CommandRefused: If it cannot be executed as it is.
+        CommandRefused: If it is invalid.
     """
     points = [(p.time_from_start.sec + p.time_from_start.nanosec * 1e-9, p.positions) for p in msg.points]
     return parse_trajectory(arm.ros_joints, arm.ros_gripper_joint, msg.joint_names, points)
@@ -32,7 +32,7 @@ def forward_of(msg: Float64MultiArray, arm: ArmModel) -> Trajectory:
     """Trajectory of a forward command.
 
     Raises:
-        CommandRefused: If it cannot be executed as it is.
+        CommandRefused: If it is invalid.
     """
     return parse_array(len(arm.joints), msg.data)
 
@@ -41,7 +41,7 @@ def opening_of(msg: Float64MultiArray) -> float:
     """Opening of a gripper command.
 
     Raises:
-        CommandRefused: If it cannot be executed as it is.
+        CommandRefused: If it is invalid.
     """
     return parse_opening(msg.data)
 
@@ -95,14 +95,14 @@ def clock(stamp_ns: int) -> Clock:
     return Clock(clock=to_time(stamp_ns))
 
 
-def task_truth(insight: Insight, stamp_ns: int) -> TaskTruth:
-    """Message of what only a simulator knows."""
-    truth = insight.truth
+def task_truth(ground_truth: GroundTruth, stamp_ns: int) -> TaskTruth:
+    """Message of the ground truth."""
+    truth = ground_truth.truth
     return TaskTruth(
         stamp=to_time(stamp_ns),
-        seed=insight.seed,
-        reset_id=insight.reset_id,
-        tick=insight.tick,
+        seed=ground_truth.seed,
+        reset_id=ground_truth.reset_id,
+        tick=ground_truth.tick,
         task=truth.task,
         instruction=truth.true_instruction,
         success=bool(truth.success),
@@ -112,11 +112,11 @@ def task_truth(insight: Insight, stamp_ns: int) -> TaskTruth:
     )
 
 
-def expert_takeover(aim: Aim, stamp_ns: int, source: tuple[str, int], sequence: int) -> Takeover:
-    """Message of what the scripted expert would do, as a takeover by TCP target.
+def expert_takeover(aim: ExpertTarget, stamp_ns: int, source: tuple[str, int], sequence: int) -> Takeover:
+    """Message of the scripted expert's command, as a takeover by TCP target.
 
     Args:
-        aim: Where it would go.
+        aim: Command of the expert.
         stamp_ns: Of the tick it answers.
         source: Name and epoch of the publishing node.
         sequence: Number of the message.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scripts of this package's nodes call."""
+"""Entry points of the nodes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real time: physics and drawing each in a thread of its own, so that neither waits for the other or for ROS."""
+"""Real-time pacing: physics and rendering run in separate threads, so that neither waits for the other or for ROS."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim_bridge.core.cell import Cell, Joints
 from sim_bridge.core.commands import Trajectory
 from sim_bridge.core.pacing import DelayLine, Every, Pacer
 from sim_bridge.core.scene import TIMESTEP_S
-from sim_bridge.core.world import Snapshot, World
-from sim_bridge.nodes.outlet import Images, Outlet
-from sim_bridge.nodes.window import Window
+from sim_bridge.core.session import Joints, SimSession
+from sim_bridge.core.world import World, WorldSnapshot
+from sim_bridge.nodes.publisher import Images, SimPublisher
+from sim_bridge.nodes.window import ViewerWindow
 from whetstone_common.nodes.convert import to_ns
 from whetstone_common.nodes.node import WhetstoneNode
 
@@ -26,7 +26,7 @@ JOIN_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, eq=False)
 class _Capture:
-    """A moment to be drawn: its stamp, its world and the world's state."""
+    """State to render: its stamp, its world and the world's state."""
 
     stamp_ns: int
     world: World
@@ -34,19 +34,19 @@ class _Capture:
 
 
 class Realtime:
-    """Runs the cell by the steady clock.
+    """Runs the session by the steady clock.
 
     Args:
         node: Whose parameters and clocks are used.
-        cell: What is run; touched only under this object's lock.
-        outlet: Where joints, truth and images are published.
-        window: Shows what is drawn.
+        session: Session to run; accessed only under this object's lock.
+        publisher: Publishes joints, ground truth and images.
+        window: Displays the rendered states.
     """
 
-    def __init__(self, node: WhetstoneNode, cell: Cell, outlet: Outlet, window: Window) -> None:
+    def __init__(self, node: WhetstoneNode, session: SimSession, publisher: SimPublisher, window: ViewerWindow) -> None:
         self._node = node
-        self._cell = cell
-        self._outlet = outlet
+        self._session = session
+        self._publisher = publisher
         self._window = window
         self._cameras: list[str] = node.param("cameras")
         self._simulated_stamps: bool = node.param("publish_clock")
@@ -58,7 +58,7 @@ class Realtime:
         self._frames: DelayLine[tuple[Images, int, dict[str, float]]] = DelayLine(node.param("image_latency_s"))
         self._capture: _Capture | None = None
         self._captured = threading.Condition()
-        self._truth_due = Every(cell.tick_ns * 1e-9 / self._factor)
+        self._truth_due = Every(session.tick_ns * 1e-9 / self._factor)
         self._image_due = Every(1.0 / float(node.param("camera_rate_hz")))
         self._threads: list[threading.Thread] = []
 
@@ -85,30 +85,30 @@ class Realtime:
         self._threads = []
 
     def follow(self, trajectory: Trajectory, _stamp_ns: int) -> None:
-        """Take an arm command; it takes effect after the command latency."""
+        """Execute an arm command after the command latency."""
         with self._lock:
-            self._commands.put(self._now_s(), lambda: self._cell.follow(trajectory))
+            self._commands.put(self._now_s(), lambda: self._session.follow(trajectory))
 
     def set_opening(self, opening: float) -> None:
-        """Take a gripper command."""
+        """Execute a gripper command after the command latency."""
         with self._lock:
-            self._commands.put(self._now_s(), lambda: self._cell.set_opening(opening))
+            self._commands.put(self._now_s(), lambda: self._session.set_opening(opening))
 
     def reset(self, task: str, seed: int) -> int:
-        """Start an episode; the stamp (ns) from which on everything belongs to it."""
-        self._cell.prepare(task)
+        """Start an episode; returns the stamp (ns) of its start."""
+        self._session.prepare(task)
         with self._lock:
             self._commands.clear()
-            self._cell.reset(task, seed)
+            self._session.reset(task, seed)
             self._truth_due.restart()
             self._image_due.restart()
             return self._stamp_ns()
 
     def hold(self) -> None:
-        """Stop where the command is, as a controller does that is no longer commanded."""
+        """Hold the current command, as a controller does without new commands."""
         with self._lock:
             self._commands.clear()
-            self._cell.hold()
+            self._session.hold()
 
     # -- clocks --------------------------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Realtime:
         return float(self._node.steady_clock.now().nanoseconds) * 1e-9
 
     def _stamp_ns(self) -> int:
-        return self._cell.clock_ns if self._simulated_stamps else to_ns(self._node.get_clock().now().to_msg())
+        return self._session.clock_ns if self._simulated_stamps else to_ns(self._node.get_clock().now().to_msg())
 
     def _guard(self, name: str, loop: Callable[[], None]) -> None:
         try:
@@ -132,7 +132,7 @@ class Realtime:
         due_s = self._now_s()
         while not self._stop.wait(max(0.0, due_s - self._now_s())):
             now_s = self._now_s()
-            # A late wake-up shortens the next wait; one that is several periods late starts afresh.
+            # A late wake-up shortens the next wait; after several missed periods the schedule restarts.
             due_s = max(due_s + period_s, now_s)
             self._run_to(now_s, pacer.due(now_s))
             self._node.counters["dropped_ms"] = round(pacer.dropped_s * 1e3)
@@ -142,18 +142,18 @@ class Realtime:
             for command in self._commands.take_due(now_s):
                 command()
             if steps > 0:
-                self._cell.advance(steps)
+                self._session.advance(steps)
             stamp_ns = self._stamp_ns()
-            self._states.put(now_s, (self._cell.joints(), stamp_ns))
-            insight = self._cell.insight() if self._truth_due.is_due(now_s) else None
+            self._states.put(now_s, (self._session.joints(), stamp_ns))
+            ground_truth = self._session.ground_truth() if self._truth_due.is_due(now_s) else None
             if self._cameras and self._image_due.is_due(now_s):
-                self._hand_over(_Capture(stamp_ns, self._cell.world, self._cell.world.state()))
+                self._hand_over(_Capture(stamp_ns, self._session.world, self._session.world.state()))
         if self._simulated_stamps:
-            self._outlet.clock(stamp_ns)
+            self._publisher.clock(stamp_ns)
         for joints, taken_ns in self._states.take_due(now_s):
-            self._outlet.joints(joints, taken_ns)
-        if insight is not None:
-            self._outlet.insight(insight, stamp_ns)
+            self._publisher.joints(joints, taken_ns)
+        if ground_truth is not None:
+            self._publisher.ground_truth(ground_truth, stamp_ns)
 
     def _hand_over(self, capture: _Capture) -> None:
         with self._captured:
@@ -165,7 +165,7 @@ class Realtime:
     # -- drawing -------------------------------------------------------------------------------------------------
 
     def _drawing(self) -> None:
-        snapshot: Snapshot | None = None
+        snapshot: WorldSnapshot | None = None
         shown: World | None = None
         try:
             while not self._stop.is_set():
@@ -174,10 +174,10 @@ class Realtime:
                     if snapshot is None or shown is not capture.world:
                         if snapshot is not None:
                             snapshot.close()
-                        snapshot, shown = Snapshot(capture.world), capture.world
+                        snapshot, shown = WorldSnapshot(capture.world), capture.world
                     self._draw(snapshot, capture)
                 for images, stamp_ns, focal_px in self._frames.take_due(self._now_s()):
-                    self._outlet.images(images, stamp_ns, focal_px)
+                    self._publisher.images(images, stamp_ns, focal_px)
         finally:
             if snapshot is not None:
                 snapshot.close()
@@ -190,7 +190,7 @@ class Realtime:
             capture, self._capture = self._capture, None
             return capture
 
-    def _draw(self, snapshot: Snapshot, capture: _Capture) -> None:
+    def _draw(self, snapshot: WorldSnapshot, capture: _Capture) -> None:
         started_ns = self._node.steady_clock.now().nanoseconds
         snapshot.take(capture.state)
         images: dict[str, Any] = {name: snapshot.render(name) for name in self._cameras}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node that stands in for a real arm."""
+"""Node that simulates a real arm."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.srv import SimReset
 
 from sim_bridge.core.arm import PANDA
-from sim_bridge.core.cell import Cell
-from sim_bridge.core.commands import CommandRefused, Refusal, Trajectory
+from sim_bridge.core.commands import CommandRefusal, CommandRefused, Trajectory
 from sim_bridge.core.scene import CAMERAS, TIMESTEP_S
-from sim_bridge.core.tasks import TASKS
+from sim_bridge.core.session import SimSession
+from sim_bridge.core.task_file import parse_task
+from sim_bridge.core.tasks import TASKS, add_task
 from sim_bridge.nodes import convert
 from sim_bridge.nodes.lockstep import Lockstep
-from sim_bridge.nodes.outlet import Outlet
+from sim_bridge.nodes.publisher import SimPublisher
 from sim_bridge.nodes.realtime import Realtime
-from sim_bridge.nodes.window import Window
+from sim_bridge.nodes.window import ViewerWindow
 from whetstone_common.core.parameters import ParameterError
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_ns, to_time
 from whetstone_common.nodes.main import run
@@ -31,46 +32,48 @@ from whetstone_common.nodes.progress import Progress
 _REALTIME_ONLY = {"image_latency_s": 0.0, "state_latency_s": 0.0, "command_latency_s": 0.0, "real_time_factor": 1.0}
 
 
-class Pace(Protocol):
-    """How time passes."""
+class SimDriver(Protocol):
+    """Pacing of the simulation."""
 
     def start(self) -> None:
-        """Let time pass."""
+        """Start the simulation."""
 
     def stop(self) -> None:
-        """Let it pass no more, and free what was used for drawing."""
+        """Stop, and free the rendering resources."""
 
     def follow(self, trajectory: Trajectory, stamp_ns: int) -> None:
-        """Take an arm command, which answers the state of `stamp_ns` (0: any)."""
+        """Execute an arm command that answers the state of `stamp_ns` (0: any)."""
 
     def set_opening(self, opening: float) -> None:
-        """Take a gripper command."""
+        """Execute a gripper command."""
 
     def reset(self, task: str, seed: int) -> int:
-        """Start an episode; stamp (ns) of its first state."""
+        """Start an episode; returns the stamp (ns) of its first state."""
 
     def hold(self) -> None:
-        """Stop where the command is now."""
+        """Hold the current command."""
 
 
 class SimNode(WhetstoneNode):
-    """MuJoCo behind the topics of a real arm, with a reset service and the truth beside them."""
+    """MuJoCo simulation with the topics of a real arm, a reset service and the ground truth."""
 
     def __init__(self, **kwargs: Any) -> None:
         """See `WhetstoneNode`."""
         super().__init__("sim_node", package="sim_bridge", **kwargs)
         self._arm = PANDA
-        self._pace: Pace | None = None
-        self._cell: Cell | None = None
+        self._pace: SimDriver | None = None
+        self._session: SimSession | None = None
 
     # ---- lifecycle -------------------------------------------------------------------------------------------------
 
     def check_parameters(self, values: dict[str, Any]) -> None:
-        """Refuse what contradicts itself.
+        """Check the combination of parameters.
 
         Raises:
-            ParameterError: The set as a whole makes no sense.
+            ParameterError: The values contradict each other.
         """
+        if not values["scene"] and values["task"] not in TASKS:
+            raise ParameterError(f"task = {values['task']!r}: not one of {', '.join(TASKS)}, and there is no scene")
         unknown = [name for name in values["cameras"] if name not in CAMERAS]
         if unknown:
             raise ParameterError(f"cameras: no camera {unknown[0]!r}, there are {', '.join(CAMERAS)}")
@@ -87,49 +90,58 @@ class SimNode(WhetstoneNode):
             raise ParameterError("real_time_factor other than 1 needs publish_clock, or stamps and motion disagree")
 
     def on_setup(self) -> None:
-        """Build the cell and the topics."""
+        """Create the session and the topics."""
         with Progress(self) as progress:
             progress.begin("building the scene")
-            self._cell = Cell(
+            self._add_own_task()
+            self._session = SimSession(
                 self.param("task"),
                 self.param("seed"),
                 image_size=self.param("image_size_px"),
                 control_hz=self.param("control_hz"),
                 with_expert=self.param("publish_expert"),
             )
-        window = Window(wanted=self.param("viewer"))
+        window = ViewerWindow(wanted=self.param("viewer"))
         if self.param("viewer") and not window.is_open:
             self.get_logger().warning("viewer: there is no display, going on without a window")
-        outlet = Outlet(self, self._arm, self.param("cameras"))
+        publisher = SimPublisher(self, self._arm, self.param("cameras"))
         kind = Lockstep if self.param("pace") == "lockstep" else Realtime
-        self._pace = kind(self, self._cell, outlet, window)
+        self._pace = kind(self, self._session, publisher, window)
         for msg_type, parameter, callback in (
             (JointTrajectory, "trajectory_topic", self._on_trajectory),
             (Float64MultiArray, "forward_topic", self._on_forward),
             (Float64MultiArray, "gripper_topic", self._on_gripper),
         ):
             self.create_subscription(msg_type, self.param(parameter), callback, qos.COMMAND)
-        self.create_service(SimReset, "/sim/reset", self._on_reset)
+        self.create_service(SimReset, "sim/reset", self._on_reset)
+
+    def _add_own_task(self) -> None:
+        if not self.param("scene"):
+            return
+        try:
+            add_task(parse_task(self.param("task"), self.param("scene")))
+        except ValueError as error:
+            raise ReasonedError(Reason.BAD_PARAMETER, f"scene: {error}") from error
 
     def on_start(self) -> None:
-        """Let time pass."""
+        """Start the simulation."""
         if self._pace is None:
             raise RuntimeError("activated before it was configured")
         self._pace.start()
         self.set_state(State.READY)
 
     def on_stop(self) -> None:
-        """Let it pass no more."""
+        """Stop the simulation."""
         if self._pace is not None:
             self._pace.stop()
 
     def on_teardown(self) -> None:
-        """Forget the cell."""
+        """Delete the session."""
         self._pace = None
-        self._cell = None
+        self._session = None
 
     def safe_action(self, reason: Reason) -> None:
-        """Hold, as a controller does that is no longer commanded."""
+        """Hold the current command, as a controller does without new commands."""
         if self._pace is not None:
             self._pace.hold()
 
@@ -145,10 +157,10 @@ class SimNode(WhetstoneNode):
     def _on_gripper(self, msg: Float64MultiArray) -> None:
         self._take(lambda pace: pace.set_opening(convert.opening_of(msg)))
 
-    def _take(self, action: Callable[[Pace], None]) -> None:
+    def _take(self, action: Callable[[SimDriver], None]) -> None:
         try:
             if self._pace is None or not self.active:
-                raise CommandRefused(Refusal.INACTIVE, "the node is not active")
+                raise CommandRefused(CommandRefusal.INACTIVE, "the node is not active")
             action(self._pace)
         except CommandRefused as refused:
             counter = refused.refusal.value
@@ -159,17 +171,17 @@ class SimNode(WhetstoneNode):
             self.counters["commands"] += 1
 
     def _on_reset(self, request: SimReset.Request, response: SimReset.Response) -> SimReset.Response:
-        if self._pace is None or self._cell is None or not self.active:
+        if self._pace is None or self._session is None or not self.active:
             response.message = "the node is not active"
             return response
-        task = request.task or self._cell.world.task_name
+        task = request.task or self._session.world.task_name
         if task not in TASKS:
             response.message = f"no task {task!r}; there are {', '.join(TASKS)}"
             return response
         response.stamp = to_time(self._pace.reset(task, request.seed))
-        response.success, response.reset_id = True, self._cell.reset_id
-        response.instruction = self._cell.world.layout.instruction
-        response.other_instruction = self._cell.world.layout.other_instruction
+        response.success, response.reset_id = True, self._session.reset_id
+        response.instruction = self._session.world.layout.instruction
+        response.other_instruction = self._session.world.layout.other_instruction
         self.counters["resets"] += 1
         return response
 

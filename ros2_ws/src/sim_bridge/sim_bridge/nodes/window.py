@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The viewer, when it is wanted and possible. Use from one thread only."""
+"""Viewer window, if it is enabled and there is a display. Use it from one thread only."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from sim_bridge.core.viewer import Viewer, has_display
 from sim_bridge.core.world import World
 
 
-class Window:
-    """Shows a world if `wanted` and there is a display; otherwise does nothing.
+class ViewerWindow:
+    """Shows a world if `wanted` and there is a display; otherwise it does nothing.
 
     Args:
-        wanted: Whether a window was asked for.
+        wanted: Whether the window is enabled.
     """
 
     def __init__(self, *, wanted: bool) -> None:
@@ -20,11 +20,11 @@ class Window:
 
     @property
     def is_open(self) -> bool:
-        """Whether `show` shows anything."""
+        """Whether a window is open."""
         return self._open
 
     def show(self, world: World) -> None:
-        """Show the world as it is now."""
+        """Show the current state of the world."""
         if not self._open:
             return
         if self._viewer is None or self._viewer.model is not world.model:

@@ -10,6 +10,7 @@ heads, E head dim, A padded action dims, P padded state dims.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PI0ForConditionalGeneration
 
+from vla_policy.core.chunk_prefix import ChunkPrefix
+from vla_policy.core.conditioning import guided
 from vla_policy.core.flow import Prefix
+from vla_policy.core.rtc import guided_velocity
 
 HIDDEN = -1e9  # added to a score that must not count; finite, so that a row of them is no NaN
 
@@ -103,11 +107,43 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
-def integrate(step: ExpertStep, prefix: Prefix, state: Tensor, noise: Tensor, steps: int) -> Tensor:
-    """Euler from noise to data, like `flow.sample_chunks`, on the exported-form expert."""
-    keys, values, seen = stack_prefix(prefix)
+def integrate(
+    step: ExpertStep,
+    prefix: Prefix,
+    state: Tensor,
+    noise: Tensor,
+    steps: int,
+    plain: tuple[Prefix, float] | None = None,
+    old: ChunkPrefix | None = None,
+) -> Tensor:
+    """Euler from noise to data, like `flow.sample_chunks`, on the exported-form expert.
+
+    Args:
+        step: The expert.
+        prefix: Of one observation, shared by all candidates.
+        state: [1, P].
+        noise: [N, H, A].
+        steps: Euler steps.
+        plain: Prefix of the same observation without the words that guide, and the guidance; None for no guidance.
+        old: What is left of the chunk that plays, for real-time chunking; needs gradients, so no `inference_mode`.
+    """
+    memory, other = stack_prefix(prefix), None if plain is None else stack_prefix(plain[0])
+
+    def velocity(x: Tensor, time: Tensor) -> Tensor:
+        near = x.to(state.dtype)  # the chunk itself is summed up in full precision
+        field = step(*memory, state, near, time)
+        if plain is not None and other is not None:
+            field = guided(step(*other, state, near, time), field, plain[1])
+        return field
+
     x = noise
     for number in range(steps):
-        time = torch.full((noise.shape[0],), 1.0 - number / steps, dtype=torch.float32, device=noise.device)
-        x = x - step(keys, values, seen, state, x, time).to(x.dtype) / steps
+        t = 1.0 - number / steps
+        time = torch.full((noise.shape[0],), t, dtype=torch.float32, device=noise.device)
+        if old is None:
+            field = velocity(x, time)
+        else:
+            target, weight = (torch.from_numpy(a).to(noise) for a in old.padded(noise.shape[1], noise.shape[2]))
+            field = guided_velocity(partial(velocity, time=time), x, t, target, weight, old.beta)
+        x = x - field.to(x.dtype) / steps
     return x

@@ -13,25 +13,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from rl_methods.common.tensors import CheckpointError, check_tensors
 from vla_policy.core.normalise import StatsError
 from vla_policy.core.tokenizer import VocabularyError
-from whetstone_common.core.foreign import OpenSchema, SchemaError, parsed, read_json, reading
+from whetstone_common.core.foreign import OpenModel, SchemaError, parsed, read_json, reading
 
 MANIFEST = "manifest.json"
 S = TypeVar("S", bound=BaseModel)
 
 
-class CheckpointError(ValueError):
-    """Files that are not what they should be; the message names the first thing that is wrong."""
-
-
-class _Manifest(OpenSchema):
+class _Manifest(OpenModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=True)
 
     files: dict[str, str]
@@ -93,30 +89,6 @@ def manifest_as(schema: type[S], manifest: Mapping[str, Any], directory: Path) -
         return parsed(schema, dict(manifest))
     except SchemaError as error:
         raise CheckpointError(f"{directory / MANIFEST}: {error}") from error
-
-
-def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
-    """Refuses missing, extra, mis-shaped and non-finite tensors.
-
-    Raises:
-        CheckpointError: with the first name that is wrong.
-    """
-    missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    if missing:
-        raise CheckpointError(f"{source}: {len(missing)} tensors are missing, first {missing[0]!r}")
-    if extra:
-        raise CheckpointError(f"{source}: {len(extra)} tensors are unknown, first {extra[0]!r}")
-    for name, tensor in found.items():
-        if tensor.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{source}: {name!r} has shape {tuple(tensor.shape)}, wanted {tuple(expected[name].shape)}"
-            )
-        wanted = expected[name]
-        if tensor.is_floating_point() != wanted.is_floating_point():
-            raise CheckpointError(f"{source}: {name!r} has type {tensor.dtype}, wanted {wanted.dtype}")
-        # A number of a wider type may not fit into that of the model.
-        if wanted.is_floating_point() and not bool(torch.isfinite(tensor.to(wanted.dtype)).all()):
-            raise CheckpointError(f"{source}: {name!r} is not finite")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

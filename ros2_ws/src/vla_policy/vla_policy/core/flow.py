@@ -38,6 +38,12 @@ class Prefix:
         keys, values = (tuple(x[:count] for x in side) for side in (self.keys, self.values))
         return Prefix(keys, values, mask, (), self.last[:count])
 
+    def for_gradients(self) -> Prefix:
+        """Copies that autograd may keep: tensors made in `inference_mode` must not take part in a backward pass."""
+        mask = None if self.attention_mask is None else self.attention_mask.clone()
+        keys, values = (tuple(x.clone() for x in side) for side in (self.keys, self.values))
+        return Prefix(keys, values, mask, (), self.last)
+
     def cache(self, repeats: int) -> DynamicCache:
         """A fresh cache that holds each prefix `repeats` times in a row (views where torch can)."""
         pairs = [(_repeat(k, repeats), _repeat(v, repeats)) for k, v in zip(self.keys, self.values, strict=True)]

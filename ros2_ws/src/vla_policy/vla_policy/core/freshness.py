@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from whetstone_common.core.clock import NO_CLOCK, UNSTAMPED, other_clock
 
+# Stamps that lie behind for so long and so often, each newer than the one before, are a clock that went back.
+_BACK_FOR_NS = 500_000_000
+_BACK_TIMES = 3
+
 
 class StampError(ValueError):
     """A stamp that cannot be used; `kind` is a word for the counter."""
@@ -48,32 +52,48 @@ def check_stamp(stamp_ns: int, now_ns: int, future_tolerance_ns: int, *, sim_tim
 class StampGuard:
     """Judges the stamps of one stream as they arrive.
 
+    A message that was overtaken on its way lies behind once; a driver that was restarted with its clock set back lies
+    behind in good order, and is followed after half a second of that.
+
     Attributes:
         future_tolerance_ns: How far ahead of this machine's clock a stamp may be.
         newest_ns: Newest stamp accepted, 0 for none.
         sim_time: Whether this node's clock follows /clock.
+        went_back_ns: How far behind its last one the newest accepted stamp lies, 0 for the usual progress.
     """
 
     future_tolerance_ns: int
     newest_ns: int = 0
     sim_time: bool = False
+    went_back_ns: int = 0
+    _behind_ns: int = 0
+    _behind_times: int = 0
+    _behind_since_ns: int = 0
 
     def accept(self, stamp_ns: int, now_ns: int) -> bool:
         """Whether the stamp is news; a repeat of the newest one is not, and is no fault either.
 
         Raises:
-            StampError: As `check_stamp`, or older than what came before.
+            StampError: As `check_stamp`, or older than what came before without being a clock that went back.
         """
         check_stamp(stamp_ns, now_ns, self.future_tolerance_ns, sim_time=self.sim_time)
-        if stamp_ns < self.newest_ns:
-            raise StampError("order", f"stamp is {(self.newest_ns - stamp_ns) * 1e-9:.3f} s before the last one")
-        is_news = stamp_ns > self.newest_ns
-        self.newest_ns = stamp_ns
+        back_ns = max(0, self.newest_ns - stamp_ns)
+        if back_ns and not self._is_clock_back(stamp_ns, now_ns):
+            raise StampError("order", f"stamp is {back_ns * 1e-9:.3f} s before the last one")
+        is_news = stamp_ns != self.newest_ns
+        self.newest_ns, self.went_back_ns, self._behind_times = stamp_ns, back_ns, 0
         return is_news
+
+    def _is_clock_back(self, stamp_ns: int, now_ns: int) -> bool:
+        if not self._behind_times or stamp_ns < self._behind_ns:
+            self._behind_times, self._behind_since_ns = 0, now_ns
+        self._behind_times += 1
+        self._behind_ns = stamp_ns
+        return self._behind_times >= _BACK_TIMES and now_ns - self._behind_since_ns >= _BACK_FOR_NS
 
     def reset(self) -> None:
         """Forget the past, for instance after a jump of the clock."""
-        self.newest_ns = 0
+        self.newest_ns = self._behind_times = 0
 
 
 class FreezeDetector:

@@ -16,7 +16,7 @@ import numpy as np
 
 from whetstone_common.core.pixels import CHANNELS, Image, ImageError, raw_view, view_to_rgb
 
-CROPS = ("center", "none")
+CROPS = ("center", "none", "pad")
 _RGB_CHANNELS = 3
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -110,8 +110,10 @@ def fit(image: Image, height: int, width: int, *, crop: str = "center") -> Image
         image: [H, W, 3].
         height: Rows wanted (px).
         width: Columns wanted (px).
-        crop: `center` cuts what is too much on both sides, `none` stretches.
+        crop: `center` cuts what is too much on both sides, `none` stretches, `pad` fills what is missing with black.
     """
+    if crop == "pad":
+        return pad_to(image, height, width)
     if crop == "center":
         image = _crop_center(image, height, width)
     if image.shape[:2] == (height, width):
@@ -120,6 +122,24 @@ def fit(image: Image, height: int, width: int, *, crop: str = "center") -> Image
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=method)
     return np.asarray(resized, dtype=np.uint8)
+
+
+def pad_to(image: Image, height: int, width: int) -> Image:
+    """Resize by linear interpolation to what fits and centre it on black, as LeRobot and openpi do for PI0.
+
+    Args:
+        image: [H, W, 3].
+        height: Rows wanted (px).
+        width: Columns wanted (px).
+    """
+    if image.shape[:2] == (height, width):
+        return np.ascontiguousarray(image)
+    ratio = max(image.shape[1] / width, image.shape[0] / height)
+    rows, columns = max(1, int(image.shape[0] / ratio)), max(1, int(image.shape[1] / ratio))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    padded = np.zeros((height, width, _RGB_CHANNELS), dtype=np.uint8)
+    padded[top : top + rows, left : left + columns] = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return padded
 
 
 def _crop_center(image: Image, height: int, width: int) -> Image:

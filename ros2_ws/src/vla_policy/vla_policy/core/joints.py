@@ -6,63 +6,20 @@ Legend: J joints of the arm, P proprioception dims.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_policy.core.freshness import check_stamp
+from whetstone_common.core.cartesian import cartesian_proprio
+from whetstone_common.core.joint_layout import JointLayout
 from whetstone_common.core.joint_parts import JointMessage, JointParts, JointStateError
 from whetstone_common.core.kinematics import Pose
 
 Array = NDArray[np.float64]
 # A joint that was received this much earlier than the newest one is named when the stream is silent.
 _LAGS_NS = 100_000_000
-
-
-@dataclass(frozen=True)
-class JointLayout:
-    """Which joints the robot has, under which names.
-
-    Attributes:
-        arm: Names of the arm's joints, in the order that everything downstream uses.
-        gripper: Name of the gripper's joint.
-        gripper_closed: Its position when closed (the driver's unit).
-        gripper_open: Its position when open.
-    """
-
-    arm: tuple[str, ...]
-    gripper: str
-    gripper_closed: float = 0.0
-    gripper_open: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse a layout that cannot be mapped.
-
-        Raises:
-            ValueError: Repeated names, or a gripper without travel.
-        """
-        if not self.arm or len(set(self.names)) != len(self.names):
-            raise ValueError(f"joint names must be distinct and at least one, got {self.names}")
-        if not abs(self.gripper_open - self.gripper_closed) > 1e-9:
-            raise ValueError(f"gripper opens to {self.gripper_open} and closes to {self.gripper_closed}: no travel")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Arm joints, then the gripper."""
-        return (*self.arm, self.gripper)
-
-    def vector(self, positions: Sequence[float]) -> Array:
-        """[J + 1] arm (rad), then the gripper's opening, 0 closed to 1 open.
-
-        Args:
-            positions: Of `names`, as the drivers report them.
-        """
-        found = np.array(positions, dtype=np.float64)
-        opening = (found[-1] - self.gripper_closed) / (self.gripper_open - self.gripper_closed)
-        found[-1] = min(max(opening, 0.0), 1.0)
-        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +53,7 @@ class JointStream:
         self._layout = layout
         self._future_tolerance_ns = future_tolerance_ns
         self._sim_time = sim_time
-        self._parts = JointParts(layout.names, topic)
+        self._parts = JointParts(layout.published, topic)
 
     def clear(self) -> None:
         """Forget all positions."""
@@ -116,7 +73,7 @@ class JointStream:
         return self._reading() if holds_ours else None
 
     def _reading(self) -> JointReading:
-        names = self._layout.names
+        names = self._layout.published
         heard_ns = self._parts.heard_ns(names)
         late_ns = max(heard_ns) - _LAGS_NS
         return JointReading(
@@ -142,6 +99,4 @@ def proprioception(action_space: str, joints: Array, tcp: Pose) -> NDArray[np.fl
     """
     if action_space == "joint":
         return joints.astype(np.float32)
-    columns = tcp.rotation[:, :2].T.ravel()
-    out: NDArray[np.float32] = np.concatenate([tcp.position, columns, joints[-1:]]).astype(np.float32)
-    return out
+    return cartesian_proprio(tcp, float(joints[-1]))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from whetstone_common.core.foreign import Name, Positive, Schema, read_json
+from whetstone_common.core.foreign import Name, Positive, StrictModel, read_json
 
 FloatArray = NDArray[np.float32]
 _CARTESIAN_DIMS = (7, 10)  # of an action and of proprioception
@@ -48,6 +48,21 @@ class Stats:
             raise ValueError("samples must be finite")
         std = np.maximum(flat.std(axis=0), floor)
         return cls(tuple(float(x) for x in flat.mean(axis=0)), tuple(float(x) for x in std))
+
+    @classmethod
+    def of_quantiles(
+        cls, samples: NDArray[Any], low: float = 0.01, high: float = 0.99, floor: float = STD_FLOOR
+    ) -> Stats:
+        """Statistics that bring the range between two quantiles of samples [..., D] to -1..1; half of it has a floor.
+
+        A dimension that hardly moves would otherwise be blown up a thousandfold (openpi, issue 814).
+        """
+        flat = np.asarray(samples, dtype=np.float64).reshape(-1, samples.shape[-1])
+        if not np.isfinite(flat).all():
+            raise ValueError("samples must be finite")
+        below, above = np.quantile(flat, low, axis=0), np.quantile(flat, high, axis=0)
+        half = np.maximum((above - below) / 2.0, floor)
+        return cls(tuple(float(x) for x in (above + below) / 2.0), tuple(float(x) for x in half))
 
     @property
     def dim(self) -> int:
@@ -109,7 +124,7 @@ class StatsError(ValueError):
     """A stats.json that cannot be used; the text names file and key."""
 
 
-class _Block(Schema):
+class _Block(StrictModel):
     mean: Annotated[list[float], Field(min_length=1)]
     std: list[Positive]
 
@@ -123,7 +138,7 @@ class _Block(Schema):
         return Stats(tuple(self.mean), tuple(self.std))
 
 
-class _StatsFile(Schema):
+class _StatsFile(StrictModel):
     action: _Block
     proprio: _Block
     cameras: Annotated[list[Name], Field(min_length=1)]

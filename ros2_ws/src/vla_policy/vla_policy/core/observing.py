@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vla_policy.core.freshness import FreezeDetector, StampError, StampGuard
 from vla_policy.core.joints import JointReading
-from vla_policy.core.synchroniser import Limits, Part, Refusal, Snapshot, Synchroniser
+from vla_policy.core.synchroniser import StreamSample, SyncedInputs, Synchroniser, SyncLimits, SyncRefusal
 from whetstone_common.core.epochs import NewestStamp
 from whetstone_common.core.sources import Ownership, Source
 from whetstone_common.core.stamp import Stamp
@@ -36,7 +36,7 @@ class ObserverSettings:
         sim_time: Whether our clock follows /clock.
     """
 
-    limits: Limits
+    limits: SyncLimits
     future_tolerance_ns: int
     frozen_frames: int
     frozen_min_motion_rad: float
@@ -44,7 +44,7 @@ class ObserverSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class CameraFrame:
     """An image that passed the check of its header.
 
     Attributes:
@@ -57,11 +57,11 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Ask:
+class PendingRequest:
     """A request that waits for its observation.
 
     Attributes:
-        stamp: Lap that it belongs to.
+        stamp: Request cycle that it belongs to.
         not_before_ns: Oldest stamp allowed (ns).
         deadline_ns: When the answer becomes useless, steady clock (ns).
         content: Whatever travels with it.
@@ -96,19 +96,19 @@ class Observer:
         self._complaints: dict[str, tuple[int, str, str]] = {}
         self._owners = {name: Ownership(f"camera {name}") for name in cameras}
         self._newest_ask = NewestStamp()
-        self.pending: Ask | None = None
+        self.pending: PendingRequest | None = None
 
-    def see_frame(self, camera: str, stamp_ns: int, frame: Frame, *, now_ns: int, steady_ns: int) -> None:
+    def see_frame(self, camera: str, stamp_ns: int, frame: CameraFrame, *, now_ns: int, steady_ns: int) -> None:
         """Take a frame.
 
         Raises:
             StampError: Its stamp cannot be.
         """
-        if not self._stamps[camera].accept(stamp_ns, now_ns):
+        if not self._accept(camera, stamp_ns, now_ns):
             return
         joints = self._synchroniser.newest(JOINTS)
         self._freeze[camera].see(frame.data, None if joints is None else joints.payload)
-        self._take(camera, Part(stamp_ns, steady_ns, frame))
+        self._take(camera, StreamSample(stamp_ns, steady_ns, frame))
 
     def see_joints(self, reading: JointReading, *, now_ns: int) -> None:
         """Take all joints.
@@ -116,8 +116,17 @@ class Observer:
         Raises:
             StampError: Their stamp cannot be.
         """
-        if self._stamps[JOINTS].accept(reading.stamp_ns, now_ns):
-            self._take(JOINTS, Part(reading.stamp_ns, reading.heard_ns, reading.positions, reading.laggards))
+        if self._accept(JOINTS, reading.stamp_ns, now_ns):
+            self._take(JOINTS, StreamSample(reading.stamp_ns, reading.heard_ns, reading.positions, reading.laggards))
+
+    def _accept(self, stream: str, stamp_ns: int, now_ns: int) -> bool:
+        """Whether a stamp is news; what came before a clock that went back is forgotten."""
+        guard = self._stamps[stream]
+        is_news = guard.accept(stamp_ns, now_ns)
+        if guard.went_back_ns:
+            self._synchroniser.clear_stream(stream)
+            self._counters[f"{stream}_clock_back"] += 1
+        return is_news
 
     def check_source(self, camera: str, source: Source, steady_ns: int) -> None:
         """Refuse a second publisher of a camera.
@@ -139,12 +148,12 @@ class Observer:
         self._counters[f"{stream}_{kind}"] += 1
         self._complaints[stream] = (steady_ns, kind, text)
 
-    def discard(self, camera: str, part: Part, text: str) -> None:
+    def discard(self, camera: str, part: StreamSample, text: str) -> None:
         """Take back a frame that could not be decoded."""
         self._synchroniser.drop(camera, part)
         self.complain(camera, "bad", text, part.arrival_ns)
 
-    def ask(self, ask: Ask, now_s: float = 0.0) -> bool:
+    def ask(self, ask: PendingRequest, now_s: float = 0.0) -> bool:
         """Take a request; False when it is a repeat, or older than one that was taken before."""
         if not self._newest_ask.accept(ask.stamp, now_s):
             self._counters["request_old"] += 1
@@ -154,7 +163,7 @@ class Observer:
         self.pending = ask
         return True
 
-    def answer(self, cameras: Sequence[str], *, now_ns: int, steady_ns: int) -> Snapshot | Refusal | None:
+    def answer(self, cameras: Sequence[str], *, now_ns: int, steady_ns: int) -> SyncedInputs | SyncRefusal | None:
         """Parts for the pending request, or why there are none yet; None when nothing is asked.
 
         Args:
@@ -174,7 +183,7 @@ class Observer:
             steady_ns=steady_ns,
             limits=self.settings.limits,
         )
-        return self._explained(found) if isinstance(found, Refusal) else found
+        return self._explained(found) if isinstance(found, SyncRefusal) else found
 
     def done(self) -> None:
         """The pending request is answered, or given up."""
@@ -184,7 +193,7 @@ class Observer:
         """Whether the pending request's deadline has passed."""
         return self.pending is not None and steady_ns > self.pending.deadline_ns
 
-    def health(self, cameras: Sequence[str], *, now_ns: int, steady_ns: int) -> Refusal | None:
+    def health(self, cameras: Sequence[str], *, now_ns: int, steady_ns: int) -> SyncRefusal | None:
         """What is wrong with the streams, whether or not something is asked."""
         for refusal in self._synchroniser.silent([*cameras, JOINTS], now_ns, steady_ns, self.settings.limits):
             return self._explained(refusal)
@@ -197,22 +206,22 @@ class Observer:
         for guard in self._stamps.values():
             guard.reset()
 
-    def _take(self, stream: str, part: Part) -> None:
+    def _take(self, stream: str, part: StreamSample) -> None:
         self._synchroniser.add(stream, part)
 
-    def _frozen(self, cameras: Sequence[str]) -> Refusal | None:
+    def _frozen(self, cameras: Sequence[str]) -> SyncRefusal | None:
         for name in cameras:
             if self._freeze[name].is_frozen:
                 text = f"{name} has sent {self._freeze[name].repeats} identical frames with fresh stamps"
-                return Refusal("frozen", name, text)
+                return SyncRefusal("frozen", name, text)
         return None
 
-    def _explained(self, refusal: Refusal) -> Refusal:
+    def _explained(self, refusal: SyncRefusal) -> SyncRefusal:
         newest = self._synchroniser.newest(refusal.stream)
         refused_ns, kind, cause = self._complaints.get(refusal.stream, (0, "", ""))
         if not cause or (newest is not None and refused_ns < newest.arrival_ns):
             return refusal
         if kind in _CLOCK_KINDS:
-            return Refusal(kind, refusal.stream, cause if kind == "no_clock" else f"{refusal.stream}: {cause}")
+            return SyncRefusal(kind, refusal.stream, cause if kind == "no_clock" else f"{refusal.stream}: {cause}")
         told = f"{refusal.stream}:" if refusal.kind == "missing" else f"{refusal.text};"
-        return Refusal("bad", refusal.stream, f"{told} last message refused: {cause}")
+        return SyncRefusal("bad", refusal.stream, f"{told} last message refused: {cause}")

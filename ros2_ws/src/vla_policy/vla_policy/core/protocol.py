@@ -11,10 +11,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from vla_policy.core.chunk_prefix import ChunkPrefix
 
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
@@ -67,7 +70,9 @@ class PolicySpec:
         action_scale: [A], physical = normalised * scale + offset.
         action_offset: [A].
         feature_dim: F.
+        readout_names: of the last features, what the policy's own eyes read; empty for a policy without.
         instructions: instructions the model was trained on; empty when it takes any text.
+        joint_names: joints that the actions are for, in order; empty where the model does not name them.
     """
 
     model_id: str
@@ -84,6 +89,8 @@ class PolicySpec:
     action_offset: tuple[float, ...]
     feature_dim: int
     instructions: tuple[str, ...] = field(default=())
+    joint_names: tuple[str, ...] = field(default=())
+    readout_names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         """Refuses a specification that contradicts itself."""
@@ -175,15 +182,16 @@ class Backend(Protocol):
         ...
 
     def features(self, context: Any) -> FloatArray:
-        """Compact state for small networks: float32 [F] (RL token, then normalised proprioception)."""
+        """Compact state for small networks: float32 [F] (RL token, normalised proprioception, readouts)."""
         ...
 
-    def denoise(self, context: Any, noise: FloatArray) -> FloatArray:
+    def denoise(self, context: Any, noise: FloatArray, old: ChunkPrefix | None = None) -> FloatArray:
         """Turns N noises into N chunks as one batch.
 
         Args:
             context: what `prefix` returned.
             noise: float32 [N, H, noise_dim], standard normal unless steered.
+            old: what is left of the chunk that plays, for real-time chunking.
 
         Returns:
             float32 [N, H, A], normalised actions.

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from rl_methods.common.noise import gaussian
+from vla_policy.core.chunk_prefix import ChunkPrefix
 from vla_policy.core.protocol import Backend, FloatArray, PolicySpec
 from whetstone_common.core.contract import CARTESIAN_ACTIONS, CARTESIAN_PROPRIO, Contract
 
@@ -26,11 +28,6 @@ class ModelError(RuntimeError):
 def draw_noise(n: int, spec: PolicySpec, seed: int, sequence: int) -> FloatArray:
     """Gaussian noise [N, H, D] that only seed and sequence determine; the first rows do not depend on N."""
     return gaussian((n, *spec.noise_shape), seed, sequence)
-
-
-def gaussian(shape: tuple[int, ...], seed: int, sequence: int) -> FloatArray:
-    """The noise of a decision that nobody steers."""
-    return np.random.default_rng([seed, sequence]).standard_normal(shape, dtype=np.float32)
 
 
 def merge_noise(steered: FloatArray, gaussian: FloatArray) -> FloatArray:
@@ -49,13 +46,13 @@ def checked_features(backend: Backend, context: Any) -> FloatArray:
     return _checked("features", backend.features(context), (backend.spec.feature_dim,))
 
 
-def checked_chunks(backend: Backend, context: Any, noise: FloatArray) -> FloatArray:
+def checked_chunks(backend: Backend, context: Any, noise: FloatArray, old: ChunkPrefix | None = None) -> FloatArray:
     """N noises [N, H, D] to N chunks [N, H, A].
 
     Raises:
         ModelError: Wrong shape or not finite.
     """
-    return _checked("chunks", backend.denoise(context, noise), (len(noise), *backend.spec.chunk_shape))
+    return _checked("chunks", backend.denoise(context, noise, old), (len(noise), *backend.spec.chunk_shape))
 
 
 def _checked(what: str, values: FloatArray, shape: tuple[int, ...]) -> FloatArray:
@@ -78,6 +75,8 @@ def contract_of(spec: PolicySpec, joint_names: tuple[str, ...], weights_sha256: 
         ValueError: Policy and robot do not fit; the text names the field.
     """
     is_cartesian = spec.action_space == "cartesian"
+    if spec.joint_names and not is_cartesian and spec.joint_names != joint_names:
+        raise ValueError(f"joint_names: the policy is mapped to {spec.joint_names}, the robot has {joint_names}")
     actions = CARTESIAN_ACTIONS if is_cartesian else joint_names
     proprio = CARTESIAN_PROPRIO if is_cartesian else joint_names
     if spec.action_dim != len(actions):
@@ -97,6 +96,7 @@ def contract_of(spec: PolicySpec, joint_names: tuple[str, ...], weights_sha256: 
         feature_dim=spec.feature_dim,
         dt_s=spec.dt_s,
         joint_names=joint_names,
+        readout_names=spec.readout_names,
         model_id=spec.model_id,
         weights_sha256=weights_sha256,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Part:
+class StreamSample:
     """One message of one stream.
 
     Attributes:
@@ -27,7 +27,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Limits:
+class SyncLimits:
     """What may be put together.
 
     Attributes:
@@ -42,7 +42,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class SyncedInputs:
     """Parts that belong together.
 
     Attributes:
@@ -51,7 +51,7 @@ class Snapshot:
         newest_ns: Newest stamp among them (ns).
     """
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, StreamSample]
     oldest_ns: int
     newest_ns: int
 
@@ -62,7 +62,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class SyncRefusal:
     """Why there is no snapshot now.
 
     Attributes:
@@ -87,35 +87,39 @@ class Synchroniser:
             labels: Name to what a reader calls the stream; its name by default.
         """
         self._labels = labels or {}
-        self._history: dict[str, deque[Part]] = {name: deque(maxlen=depth) for name, depth in streams.items()}
+        self._history: dict[str, deque[StreamSample]] = {name: deque(maxlen=depth) for name, depth in streams.items()}
 
-    def add(self, stream: str, part: Part) -> None:
+    def add(self, stream: str, part: StreamSample) -> None:
         """Take a part whose stamp is newer than the stream's last one."""
         self._history[stream].append(part)
 
-    def drop(self, stream: str, part: Part) -> None:
+    def drop(self, stream: str, part: StreamSample) -> None:
         """Take back a part that turned out to be of no use."""
         if part in self._history[stream]:
             self._history[stream].remove(part)
 
-    def newest(self, stream: str) -> Part | None:
+    def newest(self, stream: str) -> StreamSample | None:
         """Newest part of a stream."""
         history = self._history[stream]
         return history[-1] if history else None
+
+    def clear_stream(self, stream: str) -> None:
+        """Forget a stream whose stamps begin anew."""
+        self._history[stream].clear()
 
     def clear(self) -> None:
         """Forget everything."""
         for history in self._history.values():
             history.clear()
 
-    def silent(self, streams: Sequence[str], now_ns: int, steady_ns: int, limits: Limits) -> list[Refusal]:
+    def silent(self, streams: Sequence[str], now_ns: int, steady_ns: int, limits: SyncLimits) -> list[SyncRefusal]:
         """Which of the streams are missing or too old, whatever was asked for."""
         refusals = (self._judge(name, self.newest(name), now_ns, steady_ns, limits) for name in streams)
         return [refusal for refusal in refusals if refusal is not None]
 
     def snapshot(
-        self, streams: Sequence[str], *, not_before_ns: int, now_ns: int, steady_ns: int, limits: Limits
-    ) -> Snapshot | Refusal:
+        self, streams: Sequence[str], *, not_before_ns: int, now_ns: int, steady_ns: int, limits: SyncLimits
+    ) -> SyncedInputs | SyncRefusal:
         """The freshest parts that agree, or why there are none.
 
         Args:
@@ -131,36 +135,38 @@ class Synchroniser:
         moment_ns = min(self._history[name][-1].stamp_ns for name in streams)
         parts = {name: _nearest(self._history[name], moment_ns) for name in streams}
         laggard = min(parts, key=lambda name: parts[name].stamp_ns)
-        found = Snapshot(parts, parts[laggard].stamp_ns, max(part.stamp_ns for part in parts.values()))
+        found = SyncedInputs(parts, parts[laggard].stamp_ns, max(part.stamp_ns for part in parts.values()))
         if found.oldest_ns < not_before_ns:
-            return Refusal("early", laggard, f"{laggard} has nothing after the moment that was asked for")
+            return SyncRefusal("early", laggard, f"{laggard} has nothing after the moment that was asked for")
         if found.skew_ns > limits.max_skew_ns:
             text = f"{laggard} is {found.skew_ns * 1e-9:.3f} s behind, limit {limits.max_skew_ns * 1e-9:.3f} s"
-            return Refusal("skew", laggard, text)
+            return SyncRefusal("skew", laggard, text)
         return self._aged(found, laggard, now_ns, limits) or found
 
-    def _judge(self, name: str, part: Part | None, now_ns: int, steady_ns: int, limits: Limits) -> Refusal | None:
+    def _judge(
+        self, name: str, part: StreamSample | None, now_ns: int, steady_ns: int, limits: SyncLimits
+    ) -> SyncRefusal | None:
         if part is None:
-            return Refusal("missing", name, f"waiting for {self._labels.get(name, name)}: no message yet")
+            return SyncRefusal("missing", name, f"waiting for {self._labels.get(name, name)}: no message yet")
         age_ns, silence_ns = now_ns - part.stamp_ns, steady_ns - part.arrival_ns
         if limits.max_age_ns and age_ns > limits.max_age_ns:
-            return Refusal(
+            return SyncRefusal(
                 "stale", name, f"{name} is {age_ns * 1e-9:.3f} s old, limit {limits.max_age_ns * 1e-9:.3f} s"
             )
         if limits.max_silence_ns and silence_ns > limits.max_silence_ns:
             which = f"{name} ({part.laggards})" if part.laggards else name
-            return Refusal("stale", name, f"{which} has been silent for {silence_ns * 1e-9:.3f} s")
+            return SyncRefusal("stale", name, f"{which} has been silent for {silence_ns * 1e-9:.3f} s")
         return None
 
     @staticmethod
-    def _aged(found: Snapshot, laggard: str, now_ns: int, limits: Limits) -> Refusal | None:
+    def _aged(found: SyncedInputs, laggard: str, now_ns: int, limits: SyncLimits) -> SyncRefusal | None:
         age_ns = now_ns - found.oldest_ns
         if limits.max_age_ns and age_ns > limits.max_age_ns:
-            return Refusal("stale", laggard, f"{laggard} is {age_ns * 1e-9:.3f} s old")
+            return SyncRefusal("stale", laggard, f"{laggard} is {age_ns * 1e-9:.3f} s old")
         return None
 
 
-def _nearest(history: deque[Part], moment_ns: int) -> Part:
+def _nearest(history: deque[StreamSample], moment_ns: int) -> StreamSample:
     best = history[-1]
     # Stamps grow: from the newest backwards the distance falls, then rises for good.
     for part in reversed(history):

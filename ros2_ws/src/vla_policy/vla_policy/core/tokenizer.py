@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from whetstone_common.core.foreign import Name, Schema, read_json, shortened
+from whetstone_common.core.foreign import Name, StrictModel, read_json, shortened
 
 SPECIAL = ("<pad>", "<bos>", "<unk>", "<object>", "<goal>", "<image>")
 PAD, BOS, UNKNOWN, OBJECT, GOAL, IMAGE = range(len(SPECIAL))
@@ -26,7 +26,7 @@ class VocabularyError(ValueError):
     """A vocab.json that cannot be used; the text names file and key."""
 
 
-class _Vocabulary(Schema):
+class _Vocabulary(StrictModel):
     kind: Literal["words"]
     max_words: Annotated[int, Field(ge=1)]
     words: list[Name]

@@ -10,7 +10,7 @@ from typing import Any
 from vla_policy.core.backends import load_backend
 from vla_policy.core.backends.fake import FakeBackend
 from vla_policy.core.protocol import Backend
-from vla_policy.nodes.resources import find
+from whetstone_common.nodes.resources import find
 
 _FAKE = "fake_"
 _SCRIPT = ("pattern", "value", "prefix_delay_s", "denoise_delay_s", "fault", "fault_after", "max_words")
@@ -18,12 +18,15 @@ _SCRIPT = ("pattern", "value", "prefix_delay_s", "denoise_delay_s", "fault", "fa
 Read = Callable[[str], Any]
 
 
-def build_backend(param: Read, on_step: Callable[[str], None] = lambda _step: None) -> Backend:
+def build_backend(
+    param: Read, on_step: Callable[[str], None] = lambda _step: None, joint_names: tuple[str, ...] = ()
+) -> Backend:
     """Load the backend that the parameters name.
 
     Args:
         param: Reads a parameter.
         on_step: Told what is done now, in words.
+        joint_names: The robot's joints, the gripper last, for a published checkpoint's mapping.
     """
     kind = param("backend")
     on_step("loading model")
@@ -36,6 +39,10 @@ def build_backend(param: Read, on_step: Callable[[str], None] = lambda _step: No
         options |= {"dtype": param("dtype"), "device": param("device")}
     if param("num_steps") > 0:
         options["num_steps"] = param("num_steps")
+    if param("guidance") >= 0.0:
+        options["guidance"] = param("guidance")
+    if kind == "pi0":
+        options |= {"mapping": param("model_mapping"), "joint_names": joint_names}
     directory = find(param("model_dir"))
     if kind == "onnx":
         directory = _exported(directory, on_step)

@@ -13,19 +13,24 @@ from sensor_msgs.msg import CompressedImage, Image
 from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, Proposal, Request
 from vla_interfaces.msg import Observation as ObservationMsg
 
+from rl_methods.base import PolicyInput, PolicyOutput
+from vla_policy.core.chunk_prefix import ChunkPrefix
 from vla_policy.core.images import ImageRules, check_compressed, check_raw, compressed_to_rgb, raw_to_rgb
-from vla_policy.core.observing import Frame
-from vla_policy.core.protocol import Observation
+from vla_policy.core.observing import CameraFrame
+from vla_policy.core.protocol import Observation, PolicySpec
 from vla_policy.core.serving import version_of
-from vla_policy.core.steering import Choice, Situation
+from vla_policy.core.stacked_images import Images, encoded, stacked
+from whetstone_common.core.cartesian import displaced, displacement
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.instruction import check_instruction
 from whetstone_common.core.kinematics import Pose
 from whetstone_common.core.pixels import RGB
 from whetstone_common.nodes.convert import bytes_field, float32_field, shaped, to_ns
 
+NO_IMAGES: Images = np.zeros(0, dtype=np.uint8)
 
-def to_frame(msg: Image | CompressedImage, rules: ImageRules) -> Frame:
+
+def to_frame(msg: Image | CompressedImage, rules: ImageRules) -> CameraFrame:
     """Frame of a driver's message, its header checked and its pixels untouched.
 
     Raises:
@@ -33,10 +38,23 @@ def to_frame(msg: Image | CompressedImage, rules: ImageRules) -> Frame:
     """
     if isinstance(msg, CompressedImage):
         check_compressed(msg.data, rules)
-        return Frame(msg.data, functools.partial(compressed_to_rgb, msg.data, rules))
+        return CameraFrame(msg.data, functools.partial(compressed_to_rgb, msg.data, rules))
     header = (msg.height, msg.width, msg.encoding, msg.step, msg.data)
     check_raw(*header, rules)
-    return Frame(msg.data, functools.partial(raw_to_rgb, *header, rules))
+    return CameraFrame(msg.data, functools.partial(raw_to_rgb, *header, rules))
+
+
+def to_images(msg: ObservationMsg, contract: Contract) -> Images:
+    """uint8 [K, Hi, Wi, 3] of an observation, in the order and of the size of the contract.
+
+    Raises:
+        ValueError: An image is missing, cannot be read, or has another size; the text says which.
+    """
+    images = stacked(_images_of(msg), contract.cameras)
+    wanted = (contract.image_height, contract.image_width)
+    if images.shape[1:3] != wanted:
+        raise ValueError(f"images: {wanted} px here, {images.shape[1:3]} there")
+    return images
 
 
 def from_image(image: NDArray[np.uint8], stamp_ns: int, camera: str, received: Any = None) -> Image:
@@ -63,17 +81,22 @@ def to_observation(msg: ObservationMsg) -> Observation:
     Raises:
         ValueError: Names, sizes or numbers contradict each other.
     """
-    if len(msg.cameras) != len(msg.images) or len(set(msg.cameras)) != len(msg.cameras):
-        raise ValueError(f"{len(msg.images)} images for cameras {list(msg.cameras)[:8]}")
-    rules = ImageRules(min_side_px=1, encodings=(RGB,))
-    images = {
-        name: raw_to_rgb(image.height, image.width, image.encoding, image.step, image.data, rules)
-        for name, image in zip(msg.cameras, msg.images, strict=True)
-    }
+    images = _images_of(msg)
     if not np.isfinite(np.concatenate([msg.tcp_pose, msg.joint_positions])).all():
         raise ValueError("tcp_pose or joint_positions are not finite")
     instruction = check_instruction(msg.instruction)
     return Observation(images=images, proprio=np.array(msg.proprio, dtype=np.float32), instruction=instruction)
+
+
+def _images_of(msg: ObservationMsg) -> dict[str, NDArray[np.uint8]]:
+    """Camera name -> uint8 RGB [H, W, 3]."""
+    if len(msg.cameras) != len(msg.images) or len(set(msg.cameras)) != len(msg.cameras):
+        raise ValueError(f"{len(msg.images)} images for cameras {list(msg.cameras)[:8]}")
+    rules = ImageRules(min_side_px=1, encodings=(RGB,))
+    return {
+        name: raw_to_rgb(image.height, image.width, image.encoding, image.step, image.data, rules)
+        for name, image in zip(msg.cameras, msg.images, strict=True)
+    }
 
 
 def from_pose(pose: Pose) -> NDArray[np.float64]:
@@ -122,8 +145,16 @@ def to_noise(msg: Noise) -> NDArray[np.float32]:
     return noise
 
 
-def to_situation(msg: Proposal, contract: Contract) -> Situation:
+def to_input(
+    msg: Proposal, contract: Contract, images: Images = NO_IMAGES, *, critical_phase: bool = True
+) -> PolicyInput:
     """What a method looks at.
+
+    Args:
+        msg: The proposal.
+        contract: Sizes that it must have.
+        images: uint8 [K, Hi, Wi, 3] that it was made of, [0] for none.
+        critical_phase: Whether the episode is in its critical phase.
 
     Raises:
         ValueError: Sizes disagree with the contract; the text names the field.
@@ -135,7 +166,7 @@ def to_situation(msg: Proposal, contract: Contract) -> Situation:
         if len(getattr(msg, name)) != wanted:
             raise ValueError(f"{name}: {wanted} values here, {len(getattr(msg, name))} there")
     shape = (msg.n, msg.horizon, msg.action_dim)
-    return Situation(
+    return PolicyInput(
         features=shaped(msg.features, contract.feature_dim),
         proprio=shaped(msg.proprio, contract.proprio_dim),
         candidates=shaped(msg.chunks, *shape),
@@ -143,6 +174,9 @@ def to_situation(msg: Proposal, contract: Contract) -> Situation:
         noise_steered=msg.noise_steered,
         seed=msg.request.seed,
         sequence=msg.stamp.sequence,
+        episode_step=msg.request.episode_step,
+        critical_phase=critical_phase,
+        images=images,
     )
 
 
@@ -151,17 +185,17 @@ def _reference(msg: Proposal, contract: Contract) -> list[float]:
     return list(msg.tcp_pose) if contract.action_space == "cartesian" else list(msg.joint_positions)[:-1]
 
 
-def from_choice(msg: Proposal, choice: Choice, contract: Contract, identity: Mapping[str, object]) -> ActionChunk:
+def from_output(msg: Proposal, output: PolicyOutput, contract: Contract, identity: Mapping[str, object]) -> ActionChunk:
     """What the arm shall play, in physical units.
 
     Args:
         msg: The proposal it was chosen from.
-        choice: What was chosen.
+        output: What was chosen.
         contract: Scale, names and space.
         identity: Source, epoch, steps and validity.
     """
     scale = np.asarray(contract.action_scale, dtype=np.float32)
-    physical = choice.chunk * scale + np.asarray(contract.action_offset, dtype=np.float32)
+    physical = output.chunk * scale + np.asarray(contract.action_offset, dtype=np.float32)
     return ActionChunk(
         stamp=msg.stamp,
         contract_hash=msg.contract_hash,
@@ -172,25 +206,33 @@ def from_choice(msg: Proposal, choice: Choice, contract: Contract, identity: Map
         horizon=contract.horizon,
         action_dim=contract.action_dim,
         actions=float32_field(physical),
-        candidate=choice.candidate,
-        kind=int(choice.kind),
-        value=choice.value,
-        policy_version=choice.policy_version,
+        candidate=output.candidate,
+        kind=int(output.source),
+        value=output.value,
+        policy_version=output.policy_version,
         vla_version=version_of(contract.weights_sha256),
         **identity,
     )
 
 
-def from_decision(msg: Proposal, choice: Choice, contract: Contract, method: str) -> Decision:
-    """Everything a learner needs of one decision."""
+def from_decision(
+    msg: Proposal,
+    output: PolicyOutput,
+    contract: Contract,
+    method: str,
+    images: Images = NO_IMAGES,
+    *,
+    critical_phase: bool = True,
+) -> Decision:
+    """Everything a learner needs of one decision; images [K, Hi, Wi, 3] only where its encoder sees them."""
     return Decision(
         stamp=msg.stamp,
         request_kind=msg.kind,
         contract_hash=msg.contract_hash,
         method=method,
         instruction=msg.instruction,
-        kind=int(choice.kind),
-        chosen=choice.candidate,
+        kind=int(output.source),
+        chosen=output.candidate,
         n=msg.n,
         horizon=msg.horizon,
         action_dim=msg.action_dim,
@@ -199,10 +241,12 @@ def from_decision(msg: Proposal, choice: Choice, contract: Contract, method: str
         proprio=msg.proprio,
         candidates=msg.chunks,
         noise=msg.noise,
-        chosen_chunk=float32_field(choice.chunk),
-        scores=float32_field(choice.scores),
-        policy_version=choice.policy_version,
+        chosen_chunk=float32_field(output.chunk),
+        scores=float32_field(output.scores),
+        policy_version=output.policy_version,
         vla_version=version_of(contract.weights_sha256),
+        critical_phase=critical_phase,
+        images=bytes_field(encoded(images) if images.size else images),
     )
 
 
@@ -217,3 +261,19 @@ def from_noise(msg: Features, noise: NDArray[np.float32], version: int) -> Noise
         noise=float32_field(noise),
         weight_version=version,
     )
+
+
+def to_chunk_prefix(msg: ObservationMsg, spec: PolicySpec, beta: float) -> ChunkPrefix | None:
+    """What is left of the chunk that plays, relative to this observation; None where none plays.
+
+    Raises:
+        ValueError: It is not finite, or has another number of dims.
+    """
+    request = msg.request
+    if request.committed_steps == 0:
+        return None
+    rows = shaped(request.committed, request.committed_steps * spec.action_dim).reshape(-1, spec.action_dim)
+    before, now = (Pose.from_quaternion_xyzw(p[:3], p[3:]) for p in (request.committed_reference, msg.tcp_pose))
+    moved = [np.append(displacement(now, displaced(before, row)), row[6:]) for row in rows.astype(np.float64)]
+    actions = spec.normalise(np.asarray(moved, np.float32))
+    return ChunkPrefix(actions, min(request.delay_steps, len(actions)), beta)

@@ -16,17 +16,15 @@ from vla_interfaces.msg import Observation, PolicyContract, Request
 from vla_policy.core.freshness import StampError
 from vla_policy.core.images import ImageRules, fit
 from vla_policy.core.joints import JointStream, proprioception
-from vla_policy.core.observing import JOINTS, Ask, Observer, ObserverSettings
-from vla_policy.core.robot_view import RobotView
-from vla_policy.core.synchroniser import Limits, Refusal, Snapshot
+from vla_policy.core.observing import JOINTS, Observer, ObserverSettings, PendingRequest
+from vla_policy.core.synchroniser import SyncedInputs, SyncLimits, SyncRefusal
 from vla_policy.nodes.convert import from_image, from_pose, to_frame, to_request_times
-from vla_policy.nodes.resources import find_robot
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.instruction import InstructionError, check_instruction
 from whetstone_common.core.joint_parts import JointStateError
-from whetstone_common.core.kinematics import Kinematics
 from whetstone_common.core.pixels import ImageError
 from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.core.robot import Robot, RobotError
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import (
     float32_field,
@@ -39,6 +37,7 @@ from whetstone_common.nodes.convert import (
 )
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.robot_files import find_kinematics, robot_of_parameter
 from whetstone_common.nodes.sources import Publishers, with_source
 
 _NS_PER_S = 1_000_000_000
@@ -71,19 +70,19 @@ class ObservationNode(WhetstoneNode):
 
     def on_setup(self) -> None:
         """Read the robot file and subscribe to what it names."""
-        self._robot: RobotView = find_robot(self.param("robot_file"))
-        joints = self._robot.joints.arm
+        robot = robot_of_parameter(self.param("robot_file"))
+        self._robot: Robot = robot.in_namespace(self.get_namespace())
         try:
-            self._kinematics = Kinematics.from_urdf(self._robot.urdf, self._robot.tip, joints)
-        except ValueError as error:
+            self._kinematics = find_kinematics(self._robot)
+        except RobotError as error:
             raise ReasonedError(Reason.BAD_PARAMETER, f"robot_file: {error}") from error
         self._rules = ImageRules(
             max_side_px=self.param("max_image_side_px"),
             max_bytes=4 * self.param("max_image_side_px") ** 2,
         )
-        self._observer = Observer(tuple(self._robot.camera_topics), self._settings(), self.counters)
+        self._observer = Observer(tuple(self._robot.cameras), self._settings(), self.counters)
         self._joints = JointStream(
-            self._robot.joints,
+            self._robot.joint_layout,
             self._robot.joint_states_topic,
             self._observer.settings.future_tolerance_ns,
             sim_time=self.uses_sim_time,
@@ -129,7 +128,7 @@ class ObservationNode(WhetstoneNode):
     def _settings(self) -> ObserverSettings:
         is_realtime = self.param("pace") == "realtime"
         max_age_ns = round(self.param("obs_max_age_s") * _NS_PER_S)
-        limits = Limits(
+        limits = SyncLimits(
             max_age_ns=max_age_ns,
             # While the world waits for the arm nothing new is sent, and nothing is lost by it.
             max_silence_ns=max_age_ns if is_realtime else 0,
@@ -147,7 +146,7 @@ class ObservationNode(WhetstoneNode):
         is_reliable = self.param("pace") == "lockstep" or self.param("reliable_images")
         profile = qos.SENSOR_IN_RELIABLE if is_reliable else qos.SENSOR_IN
         kind, suffix = (CompressedImage, "/compressed") if self.param("compressed") else (Image, "")
-        for name, topic in self._robot.camera_topics.items():
+        for name, topic in self._robot.cameras.items():
             callback: Any = functools.partial(self.on_image, name, Publishers(self, topic + suffix))
             callback.__name__ = self.on_image.__name__
             self.create_subscription(kind, topic + suffix, with_source(callback), profile)
@@ -181,11 +180,11 @@ class ObservationNode(WhetstoneNode):
             self.set_state(State.HOLDING, Reason.CONTRACT_MISMATCH, problem)
 
     def _misfit(self, contract: Contract) -> str:
-        unknown = [name for name in contract.cameras if name not in self._robot.camera_topics]
+        unknown = [name for name in contract.cameras if name not in self._robot.cameras]
         if unknown:
-            return f"cameras: the policy wants {unknown[0]!r}, the robot has {', '.join(self._robot.camera_topics)}"
-        if contract.joint_names != self._robot.joints.names:
-            return f"joint_names: {self._robot.joints.names} here, {contract.joint_names} there"
+            return f"cameras: the policy wants {unknown[0]!r}, the robot has {', '.join(self._robot.cameras)}"
+        if contract.joint_names != self._robot.contract_joints:
+            return f"joint_names: {self._robot.contract_joints} here, {contract.joint_names} there"
         return ""
 
     def on_image(self, camera: str, publishers: Publishers, msg: Image | CompressedImage, gid: bytes) -> None:
@@ -219,7 +218,7 @@ class ObservationNode(WhetstoneNode):
         not_before_ns, deadline_s = to_request_times(msg)
         wait_ns = round((deadline_s or self.param("request_timeout_s")) * _NS_PER_S)
         times = self._times()
-        ask = Ask(to_stamp(msg.stamp), not_before_ns, times["steady_ns"] + wait_ns, msg)
+        ask = PendingRequest(to_stamp(msg.stamp), not_before_ns, times["steady_ns"] + wait_ns, msg)
         if self._observer.ask(ask, times["steady_ns"] / _NS_PER_S):
             self._answer(times)
 
@@ -247,14 +246,14 @@ class ObservationNode(WhetstoneNode):
         if self._observer.pending is None:
             return
         found = self._ready() or self._conflict(times) or self._observer.answer(self._contract.cameras, **times)
-        if isinstance(found, Snapshot):
+        if isinstance(found, SyncedInputs):
             self._publish(found, times["now_ns"])
         elif is_last_try:
             self.counters["request_unanswered"] += 1
             self._observer.done()
             self._report(found)
 
-    def _publish(self, found: Snapshot, now_ns: int) -> None:
+    def _publish(self, found: SyncedInputs, now_ns: int) -> None:
         ask = self._observer.pending
         try:
             images = self._images(found)
@@ -265,7 +264,7 @@ class ObservationNode(WhetstoneNode):
         self.counters["observations"] += 1
         self._report(None)
 
-    def _images(self, found: Snapshot) -> list[Image]:
+    def _images(self, found: SyncedInputs) -> list[Image]:
         images = []
         for camera in self._contract.cameras:
             part = found.parts[camera]
@@ -278,7 +277,7 @@ class ObservationNode(WhetstoneNode):
             images.append(from_image(fitted, part.stamp_ns, camera, part.payload.data))
         return images
 
-    def _message(self, ask: Ask, found: Snapshot, images: list[Image], now_ns: int) -> Observation:
+    def _message(self, ask: PendingRequest, found: SyncedInputs, images: list[Image], now_ns: int) -> Observation:
         joints = found.parts[JOINTS].payload
         tcp = self._kinematics.fk(joints[:-1])
         msg = Observation(
@@ -286,7 +285,7 @@ class ObservationNode(WhetstoneNode):
             kind=ask.content.kind,
             cameras=list(self._contract.cameras),
             images=images,
-            joint_names=list(self._robot.joints.names),
+            joint_names=list(self._robot.contract_joints),
             joint_positions=floats(joints),
             tcp_pose=from_pose(tcp),
             proprio=float32_field(proprioception(self._contract.action_space, joints, tcp)),
@@ -302,31 +301,31 @@ class ObservationNode(WhetstoneNode):
 
     # ---- status ----------------------------------------------------------------------------------------------------
 
-    def _ready(self) -> Refusal | None:
+    def _ready(self) -> SyncRefusal | None:
         if self._contract is None:
-            return Refusal("missing", "policy_contract", "waiting for policy_contract: none that fits yet")
+            return SyncRefusal("missing", "policy_contract", "waiting for policy_contract: none that fits yet")
         return self._no_words()
 
-    def _no_words(self) -> Refusal | None:
+    def _no_words(self) -> SyncRefusal | None:
         if self._words_refused:
-            return Refusal("bad", "instruction", self._words_refused)
-        return None if self._instruction else Refusal("missing", "instruction", "waiting for instruction: none yet")
+            return SyncRefusal("bad", "instruction", self._words_refused)
+        return None if self._instruction else SyncRefusal("missing", "instruction", "waiting for instruction: none yet")
 
-    def _health(self, times: dict[str, int]) -> Refusal | None:
+    def _health(self, times: dict[str, int]) -> SyncRefusal | None:
         if self._words_refused:
             return self._no_words()
         if self._contract is None:
             return self._ready()
         return self._conflict(times) or self._observer.health(self._contract.cameras, **times)
 
-    def _conflict(self, times: dict[str, int]) -> Refusal | None:
+    def _conflict(self, times: dict[str, int]) -> SyncRefusal | None:
         """Two publishers of one stream: nobody knows which of them is right."""
         stream, text = self._observer.conflict(self._contract.cameras, times["steady_ns"])
         if not text:
             stream, text = JOINTS, self._joints.conflict(times["steady_ns"])
-        return Refusal("second", stream, text) if text else None
+        return SyncRefusal("second", stream, text) if text else None
 
-    def _report(self, refusal: Refusal | None) -> None:
+    def _report(self, refusal: SyncRefusal | None) -> None:
         if refusal is None:
             self.set_state(State.READY)
             return

@@ -6,28 +6,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from std_msgs.msg import UInt32
-from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, PolicyContract, Proposal, Request
+from std_msgs.msg import Bool, UInt32
+from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, Observation, PolicyContract, Proposal, Request
 from vla_interfaces.msg import Stamp as StampMsg
 
-from vla_policy.core.steering import (
-    METHODS,
-    Learned,
-    Method,
-    NoiseSteerer,
-    ProposalError,
-    Situation,
-    Trial,
-    Tuning,
-    decide,
-    make_method,
-    steer,
-)
-from vla_policy.core.steering.probes import probes
-from vla_policy.nodes.convert import from_choice, from_decision, from_noise, to_situation
-from whetstone_common.core.contract import ContractBook
+from rl_methods.base import LearnedPolicy, NoisePolicy, Policy, PolicyInput, RuntimeConfig, ValidationContext
+from rl_methods.common.probes import probes
+from rl_methods.registry import IMAGES, encoder_of, entry, make_policy
+from vla_policy.core.steering.critical_phase import CriticalPhase
+from vla_policy.core.steering.decide import ProposalError, decide, steer
+from vla_policy.core.steering.recent_images import RecentImages
+from vla_policy.nodes.convert import NO_IMAGES, from_decision, from_noise, from_output, to_images, to_input
+from whetstone_common.core.contract import ContractBinding
 from whetstone_common.core.epochs import NewestStamp
-from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.core.stamp import Stamp
 from whetstone_common.nodes import qos
@@ -36,10 +27,10 @@ from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
 from whetstone_common.nodes.record_source import RecordSource
 
-if TYPE_CHECKING:  # the plain method needs no torch
+if TYPE_CHECKING:  # the plain policy needs no torch
     from vla_policy.nodes.weights_intake import WeightsIntake
 
-_WISH_PERIOD_S = 1.0
+_CANDIDATES_PERIOD_S = 1.0
 # A refusal is shown for so long; no episode begins meanwhile, and without one no good proposal would end it.
 _REFUSAL_SHOWN_S = 2.0
 _PROPOSAL_REASONS = {"not_finite": Reason.NOT_FINITE, "shape": Reason.BAD_MESSAGE}
@@ -51,49 +42,50 @@ class SteeringNode(WhetstoneNode):
     def __init__(self, **kwargs: Any) -> None:
         """Declare the parameters; everything else is made by the set-up hook."""
         super().__init__("steering_node", package="vla_policy", **kwargs)
-        self._contracts = ContractBook()
+        self._contracts = ContractBinding()
         self._newest = NewestStamp()
         self._seed = 0
-        self._probes: list[Situation] = []
-        self._last: Situation | None = None
+        self._critical = CriticalPhase()
+        self._probes: list[PolicyInput] = []
+        self._last: PolicyInput | None = None
         self._intake: WeightsIntake | None = None
         self._refused_s = 0.0
+        self._images = RecentImages()
+        self._early: Proposal | None = None  # came before the images that it was made of
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
-    def check_parameters(self, values: dict[str, Any]) -> None:
-        """The method must be one that is registered.
-
-        Raises:
-            ParameterError: It is not.
-        """
-        if values["method"] not in METHODS:
-            known = ", ".join(sorted(METHODS))
-            raise ParameterError(f"method = {values['method']!r}: not one of {known}")
-
     def on_setup(self) -> None:
         """Build the method and connect."""
-        self._method: Method = make_method(self.param("method"))
+        method = self.param("method")
+        self._policy: Policy = make_policy(method)
+        self._sees_images = (self.param("encoder") or encoder_of(method)) == IMAGES
+        self._needs_weights = entry(method).needs_weights
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", qos.RING)
         self._decisions = self.create_publisher(Decision, "decision", qos.RECORD)
         self._source = RecordSource(self, {"decision": self._say_hello})
-        self._wishes = self.create_publisher(UInt32, "n_candidates", qos.LATCHED)
+        self._candidate_counts = self.create_publisher(UInt32, "n_candidates", qos.LATCHED)
+        self._steers_noise = self.create_publisher(Bool, "steer_noise", qos.LATCHED)
         self.create_subscription(PolicyContract, "policy_contract", self.on_contract, qos.LATCHED)
-        if isinstance(self._method, NoiseSteerer):
-            self._steerer: NoiseSteerer = self._method
+        if isinstance(self._policy, NoisePolicy):
+            self._noise_policy: NoisePolicy = self._policy
             self.create_subscription(Request, "request", self.on_request, qos.RING)
             self._noises = self.create_publisher(Noise, "noise", qos.RING)
             self.create_subscription(Features, "features", self.on_features, qos.RING)
+        self.create_subscription(Bool, "critical_phase", self.on_critical_phase, qos.LATCHED)
+        self.watch_input("critical_phase", Bool, qos.LATCHED)
         self.create_subscription(Proposal, "proposal", self.on_proposal, qos.RING)
-        if isinstance(self._method, Learned):
+        if self._sees_images:
+            self.create_subscription(Observation, "observation", self.on_observation, qos.RING)
+        if isinstance(self._policy, LearnedPolicy):
             from vla_policy.nodes.weights_intake import WeightsIntake
 
-            self._intake = WeightsIntake(self, self._method, self._trial, self._weights_changed)
-        self.create_steady_timer(_WISH_PERIOD_S, self.wish)
+            self._intake = WeightsIntake(self, self._policy, self._validation_context, self._weights_changed)
+        self.create_steady_timer(_CANDIDATES_PERIOD_S, self.request_candidates)
 
     def on_start(self) -> None:
         """Say how many candidates are wanted."""
-        self.wish()
+        self.request_candidates()
         self._say_ready()
 
     def on_teardown(self) -> None:
@@ -103,20 +95,22 @@ class SteeringNode(WhetstoneNode):
         self._intake = None
         self._contracts.forget()
         self._newest, self._last, self._probes = NewestStamp(), None, []
+        self._critical = CriticalPhase()
 
     def parameters_changed(self, names: set[str]) -> None:
         """A new number of candidates goes to the VLA at once."""
         if self.active and "n_candidates" in names:
-            self.wish()
+            self.request_candidates()
 
-    def wish(self) -> None:
+    def request_candidates(self) -> None:
         """Say how many candidates are wanted; repeated, as a latched sample can reach a late reader after seconds."""
-        self._wishes.publish(UInt32(data=self.param("n_candidates")))
+        self._candidate_counts.publish(UInt32(data=self.param("n_candidates")))
+        self._steers_noise.publish(Bool(data=isinstance(self._policy, NoisePolicy)))
         if self.status[0] is State.HOLDING and time.monotonic() - self._refused_s > _REFUSAL_SHOWN_S:
             self._say_ready()
 
-    def _tuning(self) -> Tuning:
-        return Tuning(
+    def _runtime_config(self) -> RuntimeConfig:
+        return RuntimeConfig(
             n_candidates=self.param("n_candidates"),
             explore=self.param("explore"),
             edit_scale=self.param("edit_scale"),
@@ -125,26 +119,35 @@ class SteeringNode(WhetstoneNode):
             base_margin=self.param("base_margin"),
         )
 
-    def _trial(self) -> Trial | None:
+    def _validation_context(self) -> ValidationContext | None:
         """What new weights are tried on; read by another thread."""
         contract, fixed, last = self._contracts.bound, self._probes, self._last
         if contract is None or not fixed:
             return None
-        return Trial(contract, [*fixed, *([] if last is None else [last])], self.param("edit_limit"))
+        return ValidationContext(contract, [*fixed, *([] if last is None else [last])], self.param("edit_limit"))
 
     def _weights_changed(self) -> None:
-        if self.active and self.status[0] == State.READY:
+        if self.active and (self.status[0] == State.READY or self.status[1] == Reason.NO_WEIGHTS):
             self._say_ready()
 
     def _say_ready(self) -> None:
-        self.set_state(State.READY, *(() if self._intake is None else self._intake.status()))
+        reason, detail = (Reason.NONE, "") if self._intake is None else self._intake.status()
+        if self._lacks_weights:
+            self.set_state(State.HOLDING, Reason.NO_WEIGHTS, detail)
+        else:
+            self.set_state(State.READY, reason, detail)
+
+    @property
+    def _lacks_weights(self) -> bool:
+        """Whether nothing may be played: a method that the VLA cannot stand in for has no weights yet."""
+        return self._needs_weights and isinstance(self._policy, LearnedPolicy) and self._policy.version == 0
 
     # ---- callbacks -------------------------------------------------------------------------------------------------
 
     def on_contract(self, msg: PolicyContract) -> None:
         """Bind to the first contract; refuse another until the node is configured anew."""
         try:
-            differences = self._contracts.offer(to_contract(msg))
+            differences = self._contracts.bind(to_contract(msg))
         except ValueError as error:
             self._refuse("contract_bad", Reason.CONTRACT_MISMATCH, str(error))
             return
@@ -162,6 +165,10 @@ class SteeringNode(WhetstoneNode):
         """Remember the episode's seed, which the features do not carry."""
         self._seed = msg.seed
 
+    def on_critical_phase(self, msg: Bool) -> None:
+        """Take the operator's word for the episode that runs."""
+        self._critical.say(is_critical=msg.data)
+
     def on_features(self, msg: Features) -> None:
         """Choose the noise that the VLA starts from."""
         if not (self.active and msg.noise_expected and self._agrees(msg.contract_hash)):
@@ -169,18 +176,46 @@ class SteeringNode(WhetstoneNode):
         contract = self._contracts.bound
         shape = (self.param("n_candidates"), contract.horizon, contract.action_dim)
         features = shaped(msg.features, contract.feature_dim)
-        noise = steer(self._steerer, features, shape, self._seed, msg.stamp.sequence, self._tuning())
-        self._noises.publish(from_noise(msg, noise, self._method.version if isinstance(self._method, Learned) else 0))
+        noise = steer(self._noise_policy, features, shape, self._seed, msg.stamp.sequence, self._runtime_config())
+        self._noises.publish(
+            from_noise(msg, noise, self._policy.version if isinstance(self._policy, LearnedPolicy) else 0)
+        )
+
+    def on_observation(self, msg: Observation) -> None:
+        """Keep the images until the proposal that is made of them comes, or answer it if it was faster."""
+        contract = self._contracts.bound
+        if not self.active or contract is None:
+            return
+        try:
+            self._images.put(to_stamp(msg.stamp), to_images(msg, contract))
+        except ValueError as error:
+            self._refuse("observation_bad", Reason.BAD_MESSAGE, str(error))
+            return
+        if self._early is not None and self._images.of(to_stamp(self._early.stamp)) is not None:
+            early, self._early = self._early, None
+            self.on_proposal(early)
 
     def on_proposal(self, msg: Proposal) -> None:
         """Choose a chunk, send it to the arm, and tell the learner."""
-        if not (self.active and self._agrees(msg.contract_hash) and self._is_new(to_stamp(msg.stamp))):
+        if not (self.active and self._agrees(msg.contract_hash)):
+            return
+        images = self._images.of(to_stamp(msg.stamp)) if self._sees_images else NO_IMAGES
+        if images is None:
+            self._early = msg
+            return
+        if not self._is_new(to_stamp(msg.stamp)):
+            return
+        if self._lacks_weights:
+            self.counters["proposal_without_weights"] += 1
+            self._say_ready()
             return
         contract = self._contracts.bound
         try:
-            situation = to_situation(msg, contract)
-            choice = decide(self._method, situation, self._tuning())
-            self._last = situation
+            step = msg.request.episode_step
+            critical = self._critical.at(to_stamp(msg.stamp), step, self.param("critical_from_step"))
+            policy_input = to_input(msg, contract, images, critical_phase=critical)
+            output = decide(self._policy, policy_input, self._runtime_config())
+            self._last = policy_input
         except ProposalError as error:
             self._refuse("proposal_bad", _PROPOSAL_REASONS[error.kind], str(error))
             return
@@ -188,9 +223,10 @@ class SteeringNode(WhetstoneNode):
             self._refuse("proposal_bad", Reason.BAD_MESSAGE, str(error))
             return
         if msg.kind == Request.ACT:
-            self._chunks.publish(from_choice(msg, choice, contract, self._identity()))
+            self._chunks.publish(from_output(msg, output, contract, self._identity()))
         if self._decisions.get_subscription_count() > 0:
-            self._decisions.publish(from_decision(msg, choice, contract, self.param("method")))
+            method = self.param("method")
+            self._decisions.publish(from_decision(msg, output, contract, method, images, critical_phase=critical))
         self.counters["decisions"] += 1
         self._say_ready()
 
@@ -210,7 +246,7 @@ class SteeringNode(WhetstoneNode):
 
     def _say_hello(self) -> None:
         """To the recorder of transitions, that it may say that it hears this process."""
-        self._decisions.publish(Decision(stamp=StampMsg(epoch=self.epoch_ns), request_kind=Request.LOOK))
+        self._decisions.publish(Decision(stamp=StampMsg(epoch=self.epoch_ns), request_kind=Request.QUERY_ONLY))
 
     def _is_new(self, stamp: Stamp) -> bool:
         is_new = self._newest.accept(stamp, time.monotonic())

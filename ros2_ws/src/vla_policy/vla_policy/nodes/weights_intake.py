@@ -14,14 +14,16 @@ import torch
 from vla_interfaces.msg import PolicyWeights, WeightsAck
 from vla_interfaces.srv import PinPolicy
 
-from vla_policy.core.steering.protocol import Learned, Trial
-from vla_policy.core.steering.shelf import Shelf
-from vla_policy.core.steering.weights import MAX_PIECES, Assembler, PolicyManifest, WeightsError
+from rl_methods.base import LearnedPolicy, ValidationContext
+from rl_methods.common.weights import MAX_PIECES, Assembler, PolicyManifest, WeightsError
+from vla_policy.core.steering.weight_store import WeightStore
 from vla_policy.nodes.weights_wire import from_verdict, read_key, to_manifest
 from whetstone_common.core.reason import Reason
+from whetstone_common.core.sources import identity_of
 from whetstone_common.nodes import qos
+from whetstone_common.nodes.graph import identity
 from whetstone_common.nodes.node import WhetstoneNode
-from whetstone_common.nodes.sources import same_gid, with_source
+from whetstone_common.nodes.sources import with_source
 
 _TOPIC = "policy_weights"
 _RETRY_PERIOD_S = 1.0
@@ -44,22 +46,22 @@ class WeightsIntake:
     Args:
         node: That it works for.
         method: Whose weights they are.
-        trial: What a set is tried on now; None while the contract is not known.
+        context: What a set is tried on now; None while the contract is not known.
         changed: Called when the status may read differently.
     """
 
     def __init__(
         self,
         node: WhetstoneNode,
-        method: Learned,
-        trial: Callable[[], Trial | None],
+        method: LearnedPolicy,
+        context: Callable[[], ValidationContext | None],
         changed: Callable[[], None],
     ) -> None:
         torch.set_num_threads(1)  # small networks: a second thread costs more than it gives
-        self._node, self._trial, self._changed = node, trial, changed
+        self._node, self._context, self._changed = node, context, changed
         key = read_key(node.param("weights_key_file"))
         self._is_signed = bool(key)
-        self.shelf = Shelf(method, node.param("method"), node.param("run"), key)
+        self.store = WeightStore(method, node.param("method"), node.param("run"), key)
         self._assembler = Assembler(node.param("max_weights_mib") * _MIB)
         self._source = b""  # publisher of the set accepted last
         self.alarm: tuple[Reason, str] | None = None
@@ -82,15 +84,15 @@ class WeightsIntake:
     def status(self) -> tuple[Reason, str]:
         """What decides, and what was refused since."""
         if self.alarm is None:
-            return Reason.NONE, self.shelf.words()
+            return Reason.NONE, self.store.description()
         reason, text = self.alarm
-        return reason, f"{self.shelf.words()}; {text}"
+        return reason, f"{self.store.description()}; {text}"
 
     # ---- callbacks: short ------------------------------------------------------------------------------------------
 
     def on_weights(self, msg: PolicyWeights, source: bytes) -> None:
         """Hand a piece to the thread, or keep it until it can be judged."""
-        if self._trial() is None:
+        if self._context() is None:
             self._waiting.append(Piece(source, msg))
         elif self._is_foreign(source):
             self._waiting.append(Piece(source, msg))
@@ -100,7 +102,7 @@ class WeightsIntake:
 
     def retry(self) -> None:
         """Take up what waited: the contract is known now, or the publisher that was followed is gone."""
-        if self._waiting and self._trial() is not None and not self._is_foreign(self._waiting[-1].source):
+        if self._waiting and self._context() is not None and not self._is_foreign(self._waiting[-1].source):
             waiting, newest = list(self._waiting), self._waiting[-1].source
             self._waiting.clear()
             for piece in waiting:
@@ -110,11 +112,11 @@ class WeightsIntake:
     def on_pin(self, request: PinPolicy.Request, response: PinPolicy.Response) -> PinPolicy.Response:
         """Go back to a version that was accepted, or follow the newest again."""
         try:
-            self.shelf.pin(request.version)
+            self.store.pin(request.version)
             response.success = True
         except ValueError as error:
             response.message = str(error)
-        response.version = self.shelf.version
+        response.version = self.store.version
         self._changed()
         return response
 
@@ -123,7 +125,7 @@ class WeightsIntake:
         if self._is_signed or not self._source or source == self._source:
             return False
         known = self._node.get_publishers_info_by_topic(_TOPIC)
-        return any(same_gid(bytes(info.endpoint_gid), self._source) for info in known)
+        return any(identity(info) == identity_of(self._source) for info in known)
 
     # ---- in the thread ---------------------------------------------------------------------------------------------
 
@@ -133,16 +135,16 @@ class WeightsIntake:
 
     def handle(self, piece: Piece) -> None:
         """Put a piece to its set; verify, try and swap the set when it is whole."""
-        msg, trial = piece.msg, self._trial()
-        if trial is None:
+        msg, context = piece.msg, self._context()
+        if context is None:
             return
         manifest = to_manifest(msg)
         try:
             data = self._assembler.offer(manifest, msg.piece, msg.pieces, bytes(msg.data))
             if data is None:
                 return
-            if not self.shelf.holds(manifest):
-                self.shelf.take(self.shelf.check(manifest, data, trial))
+            if not self.store.holds(manifest):
+                self.store.take(self.store.check(manifest, data, context))
                 self._node.counters["weights_accepted"] += 1
                 self._source, self.alarm = piece.source, None
                 self._changed()

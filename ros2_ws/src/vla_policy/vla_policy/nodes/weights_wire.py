@@ -7,10 +7,10 @@ from array import array
 
 from vla_interfaces.msg import PolicyWeights, WeightsAck
 
-from vla_policy.core.steering.weights import PolicyManifest
-from vla_policy.nodes.resources import find
+from rl_methods.common.weights import PolicyManifest
 from whetstone_common.core.reason import Reason, ReasonedError
 from whetstone_common.nodes.convert import to_ns, to_time
+from whetstone_common.nodes.resources import find
 
 _FIELDS = (
     "method", "run", "step", "version", "parent", "architecture_hash", "contract_hash", "sha256", "total_bytes",

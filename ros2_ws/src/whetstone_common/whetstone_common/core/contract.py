@@ -12,6 +12,7 @@ import math
 from array import array
 from dataclasses import asdict, dataclass, field, fields
 
+NO_CONTRACT = "no policy_contract yet"  # why an arm is not armed until the policy has said what its numbers mean
 # Fields that name the weights, not their meaning: another training run of the same policy keeps its contract.
 _NOT_HASHED = {"model_id", "weights_sha256"}
 CARTESIAN_ACTIONS = ("dx_m", "dy_m", "dz_m", "rx_rad", "ry_rad", "rz_rad", "gripper")
@@ -35,6 +36,8 @@ class Contract:
         image_width: Columns (px).
         horizon: Steps of a chunk.
         feature_dim: Length of the features.
+        readout_names: Of the last features: what the policy's own eyes read from its images, such as where the object
+            is in the hand's frame. Normalised proprioception comes before them, and what is not compact before that.
         dt_s: Seconds between two steps.
         joint_names: Arm joints, then the gripper.
         model_id: Name of the weights, for reports.
@@ -53,6 +56,7 @@ class Contract:
     feature_dim: int
     dt_s: float
     joint_names: tuple[str, ...]
+    readout_names: tuple[str, ...] = ()
     model_id: str = field(default="", compare=False)
     weights_sha256: str = field(default="", compare=False)
 
@@ -80,6 +84,9 @@ class Contract:
             names = getattr(self, name)
             if not names or len(set(names)) != len(names):
                 raise ValueError(f"{name} must be distinct and at least one, got {names}")
+        names = self.readout_names
+        if len(set(names)) != len(names) or len(names) > self.feature_dim:
+            raise ValueError(f"readout_names must be distinct and at most feature_dim {self.feature_dim}, got {names}")
 
     def _check_normalisation(self) -> None:
         for name in ("action_scale", "action_offset"):
@@ -116,7 +123,7 @@ class Contract:
         ]
 
 
-class ContractBook:
+class ContractBinding:
     """The contract that a node is bound to, and the others it has heard of, so that a refusal can name the field."""
 
     def __init__(self, *, remember: int = 16) -> None:
@@ -130,7 +137,7 @@ class ContractBook:
         self.bound: Contract | None = None
         self.bound_hash = ""
 
-    def offer(self, contract: Contract) -> list[str]:
+    def bind(self, contract: Contract) -> list[str]:
         """Bind to the first contract; return how a later one differs (empty = the same)."""
         digest = contract.hash()
         if self.bound is None or digest == self.bound_hash:

@@ -29,14 +29,14 @@ class EpochTracker:
     def __init__(self, silent_s: float = SILENT_S) -> None:
         self._silent_s = silent_s
         self.followed = 0
-        self._heard_s = 0.0
-        self._known: OrderedDict[int, None] = OrderedDict()
+        self._observed_s = 0.0
+        self._recorded: OrderedDict[int, None] = OrderedDict()
 
     def counts(self, epoch: int, now_s: float) -> bool:
         """Whether a message of that epoch counts: it is the followed one, or that one is silent."""
-        return epoch == self.followed or not self.followed or now_s - self._heard_s >= self._silent_s
+        return epoch == self.followed or not self.followed or now_s - self._observed_s >= self._silent_s
 
-    def hear(self, epoch: int, now_s: float) -> bool:
+    def observe(self, epoch: int, now_s: float) -> bool:
         """Whether a message of that epoch counts; its epoch is followed then."""
         if not self.counts(epoch, now_s):
             return False
@@ -45,21 +45,21 @@ class EpochTracker:
 
     def announce(self, epoch: int, now_s: float) -> bool:
         """A process says that it has started: it is followed at once, unless it was followed before."""
-        if epoch in self._known:
+        if epoch in self._recorded:
             return False
         self._follow(epoch, now_s)
         return True
 
     def is_known(self, epoch: int) -> bool:
         """Whether it is followed, or was."""
-        return epoch in self._known
+        return epoch in self._recorded
 
     def _follow(self, epoch: int, now_s: float) -> None:
-        self.followed, self._heard_s = epoch, now_s
-        self._known[epoch] = None
-        self._known.move_to_end(epoch)
-        if len(self._known) > _MOST_KNOWN:
-            self._known.popitem(last=False)
+        self.followed, self._observed_s = epoch, now_s
+        self._recorded[epoch] = None
+        self._recorded.move_to_end(epoch)
+        if len(self._recorded) > _MOST_KNOWN:
+            self._recorded.popitem(last=False)
 
 
 class NewestStamp:
@@ -85,7 +85,7 @@ class NewestStamp:
         if not self.is_newer(stamp, now_s):
             return False
         if not self._epochs.announce(stamp.epoch, now_s):
-            self._epochs.hear(stamp.epoch, now_s)
+            self._epochs.observe(stamp.epoch, now_s)
         self._newest[stamp.epoch] = (stamp.episode, stamp.request_id)
         if len(self._newest) > _MOST_KNOWN:
             self._newest.popitem(last=False)

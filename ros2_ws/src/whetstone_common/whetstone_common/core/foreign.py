@@ -35,13 +35,13 @@ class SchemaError(ValueError):
     """Content that does not follow its schema; the text names the key."""
 
 
-class Schema(BaseModel):
+class StrictModel(BaseModel):
     """Content of a file of ours: all keys are known, types are not converted, numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class OpenSchema(Schema):
+class OpenModel(StrictModel):
     """Content of which only some keys concern us."""
 
     model_config = ConfigDict(extra="ignore")
@@ -49,7 +49,7 @@ class OpenSchema(Schema):
 
 def _all_different(topics: dict[str, str]) -> dict[str, str]:
     for topic in topics.values():
-        names = [name for name, other in topics.items() if other == topic]
+        names = [name for name, other in topics.items() if other.lstrip("/") == topic.lstrip("/")]
         if len(names) > 1:
             raise ValueError(f"{' and '.join(names)} have one topic, {topic}: give each camera its own")
     return topics

@@ -51,7 +51,7 @@ class JointMessage:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class JointPart:
     """The joints of ours that one message held.
 
     Attributes:
@@ -86,7 +86,7 @@ class JointParts:
     def clear(self) -> None:
         """Forget all positions, for instance after the clock has jumped."""
         self._positions: dict[str, float] = {}
-        self._parts: dict[str, Part] = {}
+        self._parts: dict[str, JointPart] = {}
         self._back: dict[tuple[str, ...], int] = {}
 
     # ---- messages ----------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class JointParts:
                 raise JointStateError("not_finite", f"{name} is {found[name]}, expected a finite position")
         self._check_source(ours, message.source, now_ns)
         self._check_order(ours, message.stamp_ns)
-        part = Part(ours, message.stamp_ns, now_ns)
+        part = JointPart(ours, message.stamp_ns, now_ns)
         self._positions |= {name: float(found[name]) for name in ours}
         self._parts |= dict.fromkeys(ours, part)
         return bool(ours)

@@ -10,7 +10,8 @@ A schema file maps a parameter's name to its entry::
       description: Candidate chunks per decision.
 
 `type` is bool, int, double, string, or one of these with `_array`. Optional keys: `bounds` (inclusive; applies to each
-element of an array), `one_of`, `length` (of an array), `read_only` (fixed after start), `locked_while_armed`.
+element of an array), `one_of`, `choices_from` (`module:function` that returns the choices of a
+registry, which plug-ins extend), `length` (of an array), `read_only` (fixed after start), `locked_while_armed`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ import yaml
 
 _SCALARS: dict[str, type] = {"bool": bool, "int": int, "double": float, "string": str}
 _KEYS = {
-    "type", "default", "description", "bounds", "one_of", "length", "read_only", "locked_while_armed",
+    "type", "default", "description", "bounds", "one_of", "choices_from", "length", "read_only", "locked_while_armed",
+    "renamed_from",
 }  # fmt: skip
 
 
@@ -43,14 +46,28 @@ class ParameterSpec:
     description: str
     bounds: tuple[float, float] | None = None
     one_of: tuple[Any, ...] | None = None
+    choices_from: str = ""
     length: int | None = None
     read_only: bool = False
     locked_while_armed: bool = False
+    renamed_from: str = ""
 
     @property
     def is_array(self) -> bool:
         """Whether the value is a list."""
         return self.type.endswith("_array")
+
+    @property
+    def choices(self) -> tuple[Any, ...] | None:
+        """Values that are allowed, None for all."""
+        if not self.choices_from:
+            return self.one_of
+        module, name = self.choices_from.split(":")
+        return tuple(getattr(import_module(module), name)())
+
+    def _is_open(self, value: Any) -> bool:
+        """Whether the choice of a registry is left to the node: its default may be a word that is none of them."""
+        return bool(self.choices_from) and value == self.default
 
     @property
     def range(self) -> tuple[float, float] | None:
@@ -68,8 +85,8 @@ class ParameterSpec:
             rules.append(f"{of_each}in [{self.bounds[0]}, {self.bounds[1]}]")
         elif self.bounds is None and self.type.startswith("double"):
             rules.append(f"{of_each}finite")
-        if self.one_of is not None:
-            rules.append(f"{of_each}one of {', '.join(map(repr, self.one_of))}")
+        if self.choices is not None:
+            rules.append(f"{of_each}one of {', '.join(map(repr, self.choices))}")
         if self.locked_while_armed:
             rules.append("locked while armed")
         return "; ".join(rules)
@@ -99,19 +116,19 @@ class ParameterSpec:
             raise ParameterError(f"{self.name} = {value!r}: must be finite")
         if self.bounds is not None and not (self.bounds[0] <= value <= self.bounds[1]):
             raise ParameterError(f"{self.name} = {value!r}: outside [{self.bounds[0]}, {self.bounds[1]}]")
-        if self.one_of is not None and value not in self.one_of:
-            raise ParameterError(f"{self.name} = {value!r}: not one of {', '.join(map(repr, self.one_of))}")
+        if self.choices is not None and value not in self.choices and not self._is_open(value):
+            raise ParameterError(f"{self.name} = {value!r}: not one of {', '.join(map(repr, self.choices))}")
         return value
 
 
 @dataclass(frozen=True)
-class Schema:
+class ParameterSchema:
     """All parameters of one node."""
 
     specs: Mapping[str, ParameterSpec]
 
     @classmethod
-    def load(cls, path: Path, *, include: Path | None = None) -> Schema:
+    def load(cls, path: Path, *, include: Path | None = None) -> ParameterSchema:
         """Read a schema file, and the entries that all nodes share.
 
         Raises:
@@ -138,8 +155,13 @@ class Schema:
         """
         unknown = sorted(set(values) - set(self.specs))
         if unknown:
-            raise ParameterError(f"unknown parameter {unknown[0]!r}")
+            raise ParameterError(self.unknown(unknown[0]))
         return {name: self.specs[name].check(value) for name, value in values.items()}
+
+    def unknown(self, name: str) -> str:
+        """Sentence on a name that is not declared: the new name, if it was renamed."""
+        now = next((spec.name for spec in self.specs.values() if spec.renamed_from == name), None)
+        return f"unknown parameter {name!r}" if now is None else f"parameter {name!r} is now called {now!r}"
 
 
 def _bounds(name: str, bounds: Any) -> tuple[float, float]:
@@ -165,9 +187,12 @@ def _spec(name: str, entry: Any) -> ParameterSpec:
         description=entry["description"],
         bounds=_bounds(name, entry["bounds"]) if "bounds" in entry else None,
         one_of=tuple(entry["one_of"]) if "one_of" in entry else None,
+        choices_from=entry.get("choices_from", ""),
         length=entry.get("length"),
         read_only=bool(entry.get("read_only", False)),
         locked_while_armed=bool(entry.get("locked_while_armed", False)),
+        renamed_from=str(entry.get("renamed_from", "")),
     )
-    spec.check(spec.default)
+    if not spec.choices_from:  # what a registry holds is known when the node runs
+        spec.check(spec.default)
     return spec

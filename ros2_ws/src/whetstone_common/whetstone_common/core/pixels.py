@@ -65,3 +65,12 @@ def view_to_rgb(view: Image, encoding: str) -> Image:
     if encoding == RGB:
         return view
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(view), _TO_RGB[encoding]), dtype=np.uint8)
+
+
+def squared(images: Image, side: int) -> Image:
+    """Images [K, H, W, 3] as [K, side, side, 3], stretched where they are not square; areas are averaged."""
+    if images.shape[1:3] == (side, side):
+        return images
+    method = cv2.INTER_AREA if max(images.shape[1:3]) > side else cv2.INTER_LINEAR
+    resized = [cv2.resize(np.ascontiguousarray(image), (side, side), interpolation=method) for image in images]
+    return np.asarray(np.stack(resized), dtype=np.uint8)

@@ -54,6 +54,8 @@ class Reason(IntEnum):
     EPISODE_REFUSED = 31
     NO_CLOCK = 35
     OTHER_CLOCK = 36
+    NO_WEIGHTS = 37
+    NO_CONTRACT = 38
 
 
 _STATE_WORDS = {
@@ -70,6 +72,7 @@ _REASON_WORDS = {
     Reason.TAKEOVER: "taken over by an operator",
     Reason.SECOND_NODE: "second node of this name",
     Reason.OTHER_CLOCK: "stamps of another clock",
+    Reason.NO_CONTRACT: "no policy contract yet",
 }
 # Where state and reason together have a shorter name.
 _PAIR_WORDS = {

@@ -11,6 +11,17 @@ ALIVE_NS = _NS_PER_S // 2
 # A conflict is shown for this long after it was last seen.
 _SHOWN_NS = _NS_PER_S
 _NEVER_NS = -(10**18)
+# A gid has so many bytes; the rest is padding, of which message and graph may have different amounts.
+_GID_BYTES = 16
+
+
+def identity_of(gid: bytes) -> str:
+    """Identity of a publisher, by which all that came from it is told from others': its gid, in hexadecimal.
+
+    Args:
+        gid: As a message's info or the graph has it; empty where the middleware does not say.
+    """
+    return gid[:_GID_BYTES].hex()
 
 
 @dataclass(frozen=True)

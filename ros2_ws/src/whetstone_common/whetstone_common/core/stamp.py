@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identity of one lap of the ring."""
+"""Identity of one request cycle."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Sequences of queries start here, so that a query never changes the noise of what is executed.
+QUERY_SEQUENCE = 1 << 31
+
 
 @dataclass(frozen=True)
 class Stamp:
-    """Which lap a piece of data belongs to.
+    """Request cycle that a piece of data belongs to.
 
     Stamps have no order of their own: an epoch is an identity, not a time. `whetstone_common.core.epochs` tells what is
     newer.

@@ -99,6 +99,7 @@ def to_contract(msg: PolicyContract) -> Contract:
         feature_dim=msg.feature_dim,
         dt_s=msg.dt_s,
         joint_names=tuple(msg.joint_names),
+        readout_names=tuple(msg.readout_names),
         model_id=msg.model_id,
         weights_sha256=msg.weights_sha256,
     )
@@ -125,4 +126,5 @@ def from_contract(contract: Contract) -> PolicyContract:
         feature_dim=contract.feature_dim,
         dt_s=contract.dt_s,
         joint_names=list(contract.joint_names),
+        readout_names=list(contract.readout_names),
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
+from whetstone_common.core.sources import identity_of
+
 # What the middleware says before it has heard the name, or of a participant that is no ROS node.
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 
@@ -19,8 +21,8 @@ def full_name(info: Any) -> str:
 
 
 def identity(info: Any) -> str:
-    """Identity of an endpoint: its gid in hexadecimal."""
-    return bytes(info.endpoint_gid).hex()
+    """Identity of an endpoint."""
+    return identity_of(bytes(info.endpoint_gid))
 
 
 def publishers(node: Any, topic: str) -> list[Any]:
@@ -33,7 +35,7 @@ def subscribers(node: Any, topic: str) -> list[Any]:
     return list(node.get_subscriptions_info_by_topic(node.resolve_topic_name(topic)))
 
 
-def unheard_publishers(node: Any, topic: str, msg_type: type, *profiles: QoSProfile) -> list[str]:
+def incompatible_publishers(node: Any, topic: str, msg_type: type, *profiles: QoSProfile) -> list[str]:
     """One sentence for each publisher that none of our subscriptions can hear.
 
     Args:

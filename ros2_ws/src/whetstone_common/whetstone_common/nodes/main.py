@@ -19,7 +19,8 @@ from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.core.surroundings import give_home
 from whetstone_common.nodes.node import WhetstoneNode
-from whetstone_common.nodes.stopping import Stop, StopRequestedError, hear_signals, leave
+from whetstone_common.nodes.stopping import Stop, StopRequestedError, catch_signals, leave
+from whetstone_common.nodes.transport import udp_alone
 
 # The executor driven by events spends 27 us of CPU on a message of a lifecycle node, where the one that rebuilds a wait
 # set of all its services each time spends 310 us; in lockstep that is most of what a tick costs. It polls a coroutine
@@ -37,8 +38,9 @@ _SPIN_TIMEOUT_S = 0.1
 
 def run(factory: Callable[[], WhetstoneNode]) -> None:
     """Run one node until SIGINT, SIGTERM or SIGHUP, then hold, flush and exit with 0; returns only by an exception."""
-    stop = hear_signals()
+    stop = catch_signals()
     give_home(os.environ)
+    os.environ.update(udp_alone(os.environ))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     code = _run(factory, stop)
     stop.before_end(_nothing)
@@ -68,11 +70,11 @@ def _run(factory: Callable[[], WhetstoneNode], stop: Stop) -> int:
 
 def _live_alone(node: WhetstoneNode, executor: Any, stop: Stop) -> int:
     """Refuse to be the second of a name; else live. Returns the exit code."""
-    node.muted = True
+    node.mute(is_muted=True)
     if other := _wait_for_namesake(node, executor, stop):
         _refuse(f"{node.get_fully_qualified_name()} runs already, as {other}; stop it, or use another ROS_DOMAIN_ID")
         return _SECOND_NODE
-    node.muted = False
+    node.mute(is_muted=False)
     node.namesake.announce()
     stop.limit_s = node.close_limit_s
     stop.before_end(node.close)

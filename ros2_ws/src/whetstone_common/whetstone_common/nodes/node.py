@@ -4,51 +4,30 @@
 from __future__ import annotations
 
 import functools
-import os
-import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ament_index_python.packages import get_package_share_directory
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
-from vla_interfaces.msg import NodeStatus
 
-from whetstone_common.core.clock import NO_CLOCK
-from whetstone_common.core.parameters import ParameterError, Schema
-from whetstone_common.core.reason import Reason, ReasonedError, State, sentence
-from whetstone_common.nodes import qos
+from whetstone_common.core.node_status import Status
+from whetstone_common.core.parameters import ParameterError
+from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.nodes.callback_guard import CallbackGuard
 from whetstone_common.nodes.descriptors import descriptor_of
-from whetstone_common.nodes.graph import rival_publishers, unheard_publishers
+from whetstone_common.nodes.graph_monitor import GraphMonitor
 from whetstone_common.nodes.namesake import Namesake
+from whetstone_common.nodes.node_parameters import NodeParameters, load_schema
+from whetstone_common.nodes.set_up_entities import SetUpEntities
+from whetstone_common.nodes.status_reporter import StatusReporter
 
 _GRAPH_PERIOD_S = 1.0
-_CLOCK_TOPIC = "/clock"
-_WORKING = {State.STARTING, State.READY, State.RUNNING, State.HOLDING}
-# What a node says of its inputs when in truth its own clock stands still.
-_CLOCK_EXPLAINS = {
-    Reason.NONE,
-    Reason.MISSING_STREAM,
-    Reason.STALE_OBSERVATION,
-    Reason.BAD_MESSAGE,
-    Reason.NO_CLOCK,
-    Reason.OTHER_CLOCK,
-}
-_STATUS_PERIOD_S = 0.5
-# Read by tests only: "<callback>:<n>" makes the n-th call of that callback raise.
-_FAIL_ENV = "WHETSTONE_FAIL_CALLBACK"
-_ROS_OWN = {"use_sim_time", "start_type_description_service"}
-
-
-class InjectedFailure(RuntimeError):
-    """Raised on request of a test."""
 
 
 class WhetstoneNode(LifecycleNode):
@@ -77,35 +56,23 @@ class WhetstoneNode(LifecycleNode):
         # Before the ROS node: with use_sim_time it subscribes to /clock while it is being made.
         self.epoch_ns = time.time_ns()
         self.counters: Counter[str] = Counter()
-        self.guarded_names: list[str] = []
-        self._calls: Counter[str] = Counter()
-        self._tracebacks: set[str] = set()
-        self._failing = os.environ.get(_FAIL_ENV, "")
-        self._set_up: list[tuple[Callable[[Any], bool], Any]] | None = None
-        self.status = (State.UNCONFIGURED, Reason.NONE, "")
         self.active = False
-        self.muted = False  # while it is not sure that this process may run the node, it says nothing
+        self._guard = CallbackGuard()
+        self._set_up = SetUpEntities()
         self._is_ours = False
         super().__init__(name, **kwargs)
         self._is_ours = True
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._values: dict[str, Any] = {}
         try:
-            self.schema = _load_schema(name, package)
-            self._declare()
+            self._declare(name, package)
         except ParameterError:
             # Whoever refuses must not leave half a node behind, which the traceback would keep alive.
             self.destroy_node()
             raise
-        self._status_lock = threading.RLock()  # a set-up and what ends it run in two threads
-        self._own_status = self.status  # what the node itself says, without what the graph adds
-        self._graph_problem: tuple[Reason, str] = (Reason.NONE, "")
-        self._inputs: list[tuple[str, type, QoSProfile]] = []
-        self._sole_inputs: list[str] = []
         self.namesake = Namesake(self)
+        self._graph = GraphMonitor(self, self.namesake, self.counters)
         self.create_steady_timer(_GRAPH_PERIOD_S, self._look_at_graph)
-        self._status_publisher = self.create_publisher(NodeStatus, "node_status", qos.LATCHED)
-        self.create_steady_timer(_STATUS_PERIOD_S, self.publish_status)
+        self._reporter = StatusReporter(self)
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
@@ -142,16 +109,18 @@ class WhetstoneNode(LifecycleNode):
 
     def param(self, name: str) -> Any:
         """Current value of a parameter."""
-        return self._values[name]
+        return self._checked.values[name]
 
-    def _declare(self) -> None:
-        overrides = {k: p.value for k, p in self._parameter_overrides.items() if k not in _ROS_OWN}
-        given = self.schema.check(overrides)
-        values = {name: spec.default for name, spec in self.schema.specs.items()} | given
-        self.check_parameters(values)
-        for name, spec in self.schema.specs.items():
-            self.declare_parameter(name, values[name], descriptor_of(spec), ignore_override=True)
-        self._values = values
+    @property
+    def parameter_values(self) -> Mapping[str, Any]:
+        """Current values of all parameters, by name."""
+        return self._checked.values
+
+    def _declare(self, name: str, package: str) -> None:
+        schema = load_schema(name, package)
+        self._checked = NodeParameters(schema, self._parameter_overrides, self.check_parameters)
+        for each, spec in schema.specs.items():
+            self.declare_parameter(each, self.param(each), descriptor_of(spec), ignore_override=True)
         self.add_on_set_parameters_callback(self._may_set)
         self.add_post_set_parameters_callback(self._has_set)
 
@@ -173,44 +142,26 @@ class WhetstoneNode(LifecycleNode):
 
     def _may_set(self, parameters: list[Parameter]) -> SetParametersResult:
         try:
-            given = self.schema.check({p.name: p.value for p in parameters if p.name not in _ROS_OWN})
-            for name in given:
-                spec, now = self.schema.specs[name], self._values[name]
-                if spec.read_only:
-                    raise ParameterError(f"{name} is fixed at start, it is {now!r}: start the node anew to change it")
-                if spec.locked_while_armed and self.is_armed():
-                    raise ParameterError(f"{name} is locked while armed, it is {now!r}: disarm first")
-            self.check_parameters(self._values | given)
+            self._checked.check(parameters, is_armed=self.is_armed)
         except ParameterError as error:
             self.counters["parameter_refused"] += 1
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _has_set(self, parameters: list[Parameter]) -> None:
-        given = self.schema.check({p.name: p.value for p in parameters if p.name not in _ROS_OWN})
-        self._values |= given
-        if given:
-            self.guarded(self.parameters_changed, listed=False)(set(given))
+        if names := self._checked.take(parameters):
+            self.guarded(self.parameters_changed, listed=False)(names)
 
     # ---- guarded callbacks -----------------------------------------------------------------------------------------
 
+    @property
+    def guarded_names(self) -> list[str]:
+        """Names of the guarded callbacks."""
+        return self._guard.names
+
     def guarded(self, callback: Callable[..., Any], *, listed: bool = True) -> Callable[..., Any]:
         """Wrap a callback so that its exception becomes a safe action, a state and a counter."""
-        name = getattr(callback, "__name__", type(callback).__name__)
-        if listed and self._is_ours:
-            self.guarded_names.append(name)
-
-        @functools.wraps(callback)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            try:
-                self._maybe_fail(name)
-                return callback(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001 - this is the boundary
-                self.fail(name, error)
-                # A service must answer; its response is the last argument, left at its defaults (success = false).
-                return args[-1] if args and hasattr(args[-1], "success") else None
-
-        return wrapper
+        return self._guard.wrap(callback, self.fail, is_listed=listed and self._is_ours)
 
     def fail(self, where: str, error: BaseException) -> None:
         """Report an exception of a callback or a thread: safe action, counter, state ERROR, one traceback.
@@ -230,84 +181,48 @@ class WhetstoneNode(LifecycleNode):
             self._log_once("set_state", worse)
 
     def _log_once(self, where: str, error: BaseException) -> None:
-        if where not in self._tracebacks:
-            self._tracebacks.add(where)
-            # A failure that knows its reason is a sentence; anything else is a bug, and its place is wanted.
-            known = isinstance(error, ReasonedError)
-            self.get_logger().error(f"{where}: {error if known else ''.join(traceback.format_exception(error))}")
-
-    def _maybe_fail(self, name: str) -> None:
-        if not self._failing:
-            return
-        self._calls[name] += 1
-        if self._failing == f"{name}:{self._calls[name]}":
-            raise InjectedFailure(f"call {self._calls[name]} of {name}")
+        if text := self._guard.text_once(where, error):
+            self.get_logger().error(text)
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, profile: Any, **kwargs: Any) -> Any:
         """As rclpy's, guarded."""
         made = super().create_subscription(msg_type, topic, self.guarded(callback), profile, **kwargs)
-        return self._keep(self.destroy_subscription, made)
+        return self._set_up.keep(self.destroy_subscription, made)
 
     def create_publisher(self, msg_type: Any, topic: str, profile: Any, **kwargs: Any) -> Any:
         """As rclpy's."""
-        return self._keep(self.destroy_publisher, super().create_publisher(msg_type, topic, profile, **kwargs))
+        return self._set_up.keep(self.destroy_publisher, super().create_publisher(msg_type, topic, profile, **kwargs))
 
     def create_service(self, srv_type: Any, srv_name: str, callback: Any, **kwargs: Any) -> Any:
         """As rclpy's, guarded."""
         wrapped = self.guarded(callback) if self._is_ours else callback
-        return self._keep(self.destroy_service, super().create_service(srv_type, srv_name, wrapped, **kwargs))
+        return self._set_up.keep(self.destroy_service, super().create_service(srv_type, srv_name, wrapped, **kwargs))
 
     def create_steady_timer(self, period_s: float, callback: Callable[[], None], **kwargs: Any) -> Any:
         """Timer on the steady clock, guarded: a stopped or jumping ROS clock does not stop it."""
         made = super().create_timer(period_s, self.guarded(callback), clock=self.steady_clock, **kwargs)
-        return self._keep(self.destroy_timer, made)
-
-    def _keep(self, destroy: Callable[[Any], bool], entity: Any) -> Any:
-        """Note what the set-up hook creates, so that a clean-up leaves nothing that would be doubled later."""
-        if getattr(self, "_set_up", None) is not None:
-            self._set_up.append((destroy, entity))
-        return entity
-
-    def _destroy_set_up(self) -> None:
-        made, self._set_up, self._inputs = self._set_up or [], None, []
-        self._sole_inputs = []
-        for destroy, entity in reversed(made):
-            destroy(entity)
+        return self._set_up.keep(self.destroy_timer, made)
 
     # ---- status ----------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """State, reason and detail as they are shown."""
+        return self._reporter.status
 
     def set_state(
         self, state: State, reason: Reason = Reason.NONE, detail: str = "", *, is_logged: bool = True
     ) -> None:
         """Change state; published at once, and logged when it is news, unless it shall not be."""
-        with self._status_lock:
-            # The last state stays, whatever a thread says that has not noticed the end yet.
-            if self._own_status[0] is State.FINALIZED:
-                return
-            self._own_status = (state, reason, detail)
-            self._show_own_status(is_logged=is_logged)
+        self._reporter.set_state(state, reason, detail, is_logged=is_logged)
 
-    def _show_own_status(self, *, is_logged: bool = True) -> None:
-        status = self._with_graph_problem(*self._own_status)
-        if status == self.status:
-            return
-        # The detail of a start says what is waited for; in other states it may hold a figure that changes all the time.
-        news = self.status[:2] != status[:2] or status[0] is State.STARTING
-        self.status = status
-        if news and is_logged:
-            self.get_logger().info(sentence(*status))
-        self.publish_status()
+    def mute(self, *, is_muted: bool) -> None:
+        """Publish no status while it is not sure that this process may run the node."""
+        self._reporter.is_muted = is_muted
 
-    def _with_graph_problem(self, state: State, reason: Reason, detail: str) -> tuple[State, Reason, str]:
-        """A second node of this name is an error whatever this one does; an unheard publisher is shown as a reason."""
-        problem, text = self._graph_problem
-        if problem is Reason.SECOND_NODE and state is not State.FINALIZED:
-            return State.ERROR, problem, text
-        if problem is Reason.NO_CLOCK and reason in _CLOCK_EXPLAINS and state in _WORKING:
-            return state, problem, text
-        if problem is not Reason.NONE and reason is Reason.NONE and state in (State.READY, State.RUNNING):
-            return state, problem, text
-        return state, reason, detail
+    def diagnostic_values(self) -> Mapping[str, object]:
+        """Figures by name that are shown in the diagnostics."""
+        return dict(self.counters)
 
     # ---- the graph -------------------------------------------------------------------------------------------------
 
@@ -320,13 +235,11 @@ class WhetstoneNode(LifecycleNode):
             profile: Of the subscription.
             sole: Show a second publisher too, by name.
         """
-        self._inputs.append((topic, msg_type, profile))
-        if sole:
-            self._sole_inputs.append(topic)
+        self._graph.watch(topic, msg_type, profile, sole=sole)
 
     def on_namesake(self) -> None:
         """Another process runs a node of this name: nobody can tell whose messages are whose, so work ends."""
-        if self._graph_problem[0] is not Reason.SECOND_NODE:
+        if self._reporter.graph_problem[0] is not Reason.SECOND_NODE:
             self.counters["second_node"] += 1
             self.safe_action(Reason.SECOND_NODE)
         self._look_at_graph()
@@ -337,44 +250,7 @@ class WhetstoneNode(LifecycleNode):
         return bool(self.get_parameter("use_sim_time").value)
 
     def _look_at_graph(self) -> None:
-        problem = self._find_graph_problem()
-        with self._status_lock:
-            self._graph_problem = problem
-            self._show_own_status()
-
-    def _find_graph_problem(self) -> tuple[Reason, str]:
-        if who := self.namesake.text:
-            name = self.get_fully_qualified_name()
-            return Reason.SECOND_NODE, f"two of them: {name} runs also as {who}; stop one"
-        if self.uses_sim_time and not self.count_publishers(_CLOCK_TOPIC):
-            return Reason.NO_CLOCK, NO_CLOCK
-        unheard = [text for each in self._inputs for text in unheard_publishers(self, *each)]
-        if unheard:
-            self.counters["unheard_publishers"] = max(len(unheard), self.counters["unheard_publishers"])
-            return Reason.INCOMPATIBLE_PUBLISHER, unheard[0]
-        if rivals := [text for topic in self._sole_inputs if (text := rival_publishers(self, topic))]:
-            self.counters["second_source"] = max(len(rivals), self.counters["second_source"])
-            return Reason.SECOND_SOURCE, rivals[0]
-        return Reason.NONE, ""
-
-    def publish_status(self) -> None:
-        """Publish state, reason and counters."""
-        if self.muted:
-            return
-        state, reason, detail = self.status
-        counters = dict(self.counters)
-        self._status_publisher.publish(
-            NodeStatus(
-                node=self.get_fully_qualified_name(),
-                node_epoch=self.epoch_ns,
-                state=int(state),
-                reason=int(reason),
-                detail=detail,
-                counter_names=list(counters),
-                counters=list(counters.values()),
-                time=self.get_clock().now().to_msg(),
-            )
-        )
+        self._reporter.set_graph_problem(self._graph.problem())
 
     # ---- lifecycle -------------------------------------------------------------------------------------------------
 
@@ -388,7 +264,7 @@ class WhetstoneNode(LifecycleNode):
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Run the set-up hook."""
         self.set_state(State.STARTING)
-        self._set_up = []
+        self._set_up.begin()
         return self._transition(self.on_setup, undo=self._undo_setup)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -417,7 +293,8 @@ class WhetstoneNode(LifecycleNode):
         try:
             self.on_teardown()
         finally:
-            self._destroy_set_up()
+            self._graph.forget()
+            self._set_up.destroy()
 
     def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Safe action and tear-down."""
@@ -445,11 +322,6 @@ class WhetstoneNode(LifecycleNode):
                 self._transition(undo)
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
-
-
-def _load_schema(name: str, package: str) -> Schema:
-    own, common = (Path(get_package_share_directory(each)) / "config" for each in (package, "whetstone_common"))
-    return Schema.load(own / f"{name}_params.yaml", include=common / "common_params.yaml")
 
 
 def guarded_callbacks(node: WhetstoneNode) -> Iterable[str]:

@@ -5,7 +5,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 # The newest one counts; an older one must never be acted on.
 COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-# One lap of the ring: request, observation, features, noise, proposal, chunk.
+# One request cycle: request, observation, features, noise, proposal, chunk.
 RING = QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE)
 # Driver data: publishers are reliable so that either kind of reader matches them.
 SENSOR_OUT = QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE)
@@ -16,6 +16,8 @@ SENSOR_IN_RELIABLE = QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE)
 RECORD = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 # State that a late joiner must see: contract, instruction, status, e-stop.
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# What the tools of ROS show of nodes, once a second from each.
+DIAGNOSTICS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 # Several processes may claim one name: each of them must be heard.
 PROCESS = QoSProfile(depth=16, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # The emergency stop is heard three times: latched for what was pressed before, reliable so that a publisher that has

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from vla_interfaces.msg import RecordsHeard
+from vla_interfaces.msg import RecorderSources
 
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.node import WhetstoneNode
@@ -26,9 +26,9 @@ class RecordSource:
             hellos: Publishes a hello, by topic.
         """
         self._node, self._hellos = node, hellos
-        node.create_subscription(RecordsHeard, "records_heard", self._on_heard, qos.LATCHED)
+        node.create_subscription(RecorderSources, "recorder_sources", self._on_heard, qos.LATCHED)
 
-    def _on_heard(self, msg: RecordsHeard) -> None:
+    def _on_heard(self, msg: RecorderSources) -> None:
         if not self._node.active:
             return
         heard = set(zip(msg.topics, msg.source_epochs, strict=False))

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from whetstone_common.core.sources import UNKNOWN, Source
-from whetstone_common.nodes.graph import full_name, publishers
+from whetstone_common.core.sources import UNKNOWN, Source, identity_of
+from whetstone_common.nodes.graph import full_name, identity, publishers
 
 # The graph may know of a publisher later than its first message arrives.
 _ASK_AGAIN_S = 1.0
@@ -47,12 +47,6 @@ def _with_info(callback: Callable[..., None], fields: Callable[[Any], tuple[Any,
     return heard
 
 
-def same_gid(one: bytes, other: bytes) -> bool:
-    """Whether two identifiers of a publisher agree; the graph pads them."""
-    length = min(len(one), len(other))
-    return length > 0 and one[:length] == other[:length]
-
-
 class Publishers:
     """The publishers of one topic by identity.
 
@@ -75,7 +69,7 @@ class Publishers:
 
     def _ask(self, gid: bytes) -> Source:
         now_s = time.monotonic()
-        unnamed = Source(gid.hex())
+        unnamed = Source(identity_of(gid))
         if now_s - self._asked_s.get(gid, -_ASK_AGAIN_S) < _ASK_AGAIN_S:
             return unnamed
         if len(self._asked_s) > _MAX_KNOWN:
@@ -83,7 +77,7 @@ class Publishers:
             self._asked_s.clear()
         self._asked_s[gid] = now_s
         for info in publishers(self._node, self._topic):
-            if same_gid(bytes(info.endpoint_gid), gid):
-                self._known[gid] = Source(gid.hex(), full_name(info))
+            if identity(info) == unnamed.identity:
+                self._known[gid] = Source(unnamed.identity, full_name(info))
                 return self._known[gid]
         return unnamed

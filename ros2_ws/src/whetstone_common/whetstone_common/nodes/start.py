@@ -6,14 +6,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 
-from whetstone_common.nodes.stopping import hear_signals
+from whetstone_common.nodes.stopping import catch_signals
 
 
 def entry_point(module: str) -> Callable[[], None]:
     """The function that a script calls to run the node of a module."""
 
     def main() -> None:
-        hear_signals()
+        catch_signals()
         importlib.import_module(module).main()
 
     return main

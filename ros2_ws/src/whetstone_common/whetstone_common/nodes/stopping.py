@@ -122,7 +122,7 @@ def leave(code: int, text: str = "") -> NoReturn:
 _stop: Stop | None = None
 
 
-def hear_signals() -> Stop:
+def catch_signals() -> Stop:
     """The process's one `Stop`; the first call begins to hear."""
     global _stop
     if _stop is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_policy.core.chunk_prefix import ChunkPrefix
 from vla_policy.core.protocol import BackendError, FloatArray, Observation, ObservationError, PolicySpec
 
 FAULTS = ("none", "raise_prefix", "raise_denoise", "nan", "inf", "wrong_dims", "wrong_horizon")
@@ -127,12 +128,15 @@ class FakeBackend:
         out[:count] = context.proprio[:count]
         return out
 
-    def denoise(self, context: Observation, noise: FloatArray) -> FloatArray:
-        """N scripted chunks, spoiled as told."""
+    def denoise(self, context: Observation, noise: FloatArray, old: ChunkPrefix | None = None) -> FloatArray:
+        """N scripted chunks, spoiled as told; drawn to what is left of the old one."""
         self.denoise_calls += 1
         self._spec.check_noise(noise)
         time.sleep(self.script.denoise_delay_s)
         chunks = self._pattern(noise)
+        if old is not None:
+            target, weight = old.padded(*self._spec.chunk_shape)
+            chunks = (chunks + weight * (target - chunks)).astype(np.float32)
         if self.denoise_calls > self.script.fault_after:
             chunks = self._spoil(chunks)
         return chunks

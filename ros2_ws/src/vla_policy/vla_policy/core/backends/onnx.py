@@ -20,35 +20,46 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from vla_policy.core.backends.pi0 import Parts, Prompter, PublishedPrompter, read_config, spec_of
+from rl_methods.common.tensors import CheckpointError
+from vla_policy.core.backends.pi0 import spec_of
+from vla_policy.core.backends.pi0_parts import Parts, Prompter
 from vla_policy.core.backends.pocket import WordPrompter
+from vla_policy.core.chunk_prefix import ChunkPrefix, step_towards
+from vla_policy.core.conditioning import conditioning_in, guided, with_guidance
 from vla_policy.core.expert import ExpertStep, stack_prefix
-from vla_policy.core.files import CheckpointError, manifest_as, model_directory, read_manifest, write_manifest
+from vla_policy.core.files import manifest_as, model_directory, read_manifest, write_manifest
 from vla_policy.core.flow import encode_prefix
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.preprocess import pixels_from_uint8
 from vla_policy.core.protocol import BackendError, FloatArray, Observation, PolicySpec
+from vla_policy.core.published.directory import PALIGEMMA, read_config
+from vla_policy.core.published.prompt import PublishedPrompter, load_tokenizer
 from vla_policy.core.tokenizer import WordTokenizer
-from whetstone_common.core.foreign import Name, OpenSchema, reading
+from whetstone_common.core.foreign import Name, OpenModel, reading
 
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 GRAPHS = ("prefix.onnx", "denoise.onnx")
-PREFIX_INPUTS, PREFIX_OUTPUTS = ("pixels", "input_ids", "attention_mask"), ("keys", "values", "seen", "feature")
+PREFIX_INPUTS = ("pixels", "input_ids", "attention_mask", "proprio")
+PREFIX_OUTPUTS = ("keys", "values", "seen", "feature")
 STEP_INPUTS, STEP_OUTPUTS = ("keys", "values", "seen", "state", "noisy", "time", "stride"), ("next",)
 
 
 class _PrefixGraph(nn.Module):
-    """Pixels and ids to the tensors of `stack_prefix` and the feature."""
+    """Pixels, ids and proprioception to the tensors of `stack_prefix` and the feature, which ends with the readouts."""
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
-        self.model, self.featurizer = parts.model, parts.featurizer
+        self.model, self.featurizer, self.eyes = parts.model, parts.featurizer, parts.eyes
         if isinstance(encoder := getattr(parts.featurizer, "encoder", None), nn.Module):
             self.encoder = encoder  # so that the exporter sees its weights
 
-    def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor, proprio: Tensor) -> tuple[Tensor, ...]:
         prefix = encode_prefix(self.model, input_ids, pixels, None, attention_mask)
-        return (*stack_prefix(prefix), self.featurizer(prefix.last))
+        feature = self.featurizer(prefix.last)
+        if self.eyes is not None:
+            words = input_ids[:, -self.eyes.shape.prompt_length :]
+            feature = torch.cat([feature, self.eyes(pixels, words, proprio)[0]])
+        return (*stack_prefix(prefix), feature)
 
 
 class _StepGraph(nn.Module):
@@ -81,9 +92,10 @@ def export_onnx(parts: Parts, spec: PolicySpec, source: Path, out: Path, *, num_
     ids, mask = parts.prompter(spec.instructions[0] if spec.instructions else "go")
     mask = torch.ones_like(ids) if mask is None else mask
     pixels = torch.zeros(1, len(spec.cameras), 3, spec.image_height_px, spec.image_width_px)
+    looked = (pixels, ids, mask, torch.zeros(1, spec.proprio_dim))
     prefix = _PrefixGraph(parts).eval()
-    _export(prefix, (pixels, ids, mask), out / GRAPHS[0], PREFIX_INPUTS, PREFIX_OUTPUTS, {})
-    keys, values, seen, _ = prefix(pixels, ids, mask)
+    _export(prefix, looked, out / GRAPHS[0], PREFIX_INPUTS, PREFIX_OUTPUTS, {})
+    keys, values, seen, _ = prefix(*looked)
     state = torch.zeros(1, model.config.max_state_dim)
     noisy, time = torch.randn(2, *spec.noise_shape), torch.ones(2)
     arguments = (keys, values, seen, state, noisy, time, torch.tensor(1.0 / num_steps))
@@ -94,6 +106,8 @@ def export_onnx(parts: Parts, spec: PolicySpec, source: Path, out: Path, *, num_
     for name in kept:
         shutil.copyfile(source / name, out / name)
     body = {"model_id": f"{parts.model_id}-onnx", "num_steps": num_steps, "feature_dim": spec.feature_dim}
+    body["readout_names"] = list(spec.readout_names)
+    body |= {} if parts.conditioning is None else parts.conditioning.entry()
     write_manifest(out, [*GRAPHS, *kept], body)
 
 
@@ -128,39 +142,45 @@ def _export(
 
 @dataclass(frozen=True)
 class OnnxContext:
-    """What `prefix` leaves: inputs of the denoise graph and the feature."""
+    """What `prefix` leaves: inputs of the denoise graph and the features; `plain` without the words that guide."""
 
     memory: dict[str, NDArray[Any]]
-    token: FloatArray
-    proprio: FloatArray
+    features: FloatArray
+    plain: dict[str, NDArray[Any]] | None = None
 
 
-class _Entries(OpenSchema):
+class _OnnxEntries(OpenModel):
     model_id: Name
     num_steps: Annotated[int, Field(ge=1)]
     feature_dim: Annotated[int, Field(ge=1)]
+    readout_names: list[Name] = Field(default_factory=list)
 
 
 class OnnxBackend:
     """Serves an exported directory."""
 
-    def __init__(self, directory: Path, *, num_steps: int | None = None, num_threads: int = 0) -> None:
-        """Opens both graphs; `num_threads` 0 leaves the number to the runtime."""
+    def __init__(
+        self, directory: Path, *, num_steps: int | None = None, num_threads: int = 0, guidance: float | None = None
+    ) -> None:
+        """Opens both graphs; `num_threads` 0 leaves the number to the runtime, `guidance` is as in `Pi0Backend`."""
         with model_directory(directory):
-            self._load(directory, num_steps, num_threads)
+            self._load(directory, num_steps, num_threads, guidance)
 
-    def _load(self, directory: Path, num_steps: int | None, num_threads: int) -> None:
+    def _load(self, directory: Path, num_steps: int | None, num_threads: int, guidance: float | None) -> None:
         manifest = read_manifest(directory)
         if any(name not in manifest["files"] for name in GRAPHS):
             raise CheckpointError(f"{directory}: the manifest does not list {GRAPHS}")
-        entries = manifest_as(_Entries, manifest, directory)
+        entries = manifest_as(_OnnxEntries, manifest, directory)
+        self.conditioning = with_guidance(conditioning_in(manifest, directory), guidance, entries.model_id)
         self._prefix, self._step = (_session(directory / name, num_threads) for name in GRAPHS)
         self.num_steps = num_steps or entries.num_steps
         self._stats = PolicyStats.load(directory / "stats.json")
         config = read_config(directory)
         self._state_dim = int(config.max_state_dim)
         self._prompter = _prompter_of(directory, config, self._stats)
-        self._spec = spec_of(config, self._stats, entries.model_id, entries.feature_dim)
+        self._spec = spec_of(
+            config, self._stats, entries.model_id, entries.feature_dim, readout_names=tuple(entries.readout_names)
+        )
 
     @classmethod
     def load(cls, directory: str, **options: Any) -> OnnxBackend:
@@ -183,37 +203,58 @@ class OnnxBackend:
 
     def check_instruction(self, words: str) -> None:
         """See `Backend.check_instruction`."""
-        self._prompter(words)
+        self._prompter(self._words(words))
 
     def prefix(self, observation: Observation) -> OnnxContext:
         """Encodes an observation once."""
         self._spec.check(observation)
         images = np.stack([observation.images[name] for name in self._spec.cameras])
-        ids, mask = self._prompter(observation.instruction)
-        feeds = {
-            "pixels": pixels_from_uint8(torch.from_numpy(images)[None]).numpy(),
-            "input_ids": ids.numpy(),
-            "attention_mask": (torch.ones_like(ids) if mask is None else mask).numpy(),
-        }
-        wanted = {i.name for i in self._prefix.get_inputs()}
-        keys, values, seen, token = self._prefix.run(None, {k: v for k, v in feeds.items() if k in wanted})
+        pixels = pixels_from_uint8(torch.from_numpy(images)[None]).numpy()
         proprio = self._stats.proprio.normalise(observation.proprio)
         state = np.zeros((1, self._state_dim), dtype=np.float32)
         state[0, : proprio.size] = proprio
-        return OnnxContext({"keys": keys, "values": values, "seen": seen, "state": state}, token, proprio)
+        memory, feature = self._encode(pixels, self._words(observation.instruction), proprio)
+        plain = None
+        if self.conditioning is not None and self.conditioning.needs_plain:
+            plain = self._encode(pixels, observation.instruction, proprio)[0] | {"state": state}
+        token, readouts = np.split(feature, [len(feature) - len(self._spec.readout_names)])
+        return OnnxContext(memory | {"state": state}, np.concatenate([token, proprio, readouts]), plain)
+
+    def _words(self, instruction: str) -> str:
+        return instruction if self.conditioning is None else self.conditioning.prompt(instruction)
+
+    def _encode(
+        self, pixels: FloatArray, words: str, proprio: FloatArray
+    ) -> tuple[dict[str, NDArray[Any]], FloatArray]:
+        ids, mask = self._prompter(words)
+        feeds = {
+            "pixels": pixels,
+            "input_ids": ids.numpy(),
+            "attention_mask": (torch.ones_like(ids) if mask is None else mask).numpy(),
+            "proprio": proprio[None],
+        }
+        wanted = {i.name for i in self._prefix.get_inputs()}
+        keys, values, seen, feature = self._prefix.run(None, {k: v for k, v in feeds.items() if k in wanted})
+        return {"keys": keys, "values": values, "seen": seen}, feature
 
     def features(self, context: OnnxContext) -> FloatArray:
-        """Compact feature of the prefix, then normalised proprioception."""
-        return np.concatenate([context.token, context.proprio]).astype(np.float32)
+        """Compact feature of the prefix, normalised proprioception, then what the eyes read."""
+        return context.features
 
-    def denoise(self, context: OnnxContext, noise: FloatArray) -> FloatArray:
-        """N chunks as one batch."""
+    def denoise(self, context: OnnxContext, noise: FloatArray, old: ChunkPrefix | None = None) -> FloatArray:
+        """N chunks as one batch; real-time chunking without gradients: the identity for the Jacobian."""
         self._spec.check_noise(noise)
         x = np.ascontiguousarray(noise, dtype=np.float32)
         stride = np.asarray(1.0 / self.num_steps, dtype=np.float32)
         for number in range(self.num_steps):
             time = np.full(len(x), 1.0 - number / self.num_steps, dtype=np.float32)
-            (x,) = self._step.run(None, context.memory | {"noisy": x, "time": time, "stride": stride})
+            point = {"noisy": x, "time": time, "stride": stride}
+            (x,) = self._step.run(None, context.memory | point)
+            if context.plain is not None and self.conditioning is not None:
+                # The next point is affine in the velocity, so guiding one guides the other.
+                x = guided(self._step.run(None, context.plain | point)[0], x, self.conditioning.guidance)
+            if old is not None:
+                x = step_towards(point["noisy"], x, 1.0 - number / self.num_steps, self.num_steps, old)
         out: FloatArray = np.ascontiguousarray(x[..., : self._spec.action_dim])
         if not np.isfinite(out).all():
             raise BackendError("the model produced numbers that are not finite")
@@ -222,7 +263,8 @@ class OnnxBackend:
 
 def _prompter_of(directory: Path, config: Any, stats: PolicyStats) -> Prompter:
     if not (directory / "vocab.json").is_file():
-        return PublishedPrompter(directory, config, len(stats.cameras))
+        tokenizer = load_tokenizer(directory, "", PALIGEMMA, int(config.vlm_config.text_config.vocab_size))
+        return PublishedPrompter(tokenizer, config, len(stats.cameras))
     tower = config.vlm_config.vision_config
     tokens = (tower.image_size // tower.patch_size) ** 2 * len(stats.cameras)
     return WordPrompter(WordTokenizer.load(directory / "vocab.json"), int(tokens))

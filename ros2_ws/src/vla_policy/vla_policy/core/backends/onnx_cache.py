@@ -14,7 +14,7 @@ from vla_policy.core.backends.onnx import GRAPHS, export_onnx
 from vla_policy.core.backends.pocket import PocketBackend, load_pocket
 from vla_policy.core.files import MANIFEST, read_manifest, sha256_of
 
-LAYOUT = 1  # raised when the exported graphs change
+LAYOUT = 2  # raised when the exported graphs change
 
 
 def cache_root() -> Path:

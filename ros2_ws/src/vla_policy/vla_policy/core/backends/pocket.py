@@ -13,30 +13,28 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 from transformers import PI0Config
 
+from rl_methods.common.tensors import CheckpointError
 from vla_policy.core import vision
 from vla_policy.core.architecture import build_model
-from vla_policy.core.backends.pi0 import Parts, Pi0Backend
-from vla_policy.core.files import (
-    CheckpointError,
-    load_strictly,
-    manifest_as,
-    model_directory,
-    read_manifest,
-    read_tensors,
-)
+from vla_policy.core.backends.pi0 import Pi0Backend
+from vla_policy.core.backends.pi0_parts import Parts
+from vla_policy.core.conditioning import conditioning_in
+from vla_policy.core.eyes import Eyes, EyesShape
+from vla_policy.core.files import load_strictly, manifest_as, model_directory, read_manifest, read_tensors
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.protocol import ObservationError
 from vla_policy.core.rl_token import TokenEncoder, TokenShape, prefix_embeddings
 from vla_policy.core.tokenizer import IMAGE, READOUTS, WordTokenizer
-from whetstone_common.core.foreign import Name, OpenSchema, Schema, read_json
+from whetstone_common.core.foreign import Name, OpenModel, StrictModel, read_json
 
 REQUIRED = ("config.json", "model.safetensors", "rl_token.safetensors", "stats.json", "vocab.json")
+EYES = "eyes.safetensors"  # of a pocket VLA that has them
 
 
 _Count = Annotated[int, Field(ge=1)]
 
 
-class _TokenShape(Schema):
+class _TokenShape(StrictModel):
     embedding_dim: _Count
     count: _Count
     width: _Count
@@ -45,12 +43,24 @@ class _TokenShape(Schema):
     token_dim: _Count
 
 
-class _Entries(OpenSchema):
+class _EyesShape(StrictModel):
+    vocab_size: _Count
+    prompt_length: _Count
+    image_size_px: _Count
+    proprio_dim: _Count
+    channels: Annotated[list[_Count], Field(min_length=1)]
+    layers: _Count
+    words_width: _Count
+    hidden: _Count
+
+
+class _PocketEntries(OpenModel):
     model_id: Name
     rl_token: _TokenShape
+    eyes: _EyesShape | None = None
 
 
-class _Config(OpenSchema):
+class _PocketConfig(OpenModel):
     model_config = ConfigDict(extra="allow")
 
 
@@ -120,7 +130,7 @@ def load_pocket(directory: Path) -> Parts:
         absent = [name for name in REQUIRED if name not in manifest["files"]]
         if absent:
             raise CheckpointError(f"{directory}: the manifest does not list {absent}")
-        entries = manifest_as(_Entries, manifest, directory)
+        entries = manifest_as(_PocketEntries, manifest, directory)
         config = _config(directory / "config.json")
         model = build_model(config)
         model.set_attn_implementation("eager")  # sequences are short: the fused kernel costs more than it saves
@@ -134,11 +144,13 @@ def load_pocket(directory: Path) -> Parts:
             prompter=WordPrompter(_tokenizer(directory, config), tokens),
             featurizer=TokenFeaturizer(_encoder(directory, entries.rl_token, tokens), tokens),
             model_id=entries.model_id,
+            conditioning=conditioning_in(manifest, directory),
+            eyes=None if entries.eyes is None else _eyes(directory, entries.eyes, config, stats),
         )
 
 
 def _config(path: Path) -> PI0Config:
-    body = read_json(path, _Config, CheckpointError).model_dump()
+    body = read_json(path, _PocketConfig, CheckpointError).model_dump()
     tower = (body.get("vlm_config") or {}).get("vision_config", {}).get("model_type")
     if body.get("model_type") != "pi0" or tower != vision.ConvTowerConfig.model_type:
         raise CheckpointError(f"{path} does not describe a pocket VLA")
@@ -154,6 +166,21 @@ def _tokenizer(directory: Path, config: PI0Config) -> WordTokenizer:
     if tokenizer.vocab_size != size:
         raise CheckpointError(f"{directory / 'vocab.json'} has {tokenizer.vocab_size} ids, the model {size}")
     return tokenizer
+
+
+def _eyes(directory: Path, shape: _EyesShape, config: PI0Config, stats: PolicyStats) -> Eyes:
+    wanted = {
+        "image_size_px": int(config.vlm_config.vision_config.image_size),
+        "proprio_dim": stats.proprio.dim,
+        "cameras": len(stats.cameras),
+    }
+    given = {**shape.model_dump(), "cameras": len(shape.channels)}
+    for name, value in wanted.items():
+        if given[name] != value:
+            raise CheckpointError(f"{directory}: the manifest's eyes have {name} {given[name]}, the model has {value}")
+    eyes = Eyes(EyesShape(**shape.model_dump() | {"channels": tuple(shape.channels)})).eval()
+    load_strictly(eyes, read_tensors(directory / EYES), str(directory / EYES))
+    return eyes
 
 
 def _encoder(directory: Path, shape: _TokenShape, image_tokens: int) -> TokenEncoder:

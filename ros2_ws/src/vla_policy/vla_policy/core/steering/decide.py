@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Around a method: nothing that is not finite, or of another shape, goes in or comes out."""
+"""Around a policy: nothing that is not finite, or of another shape, goes in or comes out."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from vla_policy.core.steering.protocol import Choice, FloatArray, Method, NoiseSteerer, Situation, Tuning
+from rl_methods.base import FloatArray, NoisePolicy, Policy, PolicyInput, PolicyOutput, RuntimeConfig
 
 
 class ProposalError(ValueError):
@@ -17,47 +17,52 @@ class ProposalError(ValueError):
         self.kind = kind
 
 
-def decide(method: Method, situation: Situation, tuning: Tuning) -> Choice:
-    """Let a method choose, and check both sides.
+def decide(policy: Policy, policy_input: PolicyInput, config: RuntimeConfig) -> PolicyOutput:
+    """Let a policy choose, and check both sides.
 
     Raises:
         ProposalError: The proposal is not finite or has no candidate.
         RuntimeError: The method returned something that cannot be played.
     """
-    check_situation(situation)
-    choice = method.choose(situation, tuning)
-    expected = situation.candidates.shape[1:]
-    if choice.chunk.shape != expected:
-        raise RuntimeError(f"the method returned a chunk of shape {choice.chunk.shape}, expected {expected}")
-    if not np.isfinite(choice.chunk).all():
-        raise RuntimeError("the method returned a chunk that is not finite")
-    return choice
+    check_input(policy_input)
+    output = policy.act(policy_input, config)
+    expected = policy_input.candidates.shape[1:]
+    if output.chunk.shape != expected:
+        raise RuntimeError(f"the policy returned a chunk of shape {output.chunk.shape}, expected {expected}")
+    if not np.isfinite(output.chunk).all():
+        raise RuntimeError("the policy returned a chunk that is not finite")
+    return output
 
 
-def check_situation(situation: Situation) -> None:
-    """Refuse what no method could use.
+def check_input(policy_input: PolicyInput) -> None:
+    """Refuse what no policy could use.
 
     Raises:
         ProposalError: A field is not finite, or candidates and noises do not pair up.
     """
-    if situation.candidates.ndim != 3 or len(situation.candidates) < 1:
-        raise ProposalError("shape", f"candidates have shape {situation.candidates.shape}")
-    if situation.noise.shape[:2] != situation.candidates.shape[:2]:
-        raise ProposalError("shape", f"noise {situation.noise.shape} for candidates {situation.candidates.shape}")
+    if policy_input.candidates.ndim != 3 or len(policy_input.candidates) < 1:
+        raise ProposalError("shape", f"candidates have shape {policy_input.candidates.shape}")
+    if policy_input.noise.shape[:2] != policy_input.candidates.shape[:2]:
+        raise ProposalError("shape", f"noise {policy_input.noise.shape} for candidates {policy_input.candidates.shape}")
     for name in ("candidates", "noise", "features", "proprio"):
-        if not np.isfinite(getattr(situation, name)).all():
+        if not np.isfinite(getattr(policy_input, name)).all():
             raise ProposalError("not_finite", f"{name} is not finite")
 
 
 def steer(
-    method: NoiseSteerer, features: FloatArray, shape: tuple[int, int, int], seed: int, sequence: int, tuning: Tuning
+    policy: NoisePolicy,
+    features: FloatArray,
+    shape: tuple[int, int, int],
+    seed: int,
+    sequence: int,
+    config: RuntimeConfig,
 ) -> FloatArray:
-    """Let a method choose the noise, and check it.
+    """Let a policy choose the noise, and check it.
 
     Raises:
         RuntimeError: The method returned something that cannot be denoised.
     """
-    noise = method.noise(features, shape, seed, sequence, tuning)
+    noise = policy.noise(features, shape, seed, sequence, config)
     if noise.shape != shape or not np.isfinite(noise).all():
-        raise RuntimeError(f"the method returned noise of shape {noise.shape} or not finite, expected {shape}")
+        raise RuntimeError(f"the policy returned noise of shape {noise.shape} or not finite, expected {shape}")
     return noise

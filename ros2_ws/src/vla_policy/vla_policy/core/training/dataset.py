@@ -6,9 +6,10 @@ One `.npz` file per episode, plain arrays only. Legend: T ticks, E episodes, H h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,25 @@ class DemoError(ValueError):
     """A demonstration's file that cannot be used; the text names the file."""
 
 
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write an episode's arrays; the file appears only when it is whole."""
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, **arrays)
+    partial.replace(path)
+
+
+def arrays_in(path: Path, data: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The named arrays of an episode's file.
+
+    Raises:
+        DemoError: One is missing.
+    """
+    arrays = {name: data[name] for name in names if name in data}
+    if missing := [name for name in names if name not in arrays]:
+        raise DemoError(f"{path}: the array {missing[0]} is missing")
+    return arrays
+
+
 @dataclass(frozen=True, eq=False)
 class Demo:
     """One demonstration; row t is the observation before the command of tick t was given.
@@ -32,7 +52,7 @@ class Demo:
     Attributes:
         front: uint8 [T, S, S, 3].
         wrist: uint8 [T, S, S, 3].
-        proprio: float32 [T, 10], see `cartesian_proprio`.
+        proprio: float32 [T, 10], see `whetstone_common.core.cartesian.cartesian_proprio`.
         joints: float32 [T, 7] rad, measured.
         command_position: float32 [T, 3] m, commanded TCP target in the base frame.
         command_rotation: float32 [T, 3, 3].
@@ -68,10 +88,7 @@ class Demo:
     def save(self, path: Path) -> None:
         """Writes the episode; the file appears only when it is whole."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "instruction"}
-        words = np.frombuffer(self.instruction.encode(), dtype=np.uint8)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, instruction=words, **arrays)
-        partial.replace(path)
+        save_arrays(path, arrays | {"instruction": np.frombuffer(self.instruction.encode(), dtype=np.uint8)})
 
     @classmethod
     def load(cls, path: Path) -> Demo:
@@ -81,21 +98,13 @@ class Demo:
             DemoError: an array is missing, or of another length than the others.
         """
         with reading(path, DemoError), np.load(path, allow_pickle=False) as data:
-            names = [f.name for f in fields(cls)]
-            arrays = {name: data[name] for name in names if name in data}
-            if missing := [name for name in names if name not in arrays]:
-                raise DemoError(f"{path}: the array {missing[0]} is missing")
+            arrays = arrays_in(path, data, [f.name for f in fields(cls)])
             instruction, length = arrays.pop("instruction").tobytes().decode(), len(arrays["proprio"])
             for name, array in arrays.items():
                 # scenes that are shown again with other words hold no images of their own
                 if len(array) != length and not (name in ("front", "wrist") and len(array) == 0):
                     raise DemoError(f"{path}: {name} has {len(array)} ticks, proprio {length}")
             return cls(instruction=instruction, **arrays)
-
-
-def cartesian_proprio(position: NDArray[np.floating], rotation: NDArray[np.floating], opening: float) -> F32:
-    """[10]: TCP position (3) m, first two columns of its rotation matrix (6), gripper opening (1)."""
-    return np.concatenate([position, rotation[:, 0], rotation[:, 1], [opening]]).astype(np.float32)
 
 
 def proprio_rotation(proprio: F32) -> NDArray[np.float64]:
@@ -147,7 +156,7 @@ def detection_targets(demo: Demo) -> F32:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class ChunkBatch:
     """What one training step sees; images uint8, the rest normalised float32.
 
     The first W frames start a chunk; those after them are for detection alone.
@@ -225,17 +234,17 @@ class ChunkDataset:
         """Number of windows."""
         return len(self._starts)
 
-    def batch(self, rng: np.random.Generator, windows: int, scenes: int = 0) -> Batch:
+    def batch(self, rng: np.random.Generator, windows: int, scenes: int = 0) -> ChunkBatch:
         """Draws `windows` chunk starts and `scenes` frames of those without any, uniformly with replacement."""
         starts = self._starts[rng.integers(len(self._starts), size=windows)]
         frames = self._frames[rng.integers(len(self._frames), size=scenes)]
         return self.gather(starts, frames)
 
-    def gather(self, starts: Iterable[NDArray[np.int64]], frames: Iterable[NDArray[np.int64]] = ()) -> Batch:
+    def gather(self, starts: Iterable[NDArray[np.int64]], frames: Iterable[NDArray[np.int64]] = ()) -> ChunkBatch:
         """The windows and the further frames at (episode, tick) pairs."""
         acting = [(int(e), int(t)) for e, t in starts]
         seen = acting + [(int(e), int(t)) for e, t in frames]
-        return Batch(
+        return ChunkBatch(
             images=np.stack([self._images[e][t] for e, t in seen]),
             proprio=np.stack([self._proprio[e][t] for e, t in acting]),
             actions=np.stack([self._actions[e][t] for e, t in acting]),
@@ -245,10 +254,15 @@ class ChunkDataset:
         )
 
 
+def episode_files(directory: Path, limit_per_task: int | None = None) -> list[Path]:
+    """Every episode's file under `directory/<task>/`, in the order of their names."""
+    files: list[Path] = []
+    for task in sorted(path for path in directory.iterdir() if path.is_dir()):
+        whole = sorted(p for p in task.glob("*.npz") if not p.name.endswith(".partial.npz"))
+        files += whole[:limit_per_task]
+    return files
+
+
 def load_demos(directory: Path, limit_per_task: int | None = None) -> list[Demo]:
     """Every episode under `directory/<task>/`, in the order of their names."""
-    demos: list[Demo] = []
-    for task in sorted(path for path in directory.iterdir() if path.is_dir()):
-        files = sorted(p for p in task.glob("*.npz") if not p.name.endswith(".partial.npz"))
-        demos += [Demo.load(path) for path in files[:limit_per_task]]
-    return demos
+    return [Demo.load(path) for path in episode_files(directory, limit_per_task)]

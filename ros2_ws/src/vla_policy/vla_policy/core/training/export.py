@@ -15,8 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vla_policy.core.architecture import PocketShape, pocket_config
-from vla_policy.core.backends.pocket import REQUIRED
+from vla_policy.core.backends.pocket import EYES, REQUIRED
+from vla_policy.core.eyes import Eyes
 from vla_policy.core.files import read_manifest, read_tensors, write_manifest
+from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.rl_token import TokenEncoder, TokenShape
 from vla_policy.core.tokenizer import WordTokenizer
 from whetstone_common.core.outputs import new_folder
@@ -40,6 +42,7 @@ def export(
     *,
     model_id: str,
     encoder: TokenEncoder | None = None,
+    eyes: Eyes | None = None,
     flow_steps: int | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
@@ -50,6 +53,7 @@ def export(
         out: directory to fill; an old manifest there is removed first.
         model_id: name of these weights.
         encoder: trained RL token; without it a random one is written, good for nothing but judging the policy.
+        eyes: trained for this policy; without them its features end with proprioception.
         flow_steps: Euler steps the policy takes unless told otherwise; the shape's own by default.
         extra: further entries of the manifest.
     """
@@ -73,10 +77,19 @@ def export(
     for name in ("stats.json", "vocab.json"):
         shutil.copyfile(checkpoint / name, out / name)
     body = {"model_id": model_id, "step": manifest["step"], "rl_token": asdict(token_shape), **(extra or {})}
-    write_manifest(out, REQUIRED, body)
+    if eyes is not None:
+        body["eyes"] = _write_eyes(out, eyes)
+    write_manifest(out, [*REQUIRED, EYES] if eyes is not None else REQUIRED, body)
 
 
-def export_finetuned(source: Path, out: Path, model: nn.Module, extra: Mapping[str, Any]) -> None:
+def _write_eyes(out: Path, eyes: Eyes) -> dict[str, Any]:
+    save_file({name: value.contiguous() for name, value in eyes.state_dict().items()}, out / EYES)
+    return asdict(eyes.shape)
+
+
+def export_finetuned(
+    source: Path, out: Path, model: nn.Module, extra: Mapping[str, Any], stats: PolicyStats | None = None
+) -> None:
     """Writes a pocket directory like another, with the weights of a model that was fine-tuned from it.
 
     Args:
@@ -84,18 +97,22 @@ def export_finetuned(source: Path, out: Path, model: nn.Module, extra: Mapping[s
         out: directory to make; it appears when it is whole.
         model: of the same shape.
         extra: further entries of the manifest.
+        stats: statistics that it was trained with, those of the source by default.
 
     Raises:
         FileExistsError: there is something of that name.
     """
-    manifest = {name: value for name, value in read_manifest(source).items() if name != "files"}
+    manifest = read_manifest(source)
+    files = list(manifest.pop("files"))
     with new_folder(out) as unfinished:
-        for name in REQUIRED:
+        for name in files:
             shutil.copyfile(source / name, unfinished / name)
         wanted = read_tensors(source / "model.safetensors")  # tied weights are stored once
         tensors = {name: value for name, value in model.state_dict().items() if name in wanted}
         save_file({name: _half(value) for name, value in tensors.items()}, unfinished / "model.safetensors")
-        write_manifest(unfinished, REQUIRED, manifest | {"model_id": f"{manifest['model_id']}-finetuned"} | dict(extra))
+        if stats is not None:
+            stats.save(unfinished / "stats.json")
+        write_manifest(unfinished, files, manifest | {"model_id": f"{manifest['model_id']}-finetuned"} | dict(extra))
 
 
 def _half(tensor: Tensor) -> Tensor:

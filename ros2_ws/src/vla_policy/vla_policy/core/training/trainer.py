@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop as a value: a step is a pure function of (weights, seed, step number).
+"""Training of the pocket VLA from nothing: its data, its losses and its checkpoints around the shared loop.
 
 Randomness is drawn per step from (seed, step), so a resumed run continues as if it had never stopped.
 """
@@ -7,7 +7,6 @@ Randomness is drawn per step from (seed, step), so a resumed run continues as if
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,19 +14,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PI0ForConditionalGeneration
 
+from rl_methods.common.tensors import CheckpointError
 from vla_policy.core.architecture import PocketShape, build_model, pocket_config
-from vla_policy.core.files import CheckpointError, load_strictly, read_manifest, read_tensors, write_manifest
+from vla_policy.core.files import load_strictly, read_manifest, read_tensors, write_manifest
 from vla_policy.core.flow import encode_prefix
 from vla_policy.core.preprocess import pixels_from_uint8, prompt_ids
 from vla_policy.core.tokenizer import WordTokenizer
-from vla_policy.core.training.dataset import Batch, ChunkDataset
+from vla_policy.core.training.dataset import ChunkBatch, ChunkDataset
+from vla_policy.core.training.loop import LOOP_FILES, TrainingLoop, draws
 from vla_policy.core.training.losses import FlowTime, Heads, Inputs, flow_loss, naming_targets
+from vla_policy.core.training.settings import LoopConfig
 
-CHECKPOINT_FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
+CHECKPOINT_FILES = (*LOOP_FILES, "state.json")
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,22 @@ class TrainConfig:
     bf16: bool = True
     compiled: bool = True
 
+    @property
+    def loop(self) -> LoopConfig:
+        """What the shared loop must know of it."""
+        return LoopConfig(
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            warmup_steps=self.warmup_steps,
+            final_share=self.final_share,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+            ema_decay=self.ema_decay,
+        )
+
     def rate(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then cosine."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        done = min(1.0, (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps))
-        floor = self.learning_rate * self.final_share
-        return floor + (self.learning_rate - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
+        """Learning rate of a step."""
+        return self.loop.rate(step)
 
 
 @dataclass(frozen=True)
@@ -91,8 +101,24 @@ class StepResult:
     rate: float
 
 
+class PocketObjective(nn.Module):
+    """Flow matching of chunks plus detection, as `TrainingLoop` takes it."""
+
+    def __init__(self, model: PI0ForConditionalGeneration, heads: Heads, config: TrainConfig) -> None:
+        """Names of parameters begin with `model.` and `head.`."""
+        super().__init__()
+        self.model, self.head = model, heads
+        self._detection_weight = config.detection_weight
+        self._loss: Callable[..., tuple[Tensor, Tensor]] = torch.compile(flow_loss) if config.compiled else flow_loss
+
+    def forward(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Losses by name."""
+        flow, detection = self._loss(self.model, inputs, self.head)
+        return {"loss": flow + self._detection_weight * detection, "flow": flow, "detection": detection}
+
+
 class Trainer:
-    """Model, averaged weights, optimiser and step counter."""
+    """Model, data and the loop."""
 
     def __init__(self, config: TrainConfig, shape: PocketShape, data: ChunkDataset, tokenizer: WordTokenizer) -> None:
         """Builds fresh weights from the seed."""
@@ -101,24 +127,15 @@ class Trainer:
         self.model: PI0ForConditionalGeneration = build_model(pocket_config(shape, tokenizer.vocab_size))
         self.model.set_attn_implementation("eager")  # the fused CPU kernel's backward is several times slower
         self.heads = Heads(shape, tokenizer.vocab_size)
-        self.step = 0
         self._ids = prompt_ids(tokenizer, data.instructions, shape, cameras=2)
-        self._average = {k: v.detach().clone() for k, v in self._weights().items()}
-        parameters = list(self._parameters().values())
-        self._optimizer = torch.optim.AdamW(
-            parameters, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
-        )
-        self._loss: Callable[..., tuple[Tensor, Tensor]] = torch.compile(flow_loss) if config.compiled else flow_loss
+        self._loop = TrainingLoop(PocketObjective(self.model, self.heads, config), config.loop, bf16=config.bf16)
 
-    def _parameters(self) -> dict[str, Tensor]:
-        named = [(f"model.{n}", p) for n, p in self.model.named_parameters()]
-        return dict(named + [(f"head.{n}", p) for n, p in self.heads.named_parameters()])
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self._loop.step
 
-    def _weights(self) -> dict[str, Tensor]:
-        named = [(f"model.{n}", p) for n, p in self.model.state_dict().items()]
-        return dict(named + [(f"head.{n}", p) for n, p in self.heads.state_dict().items()])
-
-    def inputs(self, batch: Batch, generator: torch.Generator, ids: Tensor) -> Inputs:
+    def inputs(self, batch: ChunkBatch, generator: torch.Generator, ids: Tensor) -> Inputs:
         """Puts a batch and its random draws together; `ids` are the prompts of the batch's data set."""
         repeats = self.config.noises
         count, horizon, dims = batch.actions.shape
@@ -139,52 +156,28 @@ class Trainer:
 
     def advance(self) -> StepResult:
         """One optimiser step."""
-        config, step = self.config, self.step
-        rng = np.random.default_rng([config.seed, step])
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        config = self.config
+        rng, generator = draws(config.seed, self.step)
         batch = shifted(self.data.batch(rng, config.batch, config.scenes), rng, config.shift_px)
         inputs = self.inputs(batch, generator, self._ids)
         inputs = inputs._replace(pixel_values=jittered(inputs.pixel_values, generator, config.colour_jitter))
-        rate = config.rate(step)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            flow, detection = self._loss(self.model, inputs, self.heads)
-        (flow + config.detection_weight * detection).backward()
-        norm = torch.nn.utils.clip_grad_norm_(list(self._parameters().values()), config.clip_norm)
-        if not bool(torch.isfinite(norm)):
-            raise FloatingPointError(f"the gradient of step {step} is not finite")
-        self._optimizer.step()
-        self._track()
-        self.step += 1
-        return StepResult(step, float(flow.detach()), float(detection.detach()), float(norm), rate)
-
-    @torch.no_grad()
-    def _track(self) -> None:
-        # a young average would remember the random initialisation: its decay grows with the step
-        decay = min(self.config.ema_decay, (1.0 + self.step) / (10.0 + self.step))
-        now = self._weights()
-        names = [name for name, value in now.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self._average[n] for n in names], [now[n] for n in names], 1.0 - decay)
+        done = self._loop.advance(inputs)
+        return StepResult(done.step, done.losses["flow"], done.losses["detection"], done.grad_norm, done.rate)
 
     @torch.no_grad()
     def validate(self, data: ChunkDataset, batches: int = 6) -> dict[str, float]:
         """Flow loss and detection error of the averaged weights on other demonstrations."""
         ids = prompt_ids(self.tokenizer, data.instructions, self.shape, cameras=2)
-        live = {k: v.detach().clone() for k, v in self._weights().items()}
-        self._install(self._average)
+        scale = torch.tensor(self.data.detection_stats.std)
         flows, errors = [], []
-        for number in range(batches):
-            batch = data.batch(np.random.default_rng([99, number]), self.config.batch, self.config.scenes)
-            inputs = self.inputs(batch, torch.Generator().manual_seed(number), ids)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-                flow, _ = self._loss(self.model, inputs, self.heads)
-                seen = self._detect(inputs)
-            flows.append(float(flow))
-            scale = torch.tensor(self.data.detection_stats.std)
-            errors.append(((seen - inputs.detection) * scale)[..., :3].norm(dim=-1).mean(0).numpy())
-        self._install(live)
+        with self._loop.with_average():
+            for number in range(batches):
+                batch = data.batch(np.random.default_rng([99, number]), self.config.batch, self.config.scenes)
+                inputs = self.inputs(batch, torch.Generator().manual_seed(number), ids)
+                flows.append(float(self._loop.losses(inputs)["flow"]))
+                with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+                    seen = self._detect(inputs)
+                errors.append(((seen - inputs.detection) * scale)[..., :3].norm(dim=-1).mean(0).numpy())
         error = np.mean(errors, axis=0)
         return {"flow": float(np.mean(flows)), "object_cm": 100 * float(error[0]), "goal_cm": 100 * float(error[1])}
 
@@ -193,18 +186,12 @@ class Trainer:
         seen: Tensor = self.heads.detection(prefix.last)
         return seen
 
-    def _install(self, weights: Mapping[str, Tensor]) -> None:
-        load_strictly(self.model, _part(weights, "model."), "weights")
-        load_strictly(self.heads, _part(weights, "head."), "weights")
-
     # -- files ------------------------------------------------------------------------------------------------
 
     def save(self, directory: Path) -> None:
         """Writes a checkpoint; it counts once its manifest is there."""
         directory.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous() for k, v in self._weights().items()}, directory / "model.safetensors")
-        save_file({k: v.contiguous() for k, v in self._average.items()}, directory / "ema.safetensors")
-        save_file(self._moments(), directory / "optimizer.safetensors")
+        self._loop.save(directory)
         state = {"step": self.step, "config": asdict(self.config), "shape": asdict(self.shape)}
         (directory / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         self.tokenizer.save(directory / "vocab.json")
@@ -217,11 +204,7 @@ class Trainer:
         state: dict[str, Any] = json.loads((directory / "state.json").read_text(encoding="utf-8"))
         if state["shape"] != asdict(self.shape):
             raise CheckpointError(f"{directory} was trained with another shape: {state['shape']}")
-        self._install(read_tensors(directory / "model.safetensors"))
-        average = read_tensors(directory / "ema.safetensors")
-        self._average = {k: average[k].clone() for k in self._average}
-        self._restore_moments(read_tensors(directory / "optimizer.safetensors"))
-        self.step = int(state["step"])
+        self._loop.resume(directory, int(state["step"]))
 
     def start_from(self, directory: Path) -> None:
         """Takes over a model: the averaged one of a checkpoint, with those of its heads that fit, or a shipped one."""
@@ -233,24 +216,11 @@ class Trainer:
             self.heads.load_state_dict(own | fitting)
         else:
             load_strictly(self.model, read_tensors(directory / "model.safetensors"), str(directory))
-        self._average = {k: v.detach().clone() for k, v in self._weights().items()}
+        self._loop.restart_average()
 
     def averaged_model(self) -> dict[str, Tensor]:
         """The weights to ship, named as the model names them."""
-        return _part(self._average, "model.")
-
-    def _moments(self) -> dict[str, Tensor]:
-        out: dict[str, Tensor] = {}
-        for name, parameter in self._parameters().items():
-            for key, value in self._optimizer.state.get(parameter, {}).items():
-                out[f"{key}/{name}"] = value.detach().clone().contiguous()
-        return out
-
-    def _restore_moments(self, tensors: Mapping[str, Tensor]) -> None:
-        for name, parameter in self._parameters().items():
-            keys = [k for k in ("step", "exp_avg", "exp_avg_sq") if f"{k}/{name}" in tensors]
-            if keys:
-                self._optimizer.state[parameter] = {k: tensors[f"{k}/{name}"].clone() for k in keys}
+        return _part(self._loop.averaged(), "model.")
 
 
 def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -263,7 +233,7 @@ def jittered(pixels: Tensor, generator: torch.Generator, most: float) -> Tensor:
     return (pixels * (1.0 + draws[0]) + draws[1]).clamp(-1.0, 1.0)
 
 
-def shifted(batch: Batch, rng: np.random.Generator, most_px: int) -> Batch:
+def shifted(batch: ChunkBatch, rng: np.random.Generator, most_px: int) -> ChunkBatch:
     """Moves every image by up to `most_px` pixels, repeating its border."""
     if most_px == 0:
         return batch

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures for the pages: a camera is subscribed to only while somebody looks, and encoded only when asked for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CompressedImage, Image
+
+from whetstone_common.core.pixels import ImageError, raw_view, view_to_rgb
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.node import WhetstoneNode
+
+# A page that shows a camera asks for it at least so often.
+_UNWATCHED_S = 3.0
+
+
+@dataclass
+class _Stream:
+    """One camera: `data` is its newest message, still serialised, `jpeg` the picture of it once it was asked for."""
+
+    topic: str
+    asked_s: float = float("-inf")
+    subscription: Any = None
+    data: bytes | None = None
+    jpeg: bytes | None = None
+    problem: str = ""
+
+
+class CameraStreams:
+    """The cameras of a robot.
+
+    Args:
+        node: Subscribes.
+        topics: Image topic by camera name.
+        compressed: Whether the topics carry CompressedImage.
+        quality: Of the JPEG, 1..100.
+    """
+
+    def __init__(self, node: WhetstoneNode, topics: Mapping[str, str], *, compressed: bool, quality: int) -> None:
+        self._node, self._compressed, self._quality = node, compressed, quality
+        suffix = "/compressed" if compressed else ""
+        self._cameras = {name: _Stream(topic + suffix) for name, topic in topics.items()}
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all cameras."""
+        return tuple(self._cameras)
+
+    def watched(self) -> tuple[str, ...]:
+        """Topics that are subscribed to now."""
+        return tuple(each.topic for each in self._cameras.values() if each.subscription is not None)
+
+    def update(self) -> None:
+        """Subscribe to what is looked at, and to nothing else; called by the executor."""
+        now_s = time.monotonic()
+        for camera in self._cameras.values():
+            wanted = now_s - camera.asked_s < _UNWATCHED_S
+            if wanted and camera.subscription is None:
+                self._subscribe(camera)
+            elif not wanted and camera.subscription is not None:
+                self._node.destroy_subscription(camera.subscription)
+                camera.subscription = camera.data = camera.jpeg = None
+
+    def _subscribe(self, camera: _Stream) -> None:
+        def keep(data: bytes) -> None:
+            with self._lock:
+                camera.data, camera.jpeg = data, None
+
+        kind = CompressedImage if self._compressed else Image
+        # Still serialised: most frames are never shown, and reading them would cost more than everything else here.
+        camera.subscription = self._node.create_subscription(kind, camera.topic, keep, qos.SENSOR_IN, raw=True)
+
+    def picture(self, name: str) -> bytes | None:
+        """Newest picture of a camera as JPEG (or as it comes, when the camera compresses), None while there is none.
+
+        Raises:
+            KeyError: There is no such camera.
+            ImageError: Its newest picture cannot be read.
+        """
+        camera = self._cameras[name]
+        camera.asked_s = time.monotonic()
+        with self._lock:
+            data, jpeg = camera.data, camera.jpeg
+        if jpeg is not None or data is None:
+            return jpeg
+        jpeg = self._encode(data)
+        with self._lock:
+            if camera.data is data:
+                camera.jpeg = jpeg
+        return jpeg
+
+    def _encode(self, data: bytes) -> bytes:
+        if self._compressed:
+            compressed: Any = deserialize_message(data, CompressedImage)
+            return bytes(compressed.data)
+        msg: Any = deserialize_message(data, Image)
+        rgb = view_to_rgb(raw_view(msg.height, msg.width, msg.encoding, msg.step, msg.data), msg.encoding)
+        done, encoded = cv2.imencode(
+            ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, self._quality]
+        )
+        if not done:
+            raise ImageError(f"{rgb.shape[1]} x {rgb.shape[0]} px cannot be encoded as JPEG")
+        return encoded.tobytes()

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console's subscriptions: from messages to what the session keeps."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from std_msgs.msg import String
+from vla_interfaces.msg import (
+    ActionChunk,
+    Decision,
+    EpisodeEvent,
+    Executed,
+    NodeStatus,
+    PolicyContract,
+    Proposal,
+    Request,
+)
+
+from operator_console.core.session import Session
+from whetstone_common.core.enums import Actor, Outcome
+from whetstone_common.core.reason import Reason, State
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.node import WhetstoneNode
+
+_SHOWN_HASH = 8
+
+
+class GraphView:
+    """Listens for a session.
+
+    Args:
+        node: Subscribes.
+        session: Is told.
+    """
+
+    def __init__(self, node: WhetstoneNode, session: Session) -> None:
+        self._node, self._session = node, session
+        subscriptions: tuple[tuple[type, str, Any, Any], ...] = (
+            (NodeStatus, "node_status", self._on_status, qos.RECORD),
+            (EpisodeEvent, "episode", self._on_event, qos.RECORD),
+            (Executed, "executed", self._on_executed, qos.RECORD),
+            (Decision, "decision", self._on_decision, qos.RECORD),
+            (PolicyContract, "policy_contract", self._on_contract, qos.LATCHED),
+            (String, "instruction_in_use", self._on_instruction, qos.LATCHED),
+            (Request, "request", self._on_request, qos.RING),
+            (ActionChunk, "action_chunk", self._on_chunk, qos.RING),
+            (Proposal, "proposal", self._on_proposal, qos.RING),
+        )
+        for kind, topic, callback, profile in subscriptions:
+            node.create_subscription(kind, topic, callback, profile)
+
+    def _on_status(self, msg: NodeStatus) -> None:
+        try:
+            state, reason = State(msg.state), Reason(msg.reason)
+        except ValueError:
+            self._node.counters["bad_message"] += 1
+            return
+        name = msg.node.rsplit("/", 1)[-1]
+        self._session.on_status(name, state, reason, msg.detail, time.monotonic())
+
+    def _on_event(self, msg: EpisodeEvent) -> None:
+        if msg.event == EpisodeEvent.STARTED:
+            self._session.on_start(msg.task, msg.instruction, msg.episode)
+        elif msg.event in set(Outcome):
+            ended = (msg.task, msg.instruction, msg.episode, Outcome(msg.event), msg.reason, msg.duration_s)
+            self._session.on_end(*ended)
+
+    def _on_executed(self, msg: Executed) -> None:
+        # A hello to the recorder is no step: it belongs to no request.
+        if msg.stamp.request_id and msg.actor in set(Actor):
+            self._session.on_step(Actor(msg.actor))
+
+    def _on_decision(self, msg: Decision) -> None:
+        if not msg.stamp.episode or msg.request_kind != Request.ACT:
+            return
+        self._session.method, self._session.policy_version = msg.method, int(msg.policy_version)
+
+    def _on_contract(self, msg: PolicyContract) -> None:
+        weights = f" {msg.weights_sha256[:_SHOWN_HASH]}" if msg.weights_sha256 else ""
+        self._session.model = f"{msg.model_id}{weights}"
+
+    def _on_instruction(self, msg: String) -> None:
+        self._session.instruction = msg.data
+
+    def _on_request(self, msg: Request) -> None:
+        if msg.kind == Request.ACT:
+            self._session.on_request(int(msg.stamp.request_id), time.monotonic())
+
+    def _on_chunk(self, msg: ActionChunk) -> None:
+        self._session.on_chunk(int(msg.stamp.request_id), time.monotonic())
+
+    def _on_proposal(self, msg: Proposal) -> None:
+        self._session.on_stage("prefix pass", msg.prefix_s)
+        self._session.on_stage("denoising", msg.denoise_s)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pages may ask of the node behind them."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from operator_console.core.access import Access
+from operator_console.core.audit_log import AuditLog
+from operator_console.core.commands import Command
+from operator_console.core.page_message import PageMessage
+from operator_console.core.run_order import RunOrder
+from operator_console.core.runs import RunCatalog
+from operator_console.core.session import Session
+
+
+@dataclass(frozen=True)
+class PageState:
+    """What one page shows about control.
+
+    Attributes:
+        controls: Whether this page is in control.
+        operator: Who is, empty for nobody.
+        viewers: How many pages are open.
+        is_pressed: Whether this console presses the emergency stop.
+        lost: Who was lost and why, until the emergency stop is released.
+        engaged: Whether the operator drives the arm.
+        speed: Share of full speed, 0..1.
+        speed_m_s: Speed of the TCP at full deflection (m/s).
+        heartbeat_timeout_s: Silence after which the operator in control is lost.
+    """
+
+    controls: bool
+    operator: str
+    viewers: int
+    is_pressed: bool
+    lost: str
+    engaged: bool
+    speed: float
+    speed_m_s: float
+    heartbeat_timeout_s: float
+
+
+@dataclass(frozen=True)
+class MethodOffer:
+    """A method that a run can be started with: its name, what it does, and what it cannot do without."""
+
+    name: str
+    summary: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What a run can be started with.
+
+    Attributes:
+        tasks: Names.
+        methods: Those that `whetstone train` takes.
+        default: Name of the method to begin with.
+        problem: Why there are none on this computer; empty when there are.
+    """
+
+    tasks: tuple[str, ...] = ()
+    methods: tuple[MethodOffer, ...] = ()
+    default: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """The run that this console has started last.
+
+    Attributes:
+        name: Of the run, empty before there is one.
+        text: What it does, in words.
+        lines: Last lines of its output, the newest last.
+        is_running: Whether it has not ended.
+    """
+
+    name: str = ""
+    text: str = "no run was started from this console"
+    lines: tuple[str, ...] = ()
+    is_running: bool = False
+
+
+class Pictures(Protocol):
+    """Cameras of the robot."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all cameras."""
+
+    def picture(self, name: str) -> bytes | None:
+        """Newest picture as JPEG or PNG, None while there is none; KeyError without such a camera."""
+
+
+class Console(Protocol):
+    """The node behind the pages; every method may be called from the server's thread."""
+
+    session: Session
+    access: Access
+    log: AuditLog
+    cameras: Pictures
+    camera_period_s: float
+    catalog: RunCatalog
+
+    def open_page(self, key: str, viewer: str) -> int:
+        """A page has connected; returns the number of the connection."""
+
+    def close_page(self, key: str, connection: int) -> None:
+        """A connection has ended."""
+
+    def hear(self, key: str, viewer: str, message: PageMessage) -> str:
+        """Take a message of a page; why it was refused, empty when it was not."""
+
+    def page_state(self, key: str) -> PageState:
+        """What a page shows about control."""
+
+    def set_speed(self, key: str, share: float) -> None:
+        """Set the speed of a takeover, as a share of full speed.
+
+        Raises:
+            ControlError: The page is not in control.
+        """
+
+    def command(self, key: str, viewer: str, command: Command, words: str = "") -> Future[str]:
+        """Carry a command of a page out; the answer, or CommandRefusedError."""
+
+    def offers(self) -> Offers:
+        """What a run can be started with; blocks until that is known, for some seconds at first."""
+
+    def training(self) -> TrainingView:
+        """The run that this console has started last."""
+
+    def start_run(self, key: str, viewer: str, order: RunOrder) -> Future[str]:
+        """Start a run; the answer, or CommandRefusedError."""
+
+    def resume_run(self, key: str, viewer: str, name: str) -> Future[str]:
+        """Go on with a run; the answer, or CommandRefusedError."""
+
+    def stop_run(self, key: str, viewer: str) -> Future[str]:
+        """Interrupt the run of this console; the answer, or CommandRefusedError."""

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training run in process: the session, the windows, the policy and its validation of the graph, without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from experience.core.episode import Rules as WindowRules
+from experience.core.transition import Transition
+from rl_learner.core.evaluation_plan import EvaluationPlan
+from rl_learner.core.rollout.episode import PlayedEpisode, transitions_of
+from rl_learner.core.rollout.rollout import Rollout
+from rl_learner.core.rollout.scene import Operator
+from rl_learner.core.training_run import Phase, RuntimeLimits, TrainingRun
+from rl_methods.base import LearnedPolicy, ValidationContext
+from rl_methods.common.probes import probes
+from rl_methods.common.weights import pack, unpack
+from rl_methods.config import MethodConfig
+from rl_methods.registry import make_policy
+from vla_policy.core.serving import contract_of
+
+TRAINING_SEED = 50_000
+EVALUATION_SEED = 20_000  # of rounds on the way: none of the scenes on which results are reported
+EDIT_LIMIT = 2.0  # normalised units, as steering_node's edit_limit
+_EPISODES_PER_RUN = 10_000
+_SPOOL = 1
+_S_PER_MIN = 60.0
+
+
+@dataclass(frozen=True)
+class EvaluationPoint:
+    """A round of evaluation in the course of a run.
+
+    Attributes:
+        robot_min: Robot time when it was over, evaluations included.
+        successes: Without help.
+        episodes: Of the round.
+        verdict: What it said of the weights, empty for the base's own episodes.
+    """
+
+    robot_min: float
+    successes: int
+    episodes: int
+    verdict: str = ""
+
+
+class InProcessTraining:
+    """One run: a rollout, an operator, a learner.
+
+    Args:
+        rollout: Plays episodes.
+        config: Settings of the method.
+        seed: Of networks, draws and scenes.
+        operator: May take over; None for nobody.
+        prior_share: Of a batch, from prior data.
+        capacity: Windows of the replay.
+        evaluation: When the policy plays by itself on the way; never by default.
+        device: That the learner's networks live on; the CPU by default.
+
+    Attributes:
+        curve: Success without help so far: the base's first, then of each round.
+        evaluation_steps: Control steps of all rounds.
+
+    Raises:
+        ValueError: The method's policy takes no weights.
+    """
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        config: MethodConfig,
+        seed: int,
+        operator: Operator | None = None,
+        *,
+        prior_share: float = 0.5,
+        capacity: int = 8192,
+        evaluation: EvaluationPlan | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        spec, scene = rollout.backend.spec, rollout.scene
+        policy = make_policy(config.method)
+        if not isinstance(policy, LearnedPolicy):
+            raise ValueError(f"the policy of method {config.method!r} takes no weights")
+        rollout.rules = replace(rollout.rules, images=config.image_size > 0)
+        self.rollout, self.config, self.seed, self.operator, self.policy = rollout, config, seed, operator, policy
+        self.contract = contract_of(spec, scene.joint_names, "")
+        shape = config.shape_of(self.contract, rollout.rules.candidates)
+        self.run = TrainingRun(
+            config, shape, seed=seed, capacity=capacity, contract_hash=self.contract.hash(),
+            limits=RuntimeLimits(prior_share=prior_share, max_pending_updates=0), device=device,
+        )  # fmt: skip
+        self.episodes: list[PlayedEpisode] = []
+        self._rules = WindowRules(window_steps=config.steps, lockstep=True)
+        self.evaluation = evaluation or EvaluationPlan()
+        self.curve: list[EvaluationPoint] = []
+        self.evaluation_steps = self._evaluated_steps = self._evaluations = 0
+        self._sent = 0
+        self._installed: tuple[int, bool, bool] | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all control steps were used."""
+        return self.run.phase is Phase.FINISHED
+
+    @property
+    def human_share(self) -> float:
+        """Of all control steps, commanded by a human."""
+        return sum(e.human_steps for e in self.episodes) / max(1, sum(e.steps for e in self.episodes))
+
+    def add_prior(self, transitions: Iterable[Transition]) -> None:
+        """Take in prior data, which every batch has its share of; they are no robot time of the run.
+
+        Raises:
+            ValueError: A transition does not fit.
+        """
+        for transition in transitions:
+            self.run.add_prior(transition)
+
+    @property
+    def robot_min(self) -> float:
+        """Robot time so far, evaluations included."""
+        steps = sum(e.steps for e in self.episodes) + self.evaluation_steps
+        return steps * self.rollout.backend.spec.dt_s / _S_PER_MIN
+
+    def play(
+        self, seed: int, *, explore: bool, operator: Operator | None = None, newest: bool = False
+    ) -> PlayedEpisode:
+        """An episode with the weights that may play, or of the base as long as there are none.
+
+        Args:
+            seed: Of scene and noise.
+            explore: Whether the policy may try what it does not think best.
+            operator: May take over.
+            newest: Play the newest weights whatever the guard says of them.
+        """
+        wanted = (self.run.learner.updates, newest, self.run.guard.is_withdrawn)
+        if self.run.ready and wanted != self._installed:
+            self._install(self.run.learner.policy_weights() if newest else self.run.weights_to_play())
+            self._installed = wanted
+        self.rollout.policy, self.rollout.config = self.policy, replace(self.rollout.config, explore=explore)
+        return self.rollout.play(seed, operator)
+
+    def train_once(self) -> PlayedEpisode:
+        """One episode, and the updates that it pays for."""
+        if not self.episodes:
+            self.run.begin_with_prior()
+            self._learn()
+        number = len(self.episodes) + 1
+        seed = TRAINING_SEED + _EPISODES_PER_RUN * self.seed + number
+        episode = self.play(seed, explore=self.config.schedule.explore, operator=self.operator)
+        self.episodes.append(episode)
+        dt_s = self.rollout.backend.spec.dt_s
+        for transition in transitions_of(episode, number, self.contract, self._rules, dt_s):
+            self._sent += 1
+            self.run.add(transition, _SPOOL, self._sent)
+        self._learn()
+        if self._evaluation_is_due:
+            self.evaluate()
+        return episode
+
+    @property
+    def _evaluation_is_due(self) -> bool:
+        if not self.run.ready or not self.evaluation.every_min:
+            return False
+        since = self.run.tally.steps - self._evaluated_steps
+        minutes = since * self.rollout.backend.spec.dt_s / _S_PER_MIN
+        return self.is_finished or not self.curve or minutes >= self.evaluation.every_min
+
+    def evaluate(self) -> EvaluationPoint:
+        """A round of the newest weights by themselves; the guard judges them by it."""
+        run, guard, count = self.run, self.run.guard, self.evaluation.episodes
+        self._evaluated_steps = run.tally.steps
+        if not self.curve and guard.base_episodes:
+            self.curve.append(EvaluationPoint(self.robot_min, guard.base_successes, guard.base_episodes))
+        first = EVALUATION_SEED + self._evaluations
+        played = [self.play(seed, explore=False, newest=True) for seed in range(first, first + count)]
+        self._evaluations += count
+        self.evaluation_steps += sum(episode.steps for episode in played)
+        successes = sum(bool(episode.success) for episode in played)
+        verdict = run.on_evaluation(successes, count, run.learner.policy_weights())
+        self.curve.append(EvaluationPoint(self.robot_min, successes, count, verdict.value))
+        return self.curve[-1]
+
+    def _learn(self) -> None:
+        while self.run.due:
+            self.run.learn()
+
+    def _install(self, weights: Mapping[str, Tensor]) -> None:
+        """Weights through the same packing and validation as in the graph."""
+        run, name = self.run, self.config.method
+        manifest, data = pack(
+            weights, run.learner.architecture(), method=name, run="process",
+            step=run.learner.updates, version=self.policy.version + 1, parent=self.policy.version,
+            contract_hash=self.contract.hash(), created_ns=0,
+        )  # fmt: skip
+        unpacked = unpack(manifest, data, method=name, contract_hash=self.contract.hash())
+        context = ValidationContext(self.contract, probes(self.contract), EDIT_LIMIT)
+        self.policy.install(self.policy.prepare(unpacked, context))

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training run without ROS and without a clock: transitions in, updates due, weights and checkpoints out.
+
+What it becomes follows from the transitions, in their order, the method and the seed; with `max_pending_updates` of 0
+from nothing else, however fast it is and however often it was stopped and resumed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experience.core.ledger import ReceivedSequence, ReceiveResult
+from experience.core.transition import Transition
+from rl_learner.core.checkpoint import Snapshot
+from rl_learner.core.intake import MissingImagesError, RunStatistics, window_of
+from rl_learner.core.policy_guard import PolicyGuard, Verdict
+from rl_learner.core.replay import Window
+from rl_learner.core.run_data import RunData
+from rl_learner.core.update_budget import UpdateBudget
+from rl_learner.core.update_failures import UpdateFailures
+from rl_methods.common.batch import Batch, WindowShape
+from rl_methods.common.guard import DivergenceError
+from rl_methods.common.tensors import CheckpointError
+from rl_methods.config import MethodConfig, differences
+
+_CONFIRMED = "confirmed/"  # what the guard holds, among the tensors of a checkpoint
+_EARLIER_COUNTS = {"other_discount"}  # in checkpoints of releases whose transitions held discounted rewards
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+
+
+class Phase(Enum):
+    """Where a run is."""
+
+    COLLECT = "collect"  # the base plays, nothing is learnt
+    WARM_UP = "warm_up"  # on what followed in those episodes
+    ONLINE = "online"
+    FINISHED = "finished"  # all control steps were used
+
+
+@dataclass(frozen=True)
+class RuntimeLimits:
+    """What may be turned while it runs.
+
+    Attributes:
+        utd: Updates per control step; negative takes the method's.
+        learning_rate: Of every network; 0 takes the method's.
+        prior_share: Of a batch, from the prior data.
+        max_pending_updates: Updates that may be due before the next transition is taken in; 0 takes each in only when
+            none is.
+        most_steps: Control steps in all; 0 takes the method's.
+    """
+
+    utd: float = -1.0
+    learning_rate: float = 0.0
+    prior_share: float = 0.5
+    max_pending_updates: int = 2000
+    most_steps: int = 0
+
+
+class TrainingRun:
+    """Replay, learner, books and debts of one run.
+
+    Args:
+        method: The method.
+        shape: Of a window.
+        seed: Of weights and draws.
+        capacity: Windows of the replay.
+        limits: May be exchanged at any time.
+        contract_hash: Contract that all numbers are in.
+        device: That the networks live on; the replay and everything that is stored or published are on the CPU.
+
+    Attributes:
+        receipts: Which transitions are in the replay.
+        tally: What they amount to.
+        phase: Where the run is.
+        data: What it learns from.
+        updates: Updates that are due.
+        failures: Updates that failed, and whether the learning has stopped.
+        problem: What was refused last.
+        mismatch: Why the last transition without images was refused, empty when there was none.
+        metrics: Of the last update.
+        guard: Whether the newest weights may play.
+    """
+
+    def __init__(
+        self,
+        method: MethodConfig,
+        shape: WindowShape,
+        *,
+        seed: int = 0,
+        capacity: int = 100_000,
+        limits: RuntimeLimits | None = None,
+        contract_hash: str = "",
+        device: torch.device | None = None,
+    ) -> None:
+        self.method, self.seed, self.contract_hash = method, seed, contract_hash
+        self.limits = limits or RuntimeLimits()
+        torch.manual_seed(seed)
+        self.learner = method.learner(shape)
+        self.device = device or torch.device("cpu")
+        self.learner.move_to(self.device)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.data = RunData(shape, capacity, self.learner.data_spec)
+        self.receipts, self.tally, self.phase = ReceivedSequence(), RunStatistics(), Phase.COLLECT
+        self.updates, self.failures = UpdateBudget(), UpdateFailures(method.schedule.batch)
+        self.problem = self.mismatch = ""
+        self.metrics: dict[str, float] = {}
+        self.guard = PolicyGuard()
+        self._rates = {name: o.param_groups[0]["lr"] for name, o in self.learner.optimizers().items()}
+
+    # -- data -------------------------------------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next transition may be taken in: a learner that is slow lets them wait where they are stored."""
+        return self.failures.halt is not None or self.due <= self.limits.max_pending_updates
+
+    def add(self, transition: Transition, spool: int, seq: int) -> ReceiveResult:
+        """Takes a transition in, once; a bad one is counted, and never enters.
+
+        Raises:
+            ValueError: It is of another contract or spool; it does not count as received.
+        """
+        if self.receipts.spool not in (0, spool):
+            raise ValueError(f"spool {spool}, this run's is {self.receipts.spool}: its transitions were exchanged")
+        self._check_contract(transition)
+        offer = self.receipts.receive(spool, seq)
+        if offer is ReceiveResult.NEW:
+            self._accept(transition)
+        return offer
+
+    def skip_to(self, first: int) -> None:
+        """The sender has nothing before `first` any more."""
+        self.tally.lost += self.receipts.skip_to(first)
+
+    def _check_contract(self, transition: Transition) -> None:
+        if self.contract_hash and transition.contract_hash != self.contract_hash:
+            raise ValueError(f"contract {transition.contract_hash[:12]}, this run's is {self.contract_hash[:12]}")
+
+    def _accept(self, transition: Transition) -> None:
+        try:
+            is_kept = self.data.keep(
+                self._window(transition),
+                is_critical=transition.critical_phase,
+                is_of_base=self.phase is Phase.COLLECT,
+            )
+        except ValueError as error:
+            if isinstance(error, MissingImagesError):
+                self.tally.without_images += 1
+                self.mismatch = str(error)
+            self.tally.refused += 1
+            self.problem = f"window refused: {error}"
+            return
+        self.tally.windows += is_kept
+        finished = self.tally.finished
+        fresh = self.tally.add(transition)
+        if self.phase is Phase.COLLECT and self.tally.finished > finished:
+            self.guard.on_base_episode(success=self.tally.succeeded_alone)
+        if self.phase in (Phase.WARM_UP, Phase.ONLINE):
+            self.updates.pending += self.utd * fresh * is_kept
+        if self.phase is Phase.COLLECT and self._has_collected:
+            self._begin()
+        self._maybe_finish()
+
+    @property
+    def _has_collected(self) -> bool:
+        """Whether the base has played enough, and its last episode is here whole."""
+        is_between = self.tally.finished == self.tally.episodes
+        return is_between and self.tally.finished >= self.method.schedule.base_episodes and not self.lacks
+
+    @property
+    def lacks(self) -> str:
+        """What learning waits for besides base episodes, empty for nothing."""
+        return self.data.lacks(self.method.method)
+
+    def _window(self, transition: Transition) -> Window:
+        return window_of(transition, self.data.shape, self.method.schedule.discount)
+
+    def _maybe_finish(self) -> None:
+        if self.phase is Phase.ONLINE and self.tally.steps >= self.most_steps:
+            self.phase = Phase.FINISHED
+
+    def add_prior(self, transition: Transition) -> None:
+        """Adds a transition of another run, which every batch has its share of.
+
+        Raises:
+            ValueError: It does not fit.
+        """
+        self._check_contract(transition)
+        self.data.add_prior(self._window(transition))
+
+    def begin_with_prior(self) -> None:
+        """Learn from the prior data before anything is played, where the method's schedule has no base episodes.
+
+        Raises:
+            ValueError: It has none, and there are no prior data.
+        """
+        if self.method.schedule.base_episodes > 0 or self.phase is not Phase.COLLECT:
+            return
+        if self.data.prior is None:
+            raise ValueError(
+                f"prior is empty, {self.method.method} learns from demonstrations before it plays anything: "
+                "name a folder of them (whetstone prior makes one), or set base_episodes to at least 1"
+            )
+        self._begin()
+
+    def _begin(self) -> None:
+        self.learner.fit_scaler(self.data.column("features").to(self.device))
+        if self.learner.data_spec.keeps("proprio"):
+            self.learner.fit_proprio(self.data.column("proprio").to(self.device))
+        self.phase, self.updates.warm_up_left = Phase.WARM_UP, self.method.schedule.warm_up_updates
+        if self.updates.warm_up_left == 0:
+            self.phase = Phase.ONLINE
+
+    # -- learning ---------------------------------------------------------------------------------------------------
+
+    @property
+    def utd(self) -> float:
+        """Updates per control step."""
+        return self.limits.utd if self.limits.utd >= 0.0 else self.method.schedule.updates_per_step
+
+    @property
+    def most_steps(self) -> int:
+        """Control steps in all."""
+        return self.limits.most_steps or self.method.schedule.most_steps
+
+    @property
+    def status(self) -> str:
+        """Phase, and what it waits for where base episodes alone do not end it."""
+        is_late = self.phase is Phase.COLLECT and self.tally.finished >= self.method.schedule.base_episodes
+        return f"{self.phase.value}: {self.lacks}" if is_late and self.lacks else self.phase.value
+
+    @property
+    def due(self) -> int:
+        """Updates to do now."""
+        return 0 if self.failures.halt else self.updates.due
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are weights that are worth playing."""
+        return self.phase in (Phase.ONLINE, Phase.FINISHED) and self.failures.halt is None
+
+    def weights_to_play(self) -> dict[str, Tensor]:
+        """Copies of the newest weights, or of those that the guard puts in their place; none for the base."""
+        return self.guard.playing(self.learner.policy_weights())
+
+    def on_evaluation(self, successes: int, episodes: int, weights: Mapping[str, Tensor]) -> Verdict:
+        """A round of episodes that weights played by themselves, without help and without exploration.
+
+        Raises:
+            ValueError: The counts cannot be.
+        """
+        return self.guard.on_evaluation(
+            successes, episodes, weights, updates=self.learner.updates, steps=self.tally.steps
+        )  # fmt: skip
+
+    def learn(self) -> bool:
+        """One update; returns whether it was applied. One that was refused is not due any more."""
+        try:
+            self._set_rates()
+            batch = self._sample()
+            update = self.learner.offline_update if self.updates.is_warm_up else self.learner.update
+            self.metrics = update(batch, self.generator)
+            self.failures.on_success()
+        except DivergenceError as error:
+            self.failures.on_divergence()
+            self.problem = str(error)
+        except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is what the CPU's allocator raises
+            if not any(text in str(error).lower() for text in _OUT_OF_MEMORY):
+                raise
+            self.failures.on_out_of_memory()
+            self.problem = str(error).splitlines()[0]
+        if self.updates.spend():
+            self.phase = Phase.ONLINE
+            self._maybe_finish()
+        return not self.failures.is_in_row and self.failures.halt is None
+
+    def _sample(self) -> Batch:
+        batch = self.data.sample(self.failures.batch, self.limits.prior_share, self.generator)
+        return batch.to(self.device)
+
+    def _set_rates(self) -> None:
+        for name, optimizer in self.learner.optimizers().items():
+            for group in optimizer.param_groups:
+                group["lr"] = self.limits.learning_rate or self._rates[name]
+
+    # -- as a checkpoint ----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Everything, as copies."""
+        learner = self.learner.state() | {"generator": self.generator.get_state()}
+        learner |= {f"{_CONFIRMED}{name}": value for name, value in self.guard.tensors().items()}
+        counts = {
+            "pending_updates": self.updates.pending, "warm_up_left": self.updates.warm_up_left,
+            "skipped": self.failures.skipped,
+        }  # fmt: skip
+        notes = {
+            "config": self.config(),
+            "contract_hash": self.contract_hash,
+            "shape": asdict(self.data.shape),
+            "phase": self.phase.value,
+            "receipts": {"spool": str(self.receipts.spool), "through": self.receipts.through},
+            "tally": asdict(self.tally),
+            "counts": counts,
+            "guard": self.guard.notes(),
+        }
+        return Snapshot(self.learner.updates, learner, self.data.state(), json.loads(json.dumps(notes)))
+
+    def config(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one before."""
+        return {**self.method.resolved(), "seed": self.seed, "capacity": self.data.capacity}
+
+    def restore(self, saved: Snapshot, *, allow_change: bool = False) -> list[str]:
+        """Goes on from a checkpoint; returns what differs from its configuration.
+
+        Args:
+            saved: As `snapshot` made it.
+            allow_change: Whether the configuration may differ.
+
+        Raises:
+            CheckpointError: It does not fit this session; the text says in what.
+        """
+        notes = saved.notes
+        changed = differences(notes["config"], self.config())
+        if changed and not allow_change:
+            raise CheckpointError(f"the configuration differs from the checkpoint's: {'; '.join(changed)}")
+        if notes["contract_hash"] != self.contract_hash or WindowShape(**notes["shape"]) != self.data.shape:
+            raise CheckpointError("the checkpoint was made with another contract: features, horizon or scales differ")
+        try:
+            self._restore(saved.learner, saved.replays, notes)
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint does not fit: {error}") from error
+        return changed
+
+    def _restore(self, learner: Mapping[str, Tensor], replays: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        confirmed = {name: value for name, value in learner.items() if name.startswith(_CONFIRMED)}
+        self.learner.restore({name: learner[name] for name in learner.keys() - confirmed.keys() - {"generator"}})
+        if "guard" in notes:  # checkpoints of earlier releases have none
+            self.guard.restore({k.removeprefix(_CONFIRMED): v for k, v in confirmed.items()}, notes["guard"])
+        self.generator.set_state(learner["generator"])
+        self.data.restore(replays)
+        self.receipts = ReceivedSequence(int(notes["receipts"]["spool"]), notes["receipts"]["through"])
+        noted = {k: v for k, v in notes["tally"].items() if k not in _EARLIER_COUNTS}
+        counted: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in noted.items()}
+        self.tally = RunStatistics(**counted)
+        self.phase = Phase(notes["phase"])
+        counts = notes["counts"]
+        self.updates = UpdateBudget(counts["pending_updates"], counts["warm_up_left"])
+        self.failures.skipped = counts["skipped"]

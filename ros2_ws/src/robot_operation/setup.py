@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Install robot_operation."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = "robot_operation"
+
+data_files = [
+    ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+    (f"share/{PACKAGE}", ["package.xml"]),
+    (f"share/{PACKAGE}/config", sorted(glob("config/*"))),
+]
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed", "**/*.yaml", "**/*.json", "**/*.html"]},
+    data_files=data_files,
+    install_requires=["setuptools"],
+    zip_safe=False,
+    maintainer="Whetstone maintainers",
+    maintainer_email="maintainers@whetstone.invalid",
+    description="Episodes and the operator: running, judging, intervening; without torch.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "episode_node = robot_operation.nodes.entry_points:episode_node",
+            "operator_node = robot_operation.nodes.entry_points:operator_node",
+        ],
+    },
+)

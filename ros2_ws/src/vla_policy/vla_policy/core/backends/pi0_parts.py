@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a loader hands to `Pi0Backend`.
+
+Legend: S prefix tokens, D width of the vision-language model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+from transformers import PI0ForConditionalGeneration
+
+from vla_policy.core.conditioning import Conditioning
+from vla_policy.core.eyes import HAND_FRAME_NAMES, Eyes
+from vla_policy.core.normalise import PolicyStats
+from vla_policy.core.published.adapter import ModelAdapter
+
+
+class Prompter(Protocol):
+    """Instruction -> token ids."""
+
+    def __call__(self, instruction: str) -> tuple[Tensor, Tensor | None]:
+        """Returns input_ids [1, S] and attention_mask [1, S], or None when nothing is padding."""
+        ...
+
+
+class Featurizer(Protocol):
+    """Final prefix embeddings -> what small networks see."""
+
+    @property
+    def dim(self) -> int:
+        """Length of the vector."""
+        ...
+
+    def __call__(self, last: Tensor) -> Tensor:
+        """[1, S, D] -> [dim]."""
+        ...
+
+
+@dataclass(frozen=True)
+class MeanFeaturizer:
+    """Mean of the prefix embeddings: for checkpoints that come without an RL token."""
+
+    dim: int
+
+    def __call__(self, last: Tensor) -> Tensor:
+        """Averages over tokens."""
+        return last[0].float().mean(dim=0)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a loader hands to the backend.
+
+    Attributes:
+        model: The network.
+        stats: Normalisation of the contract, cameras and time step.
+        prompter: Instruction to token ids.
+        featurizer: Prefix to features.
+        model_id: Name for reports.
+        conditioning: Words that the model is served with besides the instruction.
+        adapter: Between the contract's numbers and the model's; None where they are the same.
+        joint_names: Order of the joints that the actions are for; empty where the file did not name them.
+        eyes: What reads the hand-frame state; None for a policy without.
+    """
+
+    model: PI0ForConditionalGeneration
+    stats: PolicyStats
+    prompter: Prompter
+    featurizer: Featurizer
+    model_id: str
+    conditioning: Conditioning | None = None
+    adapter: ModelAdapter | None = None
+    joint_names: tuple[str, ...] = ()
+    eyes: Eyes | None = None
+
+    @property
+    def readout_names(self) -> tuple[str, ...]:
+        """Of what the eyes read."""
+        return () if self.eyes is None else HAND_FRAME_NAMES
+
+    @property
+    def feature_dim(self) -> int:
+        """F."""
+        return self.featurizer.dim + self.stats.proprio.dim + len(self.readout_names)

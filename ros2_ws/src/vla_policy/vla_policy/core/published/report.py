@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A compatibility report of a checkpoint directory before anything is started: what fits and what must be mapped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from transformers import PI0ForConditionalGeneration
+
+from rl_methods.common.tensors import CheckpointError
+from vla_policy.core.published.directory import Hints, PublishedModel, format_of, read_published
+from vla_policy.core.published.loading import first_of, tensor_problems
+from vla_policy.core.published.mapping import ModelMapping, mapping_path, misfits, read_model_mapping
+from vla_policy.core.published.prompt import load_tokenizer, tokenizer_source
+from vla_policy.core.published.statistics import Kind, Normalisation
+from vla_policy.core.published.template import template_of
+
+T = TypeVar("T")
+_GIB = 2**30
+_LEAST_SPREAD = 1e-3  # of what a state is divided by: below, noise of a sensor becomes a large number
+_BYTES = {"float32": 4, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class ReportLine:
+    """One thing that was looked at.
+
+    Attributes:
+        field: What.
+        text: What was found.
+        is_ok: Whether the model can be served as far as this goes.
+    """
+
+    field: str
+    text: str
+    is_ok: bool = True
+
+
+@dataclass
+class ModelReport:
+    """All that was found.
+
+    Attributes:
+        lines: In the order in which they were looked at.
+        template: Mapping file to fill in, empty where there is one already or nothing to map.
+    """
+
+    lines: list[ReportLine] = field(default_factory=list)
+    template: str = ""
+
+    @property
+    def can_be_served(self) -> bool:
+        """Whether nothing speaks against it."""
+        return all(line.is_ok for line in self.lines)
+
+    def note(self, name: str, text: str) -> None:
+        """Add what is right, or only to be known."""
+        self.lines.append(ReportLine(name, text))
+
+    def problem(self, name: str, text: str) -> None:
+        """Add what keeps the model from being served."""
+        self.lines.append(ReportLine(name, text, is_ok=False))
+
+    def attempt(self, name: str, read: Callable[[], T]) -> T | None:
+        """The result of a step, None after a problem."""
+        try:
+            return read()
+        except CheckpointError as error:
+            self.problem(name, str(error))
+            return None
+
+
+@dataclass(frozen=True)
+class RobotNames:
+    """What a mapping maps to.
+
+    Attributes:
+        joints: The robot's joints, the gripper last.
+        cameras: Names of its cameras.
+    """
+
+    joints: tuple[str, ...]
+    cameras: tuple[str, ...]
+
+
+def inspect(directory: Path, robot: RobotNames, mapping: str = "") -> ModelReport:
+    """Look at everything but the numbers of the weights.
+
+    Args:
+        directory: Checkpoint directory.
+        robot: Names of the robot that it is to be served on.
+        mapping: Mapping file, empty for the one beside the checkpoint.
+    """
+    report = ModelReport()
+    found = report.attempt("format", lambda: format_of(directory))
+    if found is None:
+        return report
+    report.note("format", f"{found[0].value}: {directory}")
+    file = _mapping(report, directory, mapping)
+    model = report.attempt("content", lambda: read_published(directory, file.hints if file else Hints()))
+    if model is None:
+        return report
+    _network(report, model)
+    _quantities(report, model, file)
+    if file is None:
+        report.template = template_of(model, robot.joints, robot.cameras)
+    else:
+        _fit(report, model, file, robot)
+    _tokenizer(report, model, file)
+    return report
+
+
+def _mapping(report: ModelReport, directory: Path, named: str) -> ModelMapping | None:
+    path = mapping_path(directory, named)
+    if not path.is_file():
+        report.problem("mapping", f"{path} is missing: cameras, state, action, their units and dt_s must be mapped")
+        return None
+    return report.attempt("mapping", lambda: read_model_mapping(path))
+
+
+def _network(report: ModelReport, model: PublishedModel) -> None:
+    config = model.config
+    with torch.device("meta"):
+        network = PI0ForConditionalGeneration(config)
+    parameters = {k: v for k, v in network.named_parameters() if not k.startswith("model.dit.embed_tokens")}
+    count = sum(parameter.numel() for parameter in parameters.values())
+    text, vision = config.vlm_config.text_config, config.vlm_config.vision_config
+    report.note(
+        "network",
+        f"{count / 1e6:,.3g} million parameters; language model {text.num_hidden_layers} x {text.hidden_size}, "
+        f"expert {config.dit_config.num_hidden_layers} x {config.dit_config.hidden_size}, "
+        f"images {vision.image_size} px, chunk of {config.chunk_size}, {config.num_inference_steps} flow steps",
+    )
+    problems = tensor_problems(parameters, model.stored.weights)
+    kinds = sorted({tensor.dtype for tensor in model.stored.weights.values()})
+    if problems:
+        report.problem("tensors", first_of(problems))
+    else:
+        report.note("tensors", f"{len(parameters)} as expected, {' and '.join(kinds)}")
+    _memory(report, model, count)
+
+
+def _memory(report: ModelReport, model: PublishedModel, parameters: int) -> None:
+    text, vision = model.config.vlm_config.text_config, model.config.vlm_config.vision_config
+    tokens = max(1, len(model.cameras)) * (vision.image_size // vision.patch_size) ** 2 + model.prompt_length
+    per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim + 4 * text.intermediate_size
+    needed = {name: size * (parameters + tokens * per_token) / _GIB for name, size in _BYTES.items()}
+    has = _machine_gib()
+    words = ", ".join(f"{gib:.2f} GiB as {name}" for name, gib in needed.items())
+    if min(needed.values()) > has:
+        report.problem("memory", f"{words}; this machine has {has:.1f} GiB")
+    else:
+        report.note("memory", f"{words}; this machine has {has:.1f} GiB")
+
+
+def _machine_gib() -> float:
+    if torch.cuda.is_available():
+        return float(torch.cuda.get_device_properties(0).total_memory) / _GIB
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
+
+
+def _quantities(report: ModelReport, model: PublishedModel, file: ModelMapping | None) -> None:
+    cameras = ", ".join(model.cameras) if model.cameras else "not named by the directory"
+    report.note("cameras", cameras)
+    for name, found in (("state", model.state), ("action", model.action)):
+        dims = f"{found.dim} dimensions" if model.are_dims_known else f"statistics of {found.dim} dimensions"
+        report.note(name, f"{dims}, normalised by {found.kind.value}{_spread(found, name)}")
+    if model.relative is not None:
+        kinds = ["relative" if one else "absolute" for one in model.relative]
+        report.note("actions", f"as the checkpoint says: {', '.join(kinds)}")
+    elif file is None:
+        report.note("actions", "the checkpoint does not say whether they are absolute or relative to the state")
+
+
+def _spread(found: Normalisation, name: str) -> str:
+    """What an operator should know of dimensions that never moved in the data."""
+    scale = found.scale_in if name == "state" else found.scale_out
+    small = [str(i) for i in range(found.dim) if scale[i] < _LEAST_SPREAD]
+    if not small or found.kind is Kind.IDENTITY:
+        return ""
+    return f"; dimension {', '.join(small)} hardly moved in the data"
+
+
+def _fit(report: ModelReport, model: PublishedModel, file: ModelMapping, robot: RobotNames) -> None:
+    problems = misfits(file, model, robot.joints)
+    unknown = [name for name in file.cameras.values() if name is not None and name not in robot.cameras]
+    problems += [f"cameras: the robot has no {name!r}, it has {list(robot.cameras)}" for name in unknown]
+    for problem in problems:
+        report.problem("mapping", problem)
+    if not problems:
+        report.note("mapping", f"fits: {file.action_space} actions, {file.actions}, {file.dt_s:g} s a step")
+
+
+def _tokenizer(report: ModelReport, model: PublishedModel, file: ModelMapping | None) -> None:
+    named = file.tokenizer if file else ""
+    vocabulary = int(model.config.vlm_config.text_config.vocab_size)
+
+    def load() -> Any:
+        return load_tokenizer(model.directory, named, model.tokenizer, vocabulary)
+
+    if report.attempt("tokenizer", load) is not None:
+        source, _ = tokenizer_source(model.directory, named, model.tokenizer)
+        report.note("tokenizer", f"{source}, prompts of {model.prompt_length} tokens, model embeds {vocabulary}")

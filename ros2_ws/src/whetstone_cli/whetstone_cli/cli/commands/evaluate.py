@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`whetstone eval`: episodes that are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rl_methods.registry import method_names
+from whetstone_cli.cli import evaluate as eval_command
+from whetstone_cli.cli import trained as trained_command
+from whetstone_cli.cli.arguments import Episodes, JsonFile, Log, ModelDir, RobotFile, Runs, Seed, Task
+from whetstone_cli.cli.options import BackendName, Namespace, Pace, StackOptions, words_of
+
+
+def _renamed(new: str) -> Callable[[bool], bool]:
+    """Callback of an option that is now called `new`."""
+
+    def refuse(given: bool) -> bool:
+        if given:
+            raise typer.BadParameter(f"this option is now called {new}")
+        return given
+
+    return refuse
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("eval")(evaluate)
+
+
+def evaluate(
+    task: Task = "pick_place",
+    episodes: Episodes = 50,
+    seed: Seed = 0,
+    instruction: Annotated[str, typer.Option(callback=words_of, help="Say this instead of the task's own words.")] = "",
+    other_instruction: Annotated[
+        bool, typer.Option("--other-instruction", help="Control run: give an instruction of another pair of the scene.")
+    ] = False,
+    _other_words: Annotated[
+        bool, typer.Option("--other-words", hidden=True, callback=_renamed("--other-instruction"))
+    ] = False,
+    pace: Annotated[Pace, typer.Option(help="How time passes.")] = Pace.LOCKSTEP,
+    backend: Annotated[BackendName, typer.Option(help="Kind of model.")] = BackendName.ONNX,
+    model_dir: ModelDir = "",
+    method: Annotated[str, typer.Option(autocompletion=method_names, help="How steering_node chooses.")] = "none",
+    n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = 1,
+    execution: Annotated[str, typer.Option(help="sync or async.")] = "sync",
+    max_steps: Annotated[int, typer.Option(min=0, max=100_000, help="Ticks of an episode, 0 for the task's.")] = 0,
+    sim: Annotated[bool, typer.Option(help="Simulator, or a real arm.")] = True,
+    robot: RobotFile = "sim_panda",
+    attach: Annotated[bool, typer.Option("--attach", help="Use the stack that runs in this ROS domain.")] = False,
+    namespace: Namespace = "",
+    json: JsonFile = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one line per episode.")] = None,
+    gif: Annotated[Path | None, typer.Option(help="Write a film of the last episodes.")] = None,
+    video: Annotated[Path | None, typer.Option(help="The same as MP4.")] = None,
+    films: Annotated[int, typer.Option(min=1, max=50, help="Episodes in the film.")] = 3,
+    log: Log = Path("out/eval.log"),
+    run: Annotated[str, typer.Option(help="A training run: its task, model and newest weights are taken.")] = "",
+    runs: Runs = Path("runs"),
+    paired: Annotated[bool, typer.Option("--paired", help="With --run: the base on the same scenes too.")] = False,
+) -> None:
+    """Run episodes and count: success rate with a Wilson interval, mean time to success."""
+    if run:
+        wanted = eval_command.EvalOptions(episodes, seed, instruction, other_instruction, max_steps)
+        trained_command.run(
+            run, runs, wanted, model_dir=model_dir, paired=paired, json=json, csv=csv, log=log, namespace=namespace
+        )
+        return
+    stack = StackOptions(
+        task=task,
+        sim=sim,
+        robot=robot,
+        pace=pace.value,
+        backend=backend.value,
+        model_dir=model_dir,
+        method=method,
+        n_candidates=n_candidates,
+        execution=execution,
+        namespace=namespace,
+    )
+    options = eval_command.EvalOptions(episodes, seed, instruction, other_instruction, max_steps)
+    outputs = eval_command.EvalOutputs(json, csv, gif, video, films)
+    eval_command.run(stack, options, outputs, attach=attach, log=log)

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Environments of the shipped simulated arm, small and quick to draw."""
+
+from __future__ import annotations
+
+from fakes.arm_world import PACKAGE, panda
+from sim_bridge.core.environment import EnvironmentConfig
+from whetstone_cli.core.simulation import EnvironmentMaker
+
+
+def panda_maker(task: str = "pick_place", *, max_ticks: int = 160, execute_steps: int = 8) -> EnvironmentMaker:
+    """Of that task, with images of 32 pixels."""
+    robot = panda()
+    urdf = (PACKAGE / "description" / robot.urdf).read_text(encoding="utf-8")
+    config = EnvironmentConfig(task, image_size_px=32, max_ticks=max_ticks)
+    return EnvironmentMaker(config, robot, urdf, execute_steps)

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator console in a real browser, beside the real nodes and the simulator."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness.armlog import HUMAN
+from harness.browser import Browser, chromium, free_port
+from harness.cells import Cell, full_cell
+from harness.until import stays, until
+from harness.world import World
+from whetstone_common.core.run_session import is_trained
+
+# A browser without a GPU takes a core by itself, and reaction times are judged.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.cores(4)]
+
+EPISODES = {"reward_sources": ["sim_truth", "operator"], "max_steps": 2000}
+HEARTBEAT_S = 2.0
+# From the last heartbeat: its time-out, one tick of the console, the arm's own ramp; the rest is for a crowded machine.
+HOLDS_S = HEARTBEAT_S + 8.0
+
+
+class Desk:
+    """A robot with a console and a browser."""
+
+    def __init__(self, world: World, browser: Browser, script: str = "") -> None:
+        self.world, self.browser, port = world, browser, free_port()
+        self.cell: Cell = full_cell(world, parameters={"episode_node": EPISODES})
+        self.log = world.folder / "console.jsonl"
+        parameters: dict[str, Any] = {"port": port, "heartbeat_timeout_s": HEARTBEAT_S, "command_log": str(self.log)}
+        # A crowded machine may keep a page waiting for longer than a person's own computer does.
+        parameters["input_timeout_s"] = 1.0
+        world.node("operator_console", "console_node", parameters=parameters)
+        world.wait_ready("console_node")
+        self.url = f"http://127.0.0.1:{port}/"
+        self.page = browser.page(self.url, script)
+
+    def take_control(self) -> None:
+        self.page.click("#take")
+        self.page.wait_for_function("document.body.classList.contains('in-control')")
+
+    def press(self, command: str) -> str:
+        """Press a button; what the page says came of it."""
+        self.page.click(f"#command-{command}:not([disabled])")
+        word = {"reset": "reset:", "release_estop": "released", "success": "marked: success"}.get(command, ": ")
+        self.page.wait_for_function("word => document.getElementById('answer').textContent.includes(word)", arg=word)
+        return str(self.page.inner_text("#answer"))
+
+    def start_episode(self) -> None:
+        self.press("start_episodes")
+        self.world.watcher.wait_state("arm_node", "RUNNING", 90.0)
+
+    def shows(self, figure: str, text: str) -> None:
+        self.page.wait_for_function(
+            "([name, text]) => document.querySelector(`[data-figure='${name}']`).textContent.includes(text)",
+            arg=[figure, text],
+        )
+
+    def why_lost(self) -> str:
+        """What the console says of the operator it has lost."""
+        (entry,) = until(lambda: [each for each in self.commands() if each["command"] == "lost"], 10.0, "who was lost")
+        return str(entry["answer"])
+
+    def commands(self) -> list[dict[str, str]]:
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def desk(world: World) -> Iterator[Desk]:
+    with chromium() as browser:
+        yield Desk(world, browser)
+
+
+def test_when_an_operator_uses_the_page_expect_cameras_an_episode_takeover_success_and_stop(desk: Desk) -> None:
+    page, watcher = desk.page, desk.world.watcher
+    for name in ("sim_node", "vla_node", "steering_node", "arm_node", "episode_node", "observation_node"):
+        page.wait_for_selector(f"tr[data-node='{name}']")
+    for camera in ("front", "wrist"):
+        page.wait_for_function(f"Number(document.querySelector('img[data-camera={camera}]').dataset.pictures) >= 3")
+    assert page.is_disabled("#command-arm"), "a page without control must be read-only"
+
+    desk.take_control()
+    other = desk.browser.page(desk.url)
+    other.wait_for_function("document.getElementById('take').disabled")
+    other.close()
+
+    page.fill("#policy-version", "7")
+    assert "refused" in desk.press("pin_policy"), "steering_node keeps no such version"
+    page.fill("#instruction", "put the red cube on the blue plate")
+    desk.start_episode()
+    desk.shows("instruction", "put the red cube on the blue plate")
+    desk.shows("driver", "policy")
+
+    page.click("body", position={"x": 5, "y": 400})  # out of the input, where keys are words
+    page.keyboard.down("w")
+    page.wait_for_function("document.body.classList.contains('engaged')")
+    desk.cell.wait_moving(HUMAN, 30.0)
+    page.keyboard.up("w")
+    page.wait_for_function("!document.body.classList.contains('engaged')")
+    desk.shows("driver", "policy")
+
+    assert "marked: success" in desk.press("success")
+    desk.shows("success rate", "1 of 1")
+    watcher.wait_state("arm_node", "READY", 30.0)
+
+    desk.start_episode()
+    page.keyboard.press("Space")
+    watcher.wait_state("arm_node", "STOPPED", 10.0, reason="ESTOP")
+    assert "released" in desk.press("release_estop")
+    desk.press("reset")
+    assert desk.browser.foreign == [], "a page must not ask anybody else"
+    done = [entry["command"] for entry in desk.commands()]
+    assert [done.count(word) for word in ("take control", "emergency stop", "mark success", "reset")] == [1, 1, 1, 1]
+
+
+def test_when_the_browser_is_killed_in_control_expect_the_arm_to_stop_until_a_person_resets_it(desk: Desk) -> None:
+    desk.take_control()
+    desk.start_episode()
+    desk.browser.kill()
+    desk.world.watcher.wait_state("arm_node", "STOPPED", HOLDS_S, reason="ESTOP")
+    assert "in control" in desk.why_lost()
+
+
+def test_when_the_browser_is_killed_while_it_drives_expect_the_arm_to_stop(desk: Desk) -> None:
+    desk.take_control()
+    desk.start_episode()
+    desk.page.keyboard.down("t")
+    desk.page.wait_for_function("document.body.classList.contains('engaged')")
+    desk.world.watcher.wait_state("arm_node", "RUNNING", 20.0, reason="TAKEOVER")
+    desk.browser.kill()
+    desk.world.watcher.wait_state("arm_node", "STOPPED", HOLDS_S)
+
+
+def test_when_the_page_hangs_in_control_expect_the_arm_to_stop_after_the_heartbeat_timeout(desk: Desk) -> None:
+    desk.take_control()
+    desk.start_episode()
+    desk.page.evaluate("() => { setTimeout(() => { while (true) {} }, 0); }")
+    desk.world.watcher.wait_state("arm_node", "STOPPED", HOLDS_S, reason="ESTOP")
+    assert "no heartbeat" in desk.why_lost()
+
+
+def test_when_the_page_of_a_viewer_closes_expect_the_arm_to_go_on(desk: Desk) -> None:
+    desk.take_control()
+    desk.start_episode()
+    viewer = desk.browser.page(desk.url)
+    viewer.close()
+    desk.page.wait_for_function("document.getElementById('control-line').textContent.includes('1 page open')")
+    stays(lambda: desk.world.watcher.latest("arm_node").state == "RUNNING", HEARTBEAT_S + 1.0, "the arm goes on")
+
+
+# A headless browser has no device. This is what the browser gives; all behind it is real.
+_GAMEPAD = """
+window.pad = {mapping: "standard", axes: [0, 0, 0, 0], buttons: Array.from({length: 17}, () => ({pressed: false}))};
+navigator.getGamepads = () => [window.pad];
+"""
+
+
+def test_when_a_gamepad_is_moved_expect_the_arm_to_follow_only_while_the_clutch_is_held(world: World) -> None:
+    with chromium() as browser:
+        desk = Desk(world, browser, _GAMEPAD)
+        desk.take_control()
+        desk.start_episode()
+        desk.shows("driver", "policy")
+        desk.page.evaluate("pad.axes[1] = -1")
+        stays(lambda: desk.page.evaluate("!document.body.classList.contains('engaged')"), 1.0, "the clutch is free")
+        desk.page.evaluate("pad.buttons[4].pressed = true")
+        desk.page.wait_for_function("document.body.classList.contains('engaged')")
+        desk.cell.wait_moving(HUMAN, 30.0)
+        desk.page.evaluate("pad.buttons[4].pressed = false")
+        desk.page.wait_for_function("!document.body.classList.contains('engaged')")
+        desk.shows("driver", "policy")
+
+
+_TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - of this test
+_ASK_FOR_CONTROL = """() => new Promise((done) => {
+    const client = document.querySelector("meta[name=whetstone-client]").content;
+    const socket = new WebSocket(`wss://${location.host}/control?client=${client}`);
+    socket.onopen = () => socket.send(JSON.stringify({request: "take", keys: []}));
+    socket.onmessage = (event) => done(JSON.parse(event.data).problem);
+})"""
+
+
+def test_when_the_console_is_on_a_network_expect_only_who_has_the_token_and_one_of_them_in_control(
+    world: World,
+) -> None:
+    port, folder = free_port(), world.folder
+    (folder / "token").write_text(_TOKEN, encoding="utf-8")
+    words = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 -keyout key.pem -out cert.pem"
+    subprocess.run(["openssl", *words.split()], cwd=folder, check=True, capture_output=True)  # noqa: S603, S607
+    files = {"token_file": "token", "tls_cert": "cert.pem", "tls_key": "key.pem"}
+    parameters = {name: str(folder / file) for name, file in files.items()}
+    listens = {"host": "0.0.0.0", "port": port, "heartbeat_timeout_s": 10.0}  # noqa: S104 - with token and TLS
+    world.node("operator_console", "console_node", parameters={**parameters, **listens})
+    world.wait_ready("console_node")
+    url = f"https://127.0.0.1:{port}/"
+    with chromium() as browser:
+        assert browser.blank().goto(url).status == 401
+        assert browser.blank().goto(f"{url}?token={_TOKEN[::-1]}").status == 401
+        page = browser.page(f"{url}?token={_TOKEN}")
+        assert page.goto(url).status == 200, "the token is kept as a cookie"
+        page.wait_for_selector("#take:not([disabled])")
+        page.click("#take")
+        page.wait_for_function("document.body.classList.contains('in-control')")
+        viewer = browser.page(f"{url}?token={_TOKEN}")
+        viewer.wait_for_function("document.getElementById('take').disabled")
+        assert viewer.is_disabled("#command-arm")
+        assert "is in control; one page at a time is" in viewer.evaluate(_ASK_FOR_CONTROL)
+        assert page.evaluate("document.body.classList.contains('in-control')")
+
+
+# Two cores that others use besides take minutes to bring a stack up.
+RUN_MS = 400_000.0
+# The page is busy enough; by itself Playwright looks at every frame.
+POLLING_MS = 500.0
+
+
+class LearnTab:
+    """The page for learning, of a console without a robot: a run brings its own."""
+
+    def __init__(self, world: World, browser: Browser) -> None:
+        self.world, self.browser, port = world, browser, free_port()
+        self.log, self.runs = world.folder / "console.jsonl", world.folder / "runs"
+        # A crowded machine may keep a page waiting for longer than a person's own computer does.
+        parameters = {
+            "port": port, "command_log": str(self.log), "run_dir": str(self.runs), "heartbeat_timeout_s": 10.0,
+        }  # fmt: skip
+        # Stacks tell each other their domains in the machine's own folder.
+        env = {"TMPDIR": tempfile.gettempdir()}
+        world.node("operator_console", "console_node", parameters=parameters, env=env)
+        world.wait_ready("console_node")
+        self.url = f"http://127.0.0.1:{port}/"
+        self.page = self.open()
+
+    def open(self) -> Any:
+        """A page that shows the runs, and knows what there is to choose from."""
+        page = self.browser.page(self.url)
+        page.click("#tab-learn")
+        page.wait_for_function("document.body.innerText.includes('edits the VLA')")
+        return page
+
+    def says(self, element: str, text: str) -> None:
+        self.page.wait_for_function(
+            "([id, text]) => document.getElementById(id).textContent.includes(text)", arg=[element, text],
+            timeout=RUN_MS, polling=POLLING_MS,
+        )  # fmt: skip
+
+    def press(self, button: str) -> None:
+        """Press a button; a page that a crowded machine has let fall silent takes control again."""
+        if not self.page.evaluate("document.body.classList.contains('in-control')"):
+            self.page.click("#take")
+        self.page.click(f"#run-{button}:not([disabled])")
+
+    def order(self, name: str) -> None:
+        self.page.fill("#run-name", name)
+        self.page.fill("#run-minutes", "50")
+        self.page.fill("#run-evaluate", "0")
+        self.press("start")
+
+    def wait_points(self, count: int) -> None:
+        """Until the chosen run's curve has so many points in the picture itself."""
+        self.page.wait_for_function(
+            """count => getElement(Number(document.querySelector('.run-curve').id.slice(1))).chart.getOption().series
+                .some(series => series.name === 'mine' && series.data.length >= count)""",
+            arg=count, timeout=RUN_MS, polling=POLLING_MS,
+        )  # fmt: skip
+
+    def episodes(self) -> int:
+        path = self.runs / "mine" / "episodes.jsonl"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_when_a_run_is_started_from_the_page_expect_its_curve_one_at_a_time_and_stop_and_resume(world: World) -> None:
+    with chromium() as browser:
+        tab = LearnTab(world, browser)
+        assert tab.page.is_disabled("#run-start"), "a page without control must be read-only"
+        tab.order("mine")
+        tab.says("run-process", "mine runs")
+        tab.order("second")
+        tab.says("run-answer", "refused: the run 'mine' is being trained")
+        viewer = tab.open()
+        assert viewer.is_disabled("#run-start") and viewer.is_disabled("#run-stop")
+        viewer.close()
+        tab.wait_points(1)
+        tab.says("run-lines", "of 50 min of robot time")
+        tab.says("run-details", "base model")
+
+        tab.press("stop")
+        tab.says("run-process", "mine was stopped; it can be resumed")
+        before = tab.episodes()
+        assert before >= 1 and not is_trained(tab.runs / "mine")
+        tab.says("runs", "stopped")
+
+        tab.press("resume")
+        tab.says("run-process", "mine runs")
+        tab.wait_points(before + 1)
+        tab.press("stop")
+        tab.says("run-process", "mine was stopped; it can be resumed")
+        assert [path.name for path in tab.runs.iterdir()] == ["mine"]
+        assert browser.foreign == [], "a page must not ask anybody else"
+        done = [json.loads(line) for line in tab.log.read_text(encoding="utf-8").splitlines()]
+        commands = [entry["command"] for entry in done if "run" in entry["command"]]
+        assert [commands.count(word) for word in ("start run 'mine'", "start run 'second'", "stop run")] == [1, 1, 2]
+
+
+def test_when_the_console_ends_expect_the_run_to_end_with_it_and_to_be_whole(world: World) -> None:
+    with chromium() as browser:
+        tab = LearnTab(world, browser)
+        tab.order("mine")
+        until(lambda: tab.episodes() >= 1, RUN_MS / 1000.0, "an episode of the run")
+    world.procs[-1].term()
+    until(lambda: not world.survivors(), 60.0, "console and run have ended")
+    assert not is_trained(tab.runs / "mine")
+    assert (tab.runs / "mine" / "curve.png").stat().st_size > 5000
+    assert "the console ends" in tab.log.read_text(encoding="utf-8")

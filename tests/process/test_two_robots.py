@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two simulated robots in one ROS domain, each in a namespace of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from ament_index_python.packages import get_package_share_directory
+from vla_interfaces.msg import NodeStatus
+
+from harness.until import until
+from harness.watcher import LATCHED
+from harness.world import World
+from whetstone_common.core.reason import Reason
+
+SIDES = ("left", "right")
+
+
+def whetstone(world: World, *words: str) -> tuple[int, str]:
+    """Exit code and output of a command in the world's domain."""
+    done = subprocess.run(
+        [sys.executable, "-m", "whetstone_cli.cli.main", *words],
+        capture_output=True,
+        text=True,
+        env=world.env,
+        cwd=world.folder,
+        check=False,
+        timeout=90,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def reasons_of(world: World, side: str) -> Callable[[], str]:
+    """A function that says the newest reason of a robot's arm."""
+    heard = world.watcher.listen(NodeStatus, f"{side}/node_status", LATCHED)
+    return lambda: next((Reason(msg.reason).name for _, msg in reversed(heard) if msg.node == f"/{side}/arm_node"), "")
+
+
+def play(world: World, side: str) -> tuple[int, str]:
+    """One short episode of a robot, by its own command line."""
+    words = ["eval", "--attach", "--namespace", side, "--episodes", "1", "--seed", "6", "--max-steps", "30"]
+    return whetstone(world, *words, "--json", f"{side}.json", "--log", f"{side}.log")
+
+
+@pytest.fixture
+def robots(world: World) -> World:
+    """Both robots, started and at work."""
+    launch_file = Path(get_package_share_directory("robot_bringup")) / "launch" / "whetstone.launch.xml"
+    for side in SIDES:
+        world.launch(launch_file, namespace=side, backend="fake", pace="lockstep")
+    return world
+
+
+@pytest.mark.cores(4)
+def test_when_two_robots_share_a_domain_expect_each_to_obey_its_own_command_line_and_one_button_to_stop_both(
+    robots: World,
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        ends = list(pool.map(lambda side: play(robots, side), SIDES))
+    for side, (code, text) in zip(SIDES, ends, strict=True):
+        assert code == 0 and "0/1" in text, f"{side}: {text}"
+    code, text = whetstone(robots, "status")
+    assert code == 1 and "There are robots in /left, /right" in text
+
+    left, right = (reasons_of(robots, side) for side in SIDES)
+    assert whetstone(robots, "disarm", "--namespace", "left")[0] == 0
+    until(lambda: left() == "DISARMED", 20.0, "left is disarmed")
+    assert right() != "DISARMED"
+
+    assert whetstone(robots, "estop", "--namespace", "right", "--topic", "estop")[0] == 0
+    until(lambda: right() == "ESTOP", 20.0, "right has stopped")
+    assert left() == "DISARMED"
+    until(lambda: whetstone(robots, "reset", "--namespace", "right")[0] == 0, 30.0, "right is reset")
+
+    assert whetstone(robots, "estop", "--namespace", "left")[0] == 0
+    until(lambda: (left(), right()) == ("ESTOP", "ESTOP"), 20.0, "both have stopped")
+    assert all(proc.alive for proc in robots.procs), "two robots in two namespaces are no namesakes"
