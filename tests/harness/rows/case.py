@@ -25,7 +25,8 @@ class Case:
         name: What is done.
         scenario: Does it; gets the world, a seed, and the mutation ("" = the product as it is).
         mutations: Protections without which the scenario's verdict must be bad.
-        cores: Shares of the machine that it takes, of `harness.cores.SHARES`.
+        cores: Shares of the machine that it takes, of `harness.cores.SHARES`. A row that judges reaction times runs
+            alone; one that judges data, weights or words runs beside another.
         quick: Whether the first mutation is tried on each change; all of them belong to the full run.
     """
 

@@ -59,11 +59,15 @@ def dataset_is_wrong(damage: Callable[[Path], None], words: str, world: World, s
 
 CASES = (
     Case("80", "joints in degrees",
-         partial(dataset_is_wrong, degrees, "panda_joint2 is -22.92 rad, allowed"), ("joint_values_are_believed",)),
+         partial(dataset_is_wrong, degrees, "panda_joint2 is -22.92 rad, allowed"), ("joint_values_are_believed",),
+         cores=2),
     Case("81", "joints in another order",
-         partial(dataset_is_wrong, other_order, "in another order than the robot's"), ("joint_names_are_not_read",)),
+         partial(dataset_is_wrong, other_order, "in another order than the robot's"), ("joint_names_are_not_read",),
+         cores=2),
     Case("82", "a picture lost",
-         partial(dataset_is_wrong, picture_lost, "frame 4: no picture at 0.2000 s"), ("pictures_are_counted",)),
+         partial(dataset_is_wrong, picture_lost, "frame 4: no picture at 0.2000 s"), ("pictures_are_counted",),
+         cores=2),
     Case("83", "nothing to learn from",
-         partial(dataset_is_wrong, nobody_drove, "would be empty"), ("empty_is_enough",)),
+         partial(dataset_is_wrong, nobody_drove, "would be empty"), ("empty_is_enough",),
+         cores=2),
 )  # fmt: skip
