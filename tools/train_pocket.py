@@ -91,8 +91,8 @@ def token(args: argparse.Namespace) -> None:
     import torch
 
     from vla_policy.core.architecture import build_model, pocket_config
-    from vla_policy.core.files import load_strictly, read_tensors
     from vla_policy.core.normalise import PolicyStats
+    from vla_policy.core.tensor_files import load_strictly, read_tensors
     from vla_policy.core.tokenizer import WordTokenizer
     from vla_policy.core.training.dataset import ChunkDataset, load_demos
     from vla_policy.core.training.export import export, shape_of, token_shape_of

@@ -18,7 +18,7 @@ from fakes.threads import one_thread
 from rl_learner.core.checkpoint import digest
 from rl_learner.core.training_run import TrainingRun
 from rl_methods.base import OPTIONAL_DATA, LearnedPolicy, NoisePolicy, PolicyInput, RuntimeConfig
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.common.weights import PolicySet, WeightsError
 from rl_methods.registry import entry, make_policy, online_methods
 from vla_policy.core.steering.decide import decide, steer

@@ -6,7 +6,7 @@ import torch
 
 from fakes.rl_files import FaultyFiles, Killed
 from rl_learner.core.checkpoint import Snapshot, digest, latest, load, save
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 
 
 def snapshot(step):

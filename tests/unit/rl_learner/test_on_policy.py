@@ -13,7 +13,7 @@ from fakes.toy_env import CHUNK, TRIES, Identity, identity_envs
 from fakes.toy_flow import NetworkFlow
 from rl_learner.core.on_policy.collector import Collector
 from rl_learner.core.on_policy.run import OnPolicyRun, RunPlan
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.ppo.algorithm import Ppo
 from rl_methods.ppo.settings import PpoSettings
 

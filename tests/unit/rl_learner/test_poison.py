@@ -16,7 +16,7 @@ import torch
 from experience.core import codec
 from experience.core.spool.scan import scan
 from rl_learner.core import checkpoint
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.config import read_method_config
 from vla_policy.core.files import write_manifest
 

@@ -18,7 +18,7 @@ from fakes.toy_vla import toy_directory
 from rl_learner.core.episode_preprocessing import EpisodePreprocessor
 from rl_learner.core.post_training import DataConfig, DatasetRobot, DatasetTrainer
 from rl_learner.core.value_files import load_value, plain_backend, values_along
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.recap.labels import NEGATIVE, POSITIVE, prompt
 from rl_methods.recap.settings import RecapSettings
 from rl_methods.recap.training import Recap

@@ -10,7 +10,7 @@ from fakes.rl_runs import SHAPE, SMALL, SMALL_DSRL, SPOOL, episode, feed, finish
 from rl_learner.core.checkpoint import digest, load, save
 from rl_learner.core.training_run import Phase, RuntimeLimits
 from rl_learner.core.update_failures import StopReason
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 
 
 def whole(run):

@@ -12,7 +12,7 @@ import torch
 
 from fakes import hil_serl as fake
 from rl_methods.base import IMAGES, PROPRIO, DataSpec
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.config import read_method_config
 from rl_methods.hil_serl.algorithm import HilSerl
 from rl_methods.hil_serl.gripper import Choice, best, choice_of

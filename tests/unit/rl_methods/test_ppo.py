@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fakes.toy_flow import FeatureContext, NetworkFlow
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.common.guard import DivergenceError
-from rl_methods.common.tensors import CheckpointError
 from rl_methods.config import read_training_settings
 from rl_methods.ppo.advantages import generalised_advantages, normalised
 from rl_methods.ppo.algorithm import Ppo

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from fakes.toy_vla import WORDS
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends import load_backend
-from vla_policy.core.backends.onnx import OnnxBackend, export_onnx
+from vla_policy.core.backends.onnx import OnnxBackend
+from vla_policy.core.backends.onnx_export import export_onnx
 from vla_policy.core.backends.pocket import PocketBackend, load_pocket
 from vla_policy.core.conditioning import Conditioning, conditioning_of, guided
 from vla_policy.core.expert import integrate

@@ -14,7 +14,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from fakes.toy_vla import TINY, WORDS, toy_demo, toy_eyes
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends.pocket import EYES, PocketBackend
 from vla_policy.core.eyes import HAND_FRAME_NAMES, HELD, POSITIONS, TURNS, EyesShape
 from vla_policy.core.files import write_manifest

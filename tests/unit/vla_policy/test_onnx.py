@@ -5,10 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends import load_backend
-from vla_policy.core.backends.onnx import OnnxBackend, export_onnx
+from vla_policy.core.backends.onnx import OnnxBackend
 from vla_policy.core.backends.onnx_cache import exported as kept_export
+from vla_policy.core.backends.onnx_export import export_onnx
 from vla_policy.core.backends.pocket import load_pocket
 from vla_policy.core.files import write_manifest
 

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PI0Config, PI0ForConditionalGeneration, PreTrainedTokenizerFast
 
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.common.flow_policy import integrate
-from rl_methods.common.tensors import CheckpointError
 from rl_methods.ppo.algorithm import Ppo
 from rl_methods.ppo.decisions import Decisions
 from rl_methods.ppo.settings import Likelihood, PpoSettings

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends import load_backend
 from vla_policy.core.files import write_manifest
 from vla_policy.core.protocol import Observation, ObservationError

@@ -19,7 +19,7 @@ from harness.published import (
     mapping_text,
     observation,
 )
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends import load_backend
 from vla_policy.core.chunk_prefix import ChunkPrefix
 from vla_policy.core.images import fit

@@ -11,7 +11,7 @@ from transformers import PI0Config, PI0ForConditionalGeneration, PreTrainedToken
 from transformers.models.pi0.processing_pi0 import PI0Processor
 
 from harness.published import CAMERAS, DATA, JOINTS, mapping_text, observation
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends import load_backend
 from vla_policy.core.published.report import RobotNames, inspect
 

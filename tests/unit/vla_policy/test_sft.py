@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends.pocket import PocketBackend
 from vla_policy.core.training.loop import StepMetrics
 from vla_policy.core.training.objective import FlowInputs, FlowObjective, flow_inputs

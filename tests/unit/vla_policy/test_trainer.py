@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from fakes.toy_vla import toy_demo, toy_trainer
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.training.dataset import ChunkDataset
 from vla_policy.core.training.trainer import TrainConfig, latest_checkpoint, shifted
 

@@ -20,8 +20,9 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from experience.core.spool.fileops import DiskFiles, FileOps
-from rl_methods.common.tensors import CheckpointError
-from vla_policy.core.files import MANIFEST, read_manifest, read_tensors
+from rl_methods.common.checkpoint_error import CheckpointError
+from vla_policy.core.files import MANIFEST, read_manifest
+from vla_policy.core.tensor_files import read_tensors
 
 KEEP = 3
 LEARNER, REPLAY = "learner.safetensors", "replay-{}.safetensors"

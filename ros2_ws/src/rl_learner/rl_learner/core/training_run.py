@@ -26,8 +26,8 @@ from rl_learner.core.run_data import RunData
 from rl_learner.core.update_budget import UpdateBudget
 from rl_learner.core.update_failures import UpdateFailures
 from rl_methods.common.batch import Batch, WindowShape
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.common.guard import DivergenceError
-from rl_methods.common.tensors import CheckpointError
 from rl_methods.config import MethodConfig, differences
 
 _CONFIRMED = "confirmed/"  # what the guard holds, among the tensors of a checkpoint

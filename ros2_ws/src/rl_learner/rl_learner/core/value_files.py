@@ -16,7 +16,7 @@ from pydantic import Field
 from experience.core.dataset import DatasetEpisode
 from rl_learner.core.episode_preprocessing import EpisodePreprocessor
 from rl_methods.base import EpisodeLabels
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.recap.conclusions import outcome_of
 from rl_methods.recap.returns import returns_of
 from rl_methods.recap.settings import RecapSettings
@@ -24,9 +24,10 @@ from rl_methods.recap.training import VALUE_FILE
 from rl_methods.recap.value import ReturnDistributionNetwork, ValueShape
 from vla_policy.core.backends.pi0 import Pi0Backend
 from vla_policy.core.backends.pocket import load_pocket
-from vla_policy.core.files import load_strictly, manifest_as, model_directory, read_manifest, read_tensors
+from vla_policy.core.files import manifest_as, model_directory, read_manifest
 from vla_policy.core.protocol import Backend
 from vla_policy.core.published.loading import load_published
+from vla_policy.core.tensor_files import load_strictly, read_tensors
 from whetstone_common.core.foreign import OpenModel, StrictModel
 
 _Count = Annotated[int, Field(ge=1)]

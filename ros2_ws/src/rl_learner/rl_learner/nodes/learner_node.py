@@ -28,7 +28,7 @@ from rl_learner.core.worker import Worker, WorkerConfig
 from rl_learner.nodes.catch_up import CatchUp
 from rl_learner.nodes.report import status_of
 from rl_methods.common.batch import WindowShape
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.common.weights import pack, split
 from rl_methods.config import MethodConfig, read_method_config
 from rl_methods.devices import check_device_name, device_of

@@ -20,8 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rl_methods.common.architecture import architecture_of, canonical, config_of
+from rl_methods.common.checkpoint_error import CheckpointError
 from rl_methods.common.encoder import EncoderConfig, ImageEncoder
-from rl_methods.common.tensors import CheckpointError, check_tensors
+from rl_methods.common.tensors import check_tensors
 
 _KEY = "classifier"
 _MAX_BYTES = 64 << 20

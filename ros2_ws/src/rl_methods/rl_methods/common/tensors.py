@@ -8,9 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-
-class CheckpointError(ValueError):
-    """Files that are not what they should be; the message names the first thing that is wrong."""
+from rl_methods.common.checkpoint_error import CheckpointError
 
 
 def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:

@@ -11,20 +11,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.files import MANIFEST, manifest_as, read_manifest
 from whetstone_common.core.foreign import Name, OpenModel, StrictModel
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 GUIDANCE_LIMIT = 10.0
 KEY = "conditioning"
-V = TypeVar("V", Tensor, NDArray[np.float32])
+V = TypeVar("V", "Tensor", NDArray[np.float32])
 
 
 @dataclass(frozen=True)

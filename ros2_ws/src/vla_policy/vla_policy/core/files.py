@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Directories of tensors that are whole or refused: SHA-256 manifest written last, safetensors only.
-
-A tensor file is accepted when it has exactly the names and shapes that are expected and every number is finite.
-"""
+"""Directories of a model that are whole or refused: SHA-256 manifest, written last."""
 
 from __future__ import annotations
 
@@ -14,11 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
 
-from rl_methods.common.tensors import CheckpointError, check_tensors
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.normalise import StatsError
 from vla_policy.core.tokenizer import VocabularyError
 from whetstone_common.core.foreign import OpenModel, SchemaError, parsed, read_json, reading
@@ -89,23 +83,3 @@ def manifest_as(schema: type[S], manifest: Mapping[str, Any], directory: Path) -
         return parsed(schema, dict(manifest))
     except SchemaError as error:
         raise CheckpointError(f"{directory / MANIFEST}: {error}") from error
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of one safetensors file.
-
-    Raises:
-        CheckpointError: the file is absent or is not a safetensors file.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
-
-
-def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Copies `tensors` into `module` after `check_tensors`."""
-    check_tensors(tensors, module.state_dict(), source)
-    module.load_state_dict(dict(tensors), strict=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vla_policy.core.files import read_manifest
 from vla_policy.core.protocol import Backend, FloatArray, Observation, PolicySpec
 from vla_policy.core.serving import checked_chunks, checked_features, draw_noise, weights_sha256
 from whetstone_common.core.contract import Contract
@@ -70,8 +71,6 @@ def check_directory(directory: Path, sha256: str) -> None:
         CheckpointError: It has no manifest, or a file of it was altered.
         ModelRefusedError: Its weights are others.
     """
-    from vla_policy.core.files import read_manifest  # a node that serves a fake model needs no torch
-
     read_manifest(directory)
     found = weights_sha256(directory)
     if found != sha256:

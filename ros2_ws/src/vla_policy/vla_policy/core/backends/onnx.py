@@ -7,137 +7,31 @@ CUDA are used when the installed runtime has them, the CPU otherwise.
 
 from __future__ import annotations
 
-import shutil
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
 
-from rl_methods.common.tensors import CheckpointError
-from vla_policy.core.backends.pi0 import spec_of
-from vla_policy.core.backends.pi0_parts import Parts, Prompter
-from vla_policy.core.backends.pocket import WordPrompter
+from rl_methods.common.checkpoint_error import CheckpointError
+from vla_policy.core.backends.spec import NetworkSizes, spec_of
 from vla_policy.core.chunk_prefix import ChunkPrefix, step_towards
 from vla_policy.core.conditioning import conditioning_in, guided, with_guidance
-from vla_policy.core.expert import ExpertStep, stack_prefix
-from vla_policy.core.files import manifest_as, model_directory, read_manifest, write_manifest
-from vla_policy.core.flow import encode_prefix
+from vla_policy.core.files import manifest_as, model_directory, read_manifest
 from vla_policy.core.normalise import PolicyStats
-from vla_policy.core.preprocess import pixels_from_uint8
+from vla_policy.core.prompter import Prompter, WordPrompter
 from vla_policy.core.protocol import BackendError, FloatArray, Observation, PolicySpec
-from vla_policy.core.published.directory import PALIGEMMA, read_config
-from vla_policy.core.published.prompt import PublishedPrompter, load_tokenizer
 from vla_policy.core.tokenizer import WordTokenizer
-from whetstone_common.core.foreign import Name, OpenModel, reading
+from whetstone_common.core.foreign import Name, OpenModel, StrictModel, reading
 
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 GRAPHS = ("prefix.onnx", "denoise.onnx")
 PREFIX_INPUTS = ("pixels", "input_ids", "attention_mask", "proprio")
 PREFIX_OUTPUTS = ("keys", "values", "seen", "feature")
 STEP_INPUTS, STEP_OUTPUTS = ("keys", "values", "seen", "state", "noisy", "time", "stride"), ("next",)
-
-
-class _PrefixGraph(nn.Module):
-    """Pixels, ids and proprioception to the tensors of `stack_prefix` and the feature, which ends with the readouts."""
-
-    def __init__(self, parts: Parts) -> None:
-        super().__init__()
-        self.model, self.featurizer, self.eyes = parts.model, parts.featurizer, parts.eyes
-        if isinstance(encoder := getattr(parts.featurizer, "encoder", None), nn.Module):
-            self.encoder = encoder  # so that the exporter sees its weights
-
-    def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor, proprio: Tensor) -> tuple[Tensor, ...]:
-        prefix = encode_prefix(self.model, input_ids, pixels, None, attention_mask)
-        feature = self.featurizer(prefix.last)
-        if self.eyes is not None:
-            words = input_ids[:, -self.eyes.shape.prompt_length :]
-            feature = torch.cat([feature, self.eyes(pixels, words, proprio)[0]])
-        return (*stack_prefix(prefix), feature)
-
-
-class _StepGraph(nn.Module):
-    """One Euler step: x - stride * v(x, t)."""
-
-    def __init__(self, parts: Parts) -> None:
-        super().__init__()
-        self.step = ExpertStep(parts.model)
-
-    def forward(
-        self, keys: Tensor, values: Tensor, seen: Tensor, state: Tensor, noisy: Tensor, time: Tensor, stride: Tensor
-    ) -> Tensor:
-        return noisy - stride * self.step(keys, values, seen, state, noisy, time)
-
-
-@torch.no_grad()
-def export_onnx(parts: Parts, spec: PolicySpec, source: Path, out: Path, *, num_steps: int) -> None:
-    """Writes the two graphs and what belongs to them.
-
-    Args:
-        parts: loaded model, float32 on the CPU.
-        spec: its specification.
-        source: directory it came from (tokenizer, statistics).
-        out: directory to fill.
-        num_steps: Euler steps the exported policy will take.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    model = parts.model.eval().float()
-    model.set_attn_implementation("eager")
-    ids, mask = parts.prompter(spec.instructions[0] if spec.instructions else "go")
-    mask = torch.ones_like(ids) if mask is None else mask
-    pixels = torch.zeros(1, len(spec.cameras), 3, spec.image_height_px, spec.image_width_px)
-    looked = (pixels, ids, mask, torch.zeros(1, spec.proprio_dim))
-    prefix = _PrefixGraph(parts).eval()
-    _export(prefix, looked, out / GRAPHS[0], PREFIX_INPUTS, PREFIX_OUTPUTS, {})
-    keys, values, seen, _ = prefix(*looked)
-    state = torch.zeros(1, model.config.max_state_dim)
-    noisy, time = torch.randn(2, *spec.noise_shape), torch.ones(2)
-    arguments = (keys, values, seen, state, noisy, time, torch.tensor(1.0 / num_steps))
-    dynamic = {"noisy": {0: "candidates"}, "time": {0: "candidates"}, "next": {0: "candidates"}}
-    _export(_StepGraph(parts).eval(), arguments, out / GRAPHS[1], STEP_INPUTS, STEP_OUTPUTS, dynamic)
-    kept = ["stats.json", "config.json"]
-    kept += [n for n in ("vocab.json", "tokenizer.json", "tokenizer_config.json") if (source / n).is_file()]
-    for name in kept:
-        shutil.copyfile(source / name, out / name)
-    body = {"model_id": f"{parts.model_id}-onnx", "num_steps": num_steps, "feature_dim": spec.feature_dim}
-    body["readout_names"] = list(spec.readout_names)
-    body |= {} if parts.conditioning is None else parts.conditioning.entry()
-    write_manifest(out, [*GRAPHS, *kept], body)
-
-
-def _export(
-    module: nn.Module,
-    arguments: tuple[Tensor, ...],
-    path: Path,
-    inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
-    dynamic: dict[str, dict[int, str]],
-) -> None:
-    # The tracing exporter: shapes are static but for the candidates, and its graphs need no external data file.
-    # It does not know the fused encoder layer that torch takes in evaluation mode.
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on tracing and indexing; the graphs are compared with torch in the tests
-            torch.onnx.export(
-                module,
-                arguments,
-                str(path),
-                input_names=list(inputs),
-                output_names=list(outputs),
-                dynamic_axes=dynamic,
-                opset_version=17,
-                dynamo=False,
-            )
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 @dataclass(frozen=True)
@@ -149,10 +43,22 @@ class OnnxContext:
     plain: dict[str, NDArray[Any]] | None = None
 
 
+_Size = Annotated[int, Field(ge=1)]
+
+
+class _Network(StrictModel):
+    image_size_px: _Size
+    image_tokens: _Size
+    horizon: _Size
+    state_dim: _Size
+    action_dim: _Size
+
+
 class _OnnxEntries(OpenModel):
     model_id: Name
-    num_steps: Annotated[int, Field(ge=1)]
-    feature_dim: Annotated[int, Field(ge=1)]
+    network: _Network
+    num_steps: _Size
+    feature_dim: _Size
     readout_names: list[Name] = Field(default_factory=list)
 
 
@@ -175,11 +81,11 @@ class OnnxBackend:
         self._prefix, self._step = (_session(directory / name, num_threads) for name in GRAPHS)
         self.num_steps = num_steps or entries.num_steps
         self._stats = PolicyStats.load(directory / "stats.json")
-        config = read_config(directory)
-        self._state_dim = int(config.max_state_dim)
-        self._prompter = _prompter_of(directory, config, self._stats)
+        sizes = NetworkSizes(**entries.network.model_dump())
+        self._state_dim = sizes.state_dim
+        self._prompter = _prompter_of(directory, sizes.image_tokens * len(self._stats.cameras), self._stats)
         self._spec = spec_of(
-            config, self._stats, entries.model_id, entries.feature_dim, readout_names=tuple(entries.readout_names)
+            sizes, self._stats, entries.model_id, entries.feature_dim, readout_names=tuple(entries.readout_names)
         )
 
     @classmethod
@@ -209,7 +115,7 @@ class OnnxBackend:
         """Encodes an observation once."""
         self._spec.check(observation)
         images = np.stack([observation.images[name] for name in self._spec.cameras])
-        pixels = pixels_from_uint8(torch.from_numpy(images)[None]).numpy()
+        pixels = np.moveaxis(images[None], -1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1.0)
         proprio = self._stats.proprio.normalise(observation.proprio)
         state = np.zeros((1, self._state_dim), dtype=np.float32)
         state[0, : proprio.size] = proprio
@@ -229,8 +135,8 @@ class OnnxBackend:
         ids, mask = self._prompter(words)
         feeds = {
             "pixels": pixels,
-            "input_ids": ids.numpy(),
-            "attention_mask": (torch.ones_like(ids) if mask is None else mask).numpy(),
+            "input_ids": ids,
+            "attention_mask": np.ones_like(ids) if mask is None else mask,
             "proprio": proprio[None],
         }
         wanted = {i.name for i in self._prefix.get_inputs()}
@@ -261,13 +167,12 @@ class OnnxBackend:
         return out
 
 
-def _prompter_of(directory: Path, config: Any, stats: PolicyStats) -> Prompter:
-    if not (directory / "vocab.json").is_file():
-        tokenizer = load_tokenizer(directory, "", PALIGEMMA, int(config.vlm_config.text_config.vocab_size))
-        return PublishedPrompter(tokenizer, config, len(stats.cameras))
-    tower = config.vlm_config.vision_config
-    tokens = (tower.image_size // tower.patch_size) ** 2 * len(stats.cameras)
-    return WordPrompter(WordTokenizer.load(directory / "vocab.json"), int(tokens))
+def _prompter_of(directory: Path, image_tokens: int, stats: PolicyStats) -> Prompter:
+    if (directory / "vocab.json").is_file():
+        return WordPrompter(WordTokenizer.load(directory / "vocab.json"), image_tokens)
+    from vla_policy.core.published.prompt import published_prompter  # transformers' tokenizers: seconds to import
+
+    return published_prompter(directory, len(stats.cameras))
 
 
 def _session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:

@@ -10,11 +10,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from vla_policy.core.backends.onnx import GRAPHS, export_onnx
-from vla_policy.core.backends.pocket import PocketBackend, load_pocket
+from vla_policy.core.backends.onnx import GRAPHS
 from vla_policy.core.files import MANIFEST, read_manifest, sha256_of
 
-LAYOUT = 2  # raised when the exported graphs change
+LAYOUT = 3  # raised when the exported graphs change
 
 
 def cache_root() -> Path:
@@ -24,6 +23,9 @@ def cache_root() -> Path:
 
 def export_pocket(directory: Path, out: Path) -> None:
     """Writes the graphs of a pocket directory, with its own number of Euler steps."""
+    from vla_policy.core.backends.onnx_export import export_onnx
+    from vla_policy.core.backends.pocket import PocketBackend, load_pocket
+
     parts = load_pocket(directory)
     backend = PocketBackend(parts)
     export_onnx(parts, backend.spec, directory, out, num_steps=backend.num_steps)

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PI0Config
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends.pi0_parts import Parts
+from vla_policy.core.backends.spec import NetworkSizes, spec_of
 from vla_policy.core.chunk_prefix import ChunkPrefix
 from vla_policy.core.conditioning import with_guidance
 from vla_policy.core.expert import ExpertStep, integrate
 from vla_policy.core.flow import Prefix, encode_prefix
-from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.preprocess import pixels_from_uint8
 from vla_policy.core.protocol import BackendError, FloatArray, Observation, PolicySpec
 
@@ -97,7 +97,7 @@ class Pi0Backend:
         self.num_steps = num_steps or int(config.num_inference_steps)
         self._eyes = None if parts.eyes is None else parts.eyes.eval().to(device=self._device)
         self._spec = spec_of(
-            parts.model.config, parts.stats, parts.model_id, parts.feature_dim, parts.joint_names, parts.readout_names
+            sizes_of(config), parts.stats, parts.model_id, parts.feature_dim, parts.joint_names, parts.readout_names
         )
         if parts.adapter is None and self._spec.proprio_dim > config.max_state_dim:
             raise CheckpointError(f"stats have {self._spec.proprio_dim} state dims, model {config.max_state_dim}")
@@ -141,7 +141,7 @@ class Pi0Backend:
         ids, mask = self._prompt(observation.instruction)
         prefix = self._encode(pixels, ids, mask)
         is_guided = self.conditioning is not None and self.conditioning.needs_plain
-        plain = self._encode(pixels, *self._parts.prompter(observation.instruction)) if is_guided else None
+        plain = self._encode(pixels, *self._parts.prompt(observation.instruction)) if is_guided else None
         proprio = self._parts.stats.proprio.normalise(observation.proprio)
         adapter = self._parts.adapter
         numbers = proprio if adapter is None else adapter.state(observation.proprio)
@@ -160,7 +160,7 @@ class Pi0Backend:
 
     def _prompt(self, instruction: str) -> tuple[Tensor, Tensor | None]:
         words = instruction if self.conditioning is None else self.conditioning.prompt(instruction)
-        return self._parts.prompter(words)
+        return self._parts.prompt(words)
 
     def _encode(self, pixels: Tensor, ids: Tensor, mask: Tensor | None) -> Prefix:
         mask = None if mask is None else mask.to(self._device)
@@ -208,31 +208,13 @@ def cast_parameters(model: nn.Module, dtype: torch.dtype) -> None:
             parameter.data = parameter.data.to(dtype)
 
 
-def spec_of(
-    config: PI0Config,
-    stats: PolicyStats,
-    model_id: str,
-    feature_dim: int,
-    joint_names: tuple[str, ...] = (),
-    readout_names: tuple[str, ...] = (),
-) -> PolicySpec:
-    """What a model of that configuration and those statistics expects and returns."""
-    size = int(config.vlm_config.vision_config.image_size)
-    return PolicySpec(
-        model_id=model_id,
-        cameras=stats.cameras,
-        image_height_px=size,
-        image_width_px=size,
-        proprio_dim=stats.proprio.dim,
+def sizes_of(config: PI0Config) -> NetworkSizes:
+    """Sizes of a network."""
+    tower = config.vlm_config.vision_config
+    return NetworkSizes(
+        image_size_px=int(tower.image_size),
+        image_tokens=int((tower.image_size // tower.patch_size) ** 2),
         horizon=int(config.chunk_size),
-        action_dim=stats.action.dim,
-        noise_dim=int(config.max_action_dim),
-        dt_s=stats.dt_s,
-        action_space=stats.action_space,
-        action_scale=stats.action.std,
-        action_offset=stats.action.mean,
-        feature_dim=feature_dim,
-        instructions=stats.instructions,
-        joint_names=joint_names,
-        readout_names=readout_names,
+        state_dim=int(config.max_state_dim),
+        action_dim=int(config.max_action_dim),
     )

@@ -9,21 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 from transformers import PI0ForConditionalGeneration
 
 from vla_policy.core.conditioning import Conditioning
 from vla_policy.core.eyes import HAND_FRAME_NAMES, Eyes
 from vla_policy.core.normalise import PolicyStats
+from vla_policy.core.prompter import Prompter
 from vla_policy.core.published.adapter import ModelAdapter
-
-
-class Prompter(Protocol):
-    """Instruction -> token ids."""
-
-    def __call__(self, instruction: str) -> tuple[Tensor, Tensor | None]:
-        """Returns input_ids [1, S] and attention_mask [1, S], or None when nothing is padding."""
-        ...
 
 
 class Featurizer(Protocol):
@@ -75,6 +69,11 @@ class Parts:
     adapter: ModelAdapter | None = None
     joint_names: tuple[str, ...] = ()
     eyes: Eyes | None = None
+
+    def prompt(self, instruction: str) -> tuple[Tensor, Tensor | None]:
+        """Ids and mask of `prompter`, [1, S], as tensors."""
+        ids, mask = self.prompter(instruction)
+        return torch.from_numpy(ids), None if mask is None else torch.from_numpy(mask)
 
     @property
     def readout_names(self) -> tuple[str, ...]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,18 +12,19 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 from transformers import PI0Config
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core import vision
 from vla_policy.core.architecture import build_model
-from vla_policy.core.backends.pi0 import Pi0Backend
+from vla_policy.core.backends.pi0 import Pi0Backend, sizes_of
 from vla_policy.core.backends.pi0_parts import Parts
 from vla_policy.core.conditioning import conditioning_in
 from vla_policy.core.eyes import Eyes, EyesShape
-from vla_policy.core.files import load_strictly, manifest_as, model_directory, read_manifest, read_tensors
+from vla_policy.core.files import manifest_as, model_directory, read_manifest
 from vla_policy.core.normalise import PolicyStats
-from vla_policy.core.protocol import ObservationError
+from vla_policy.core.prompter import WordPrompter
 from vla_policy.core.rl_token import TokenEncoder, TokenShape, prefix_embeddings
-from vla_policy.core.tokenizer import IMAGE, READOUTS, WordTokenizer
+from vla_policy.core.tensor_files import load_strictly, read_tensors
+from vla_policy.core.tokenizer import READOUTS, WordTokenizer
 from whetstone_common.core.foreign import Name, OpenModel, StrictModel, read_json
 
 REQUIRED = ("config.json", "model.safetensors", "rl_token.safetensors", "stats.json", "vocab.json")
@@ -65,27 +65,6 @@ class _PocketConfig(OpenModel):
 
 
 @dataclass(frozen=True)
-class WordPrompter:
-    """Image placeholders and the tokenizer's fixed-length prompt; nothing is masked."""
-
-    tokenizer: WordTokenizer
-    image_tokens: int
-
-    def __call__(self, instruction: str) -> tuple[Tensor, Tensor | None]:
-        """Ids [1, S]; raises ObservationError when there are too many words."""
-        return _prompt(self, instruction), None
-
-
-@lru_cache(maxsize=256)
-def _prompt(prompter: WordPrompter, instruction: str) -> Tensor:
-    try:
-        words = prompter.tokenizer.encode(instruction)
-    except ValueError as error:
-        raise ObservationError(str(error)) from error
-    return torch.tensor([[IMAGE] * prompter.image_tokens + words])
-
-
-@dataclass(frozen=True)
 class TokenFeaturizer:
     """RL token of the prefix, then the readouts: what the model knows of the instructed object and goal."""
 
@@ -113,12 +92,6 @@ class PocketBackend(Pi0Backend):
         return cls(load_pocket(Path(directory)), **options)
 
 
-def image_tokens_of(config: PI0Config, cameras: int) -> int:
-    """Image placeholders in one prompt."""
-    tower = config.vlm_config.vision_config
-    return int((tower.image_size // tower.patch_size) ** 2 * cameras)
-
-
 def load_pocket(directory: Path) -> Parts:
     """Everything of a pocket directory, hashes first.
 
@@ -137,7 +110,7 @@ def load_pocket(directory: Path) -> Parts:
         path = directory / "model.safetensors"
         load_strictly(model, read_tensors(path), str(path))
         stats = PolicyStats.load(directory / "stats.json")
-        tokens = image_tokens_of(config, len(stats.cameras))
+        tokens = sizes_of(config).image_tokens * len(stats.cameras)
         return Parts(
             model=model,
             stats=stats,

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from transformers import PI0Config
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.published import statistics
 from vla_policy.core.published.lerobot_files import ACTION, STATE, LeRobotConfig, read_processors
 from vla_policy.core.published.shape import pi0_config

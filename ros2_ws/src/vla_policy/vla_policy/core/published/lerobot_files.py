@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from rl_methods.common.tensors import CheckpointError
-from vla_policy.core.files import read_tensors
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.published.statistics import Array, Kind, Normalisation, identity, lerobot
 from vla_policy.core.published.tensors import StoredTensors
+from vla_policy.core.tensor_files import read_tensors
 from whetstone_common.core.foreign import OpenModel, read_json
 
 STATE, ACTION = "observation.state", "action"

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PI0Config, PI0ForConditionalGeneration
 from transformers.initialization import no_init_weights
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends.pi0_parts import MeanFeaturizer, Parts
 from vla_policy.core.conditioning import conditioning_of
 from vla_policy.core.files import model_directory

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.published.directory import Hints, PublishedModel
 from vla_policy.core.published.statistics import Kind
 from whetstone_common.core.contract import CARTESIAN_ACTIONS, CARTESIAN_PROPRIO

@@ -9,13 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 from transformers import AutoTokenizer, PI0Config
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
+from vla_policy.core.prompter import Prompt
 from vla_policy.core.protocol import ObservationError
 from vla_policy.core.published.detect import hub_answers
+from vla_policy.core.published.directory import PALIGEMMA, read_config
 from whetstone_common.core.foreign import shortened
 
 PROMPT_LENGTH = 48  # the published models were trained with prompts padded to this
@@ -39,7 +40,7 @@ class PublishedPrompter:
         per_image = (vision.image_size // vision.patch_size) ** 2
         self._images = [int(config.vlm_config.image_token_id)] * (per_image * cameras)
 
-    def __call__(self, instruction: str) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, instruction: str) -> Prompt:
         """Ids and mask, [1, S]."""
         words = self.tokenizer(f"{instruction.rstrip(chr(10))}\n", add_special_tokens=False)["input_ids"]
         bos = self.tokenizer.bos_token_id
@@ -49,7 +50,18 @@ class PublishedPrompter:
         padding = self._length - len(prompt)
         ids = self._images + prompt + [int(self.tokenizer.pad_token_id or 0)] * padding
         mask = [1] * (len(ids) - padding) + [0] * padding
-        return torch.tensor([ids]), torch.tensor([mask])
+        return np.array([ids], np.int64), np.array([mask], np.int64)
+
+
+def published_prompter(directory: Path, cameras: int) -> PublishedPrompter:
+    """Of a directory with transformers' config.json and the tokenizer's files.
+
+    Raises:
+        CheckpointError: One of them cannot be used.
+    """
+    config = read_config(directory)
+    tokenizer = load_tokenizer(directory, "", PALIGEMMA, int(config.vlm_config.text_config.vocab_size))
+    return PublishedPrompter(tokenizer, config, cameras)
 
 
 def tokenizer_source(directory: Path, named: str, hub_name: str) -> tuple[str, bool]:

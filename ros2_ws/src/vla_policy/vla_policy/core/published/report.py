@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import PI0ForConditionalGeneration
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.published.directory import Hints, PublishedModel, format_of, read_published
 from vla_policy.core.published.loading import first_of, tensor_problems
 from vla_policy.core.published.mapping import ModelMapping, mapping_path, misfits, read_model_mapping

@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import PI0Config
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.published.tensors import WORDS, StoredTensor
 
 _VISION_HEADS = 16

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from whetstone_common.core.foreign import OpenModel, read_json
 
 INDEX = "model.safetensors.index.json"

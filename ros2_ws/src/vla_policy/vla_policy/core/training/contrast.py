@@ -50,7 +50,7 @@ class _Probe:
         generator = torch.Generator().manual_seed(seed)
         known = parts.stats.instructions or ("do it",)
         words = [known[(7 * number) % len(known)] for number in range(_OBSERVATIONS)]  # neighbours are much alike
-        self._ids = [torch.cat([parts.prompter(f"{each} {ending}")[0] for each in words]) for ending in endings]
+        self._ids = [torch.cat([parts.prompt(f"{each} {ending}")[0] for each in words]) for ending in endings]
         size = int(config.vlm_config.vision_config.image_size)
         shape = (_OBSERVATIONS, len(parts.stats.cameras), 3, size, size)
         self._pixels = _PIXEL_STD * torch.randn(shape, generator=generator)

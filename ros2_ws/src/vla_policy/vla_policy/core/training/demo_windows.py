@@ -51,7 +51,7 @@ def _rows(parts: Parts, demo: Demo, ticks: NDArray[np.int64]) -> Iterator[Prefix
     chunks = stats.action.normalise(CHUNKS[stats.action_space](demo, int(config.chunk_size))[ticks])
     states = torch.from_numpy(stats.proprio.normalise(proprio_of(demo, stats.action_space)[ticks]))
     images = torch.from_numpy(np.stack([demo.front[ticks], demo.wrist[ticks]], axis=1))
-    ids, mask = parts.prompter(demo.instruction)
+    ids, mask = parts.prompt(demo.instruction)
     count = len(ticks)
     seen = None if mask is None else mask.expand(count, -1)
     prefix = encode_prefix(parts.model, ids.expand(count, -1), pixels_from_uint8(images), None, seen)

@@ -14,10 +14,12 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rl_methods.common.tensors import CheckpointError
-from vla_policy.core.backends.pocket import WordPrompter, load_pocket
+from rl_methods.common.checkpoint_error import CheckpointError
+from vla_policy.core.backends.pocket import load_pocket
 from vla_policy.core.conditioning import KEY
-from vla_policy.core.files import MANIFEST, read_manifest, read_tensors, write_manifest
+from vla_policy.core.files import MANIFEST, read_manifest, write_manifest
+from vla_policy.core.prompter import WordPrompter
+from vla_policy.core.tensor_files import read_tensors
 from vla_policy.core.training.contrast import ContrastConfig, make_heard
 from vla_policy.core.training.vocabulary import extended
 from whetstone_common.core.outputs import new_folder

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from vla_policy.core.architecture import PocketShape, pocket_config
 from vla_policy.core.backends.pocket import EYES, REQUIRED
 from vla_policy.core.eyes import Eyes
-from vla_policy.core.files import read_manifest, read_tensors, write_manifest
+from vla_policy.core.files import read_manifest, write_manifest
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.rl_token import TokenEncoder, TokenShape
+from vla_policy.core.tensor_files import read_tensors
 from vla_policy.core.tokenizer import WordTokenizer
 from whetstone_common.core.outputs import new_folder
 

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.eyes import HELD, POSITION_UNIT_M, POSITIONS, TURNS, Eyes, EyesShape
-from vla_policy.core.files import read_manifest, read_tensors, write_manifest
+from vla_policy.core.files import read_manifest, write_manifest
 from vla_policy.core.normalise import Stats
 from vla_policy.core.preprocess import pixels_from_uint8
+from vla_policy.core.tensor_files import read_tensors
 from vla_policy.core.tokenizer import WordTokenizer
 from vla_policy.core.training.dataset import Demo, proprio_rotation
 from vla_policy.core.training.loop import LOOP_FILES, TrainingLoop, draws

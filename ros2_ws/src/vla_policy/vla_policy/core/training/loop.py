@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rl_methods.common.tensors import check_tensors
-from vla_policy.core.files import read_tensors
+from vla_policy.core.tensor_files import read_tensors
 from vla_policy.core.training.settings import LoopConfig
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.files import read_manifest, write_manifest
 from vla_policy.core.training.loop import LOOP_FILES, StepMetrics, TrainingLoop, draws
 from vla_policy.core.training.objective import FlowObjective, flow_inputs

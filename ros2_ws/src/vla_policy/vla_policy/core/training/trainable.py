@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PI0ForConditionalGeneration
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends.pi0 import Pi0Backend
 from vla_policy.core.backends.pi0_parts import Parts
 from vla_policy.core.backends.pocket import load_pocket
@@ -112,7 +112,7 @@ class Trainable:
     def image_row(self, observation: Observation, chunk: FloatArray, weight: float) -> ImageRow:
         """A window as the whole VLA sees it."""
         stats = self.parts.stats
-        ids, mask = self.parts.prompter(observation.instruction)
+        ids, mask = self.parts.prompt(observation.instruction)
         images = torch.from_numpy(np.stack([observation.images[name] for name in stats.cameras]))
         proprio = stats.proprio.normalise(observation.proprio)
         state = torch.zeros(1, int(self.model.config.max_state_dim))

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PI0ForConditionalGeneration
 
-from rl_methods.common.tensors import CheckpointError
+from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.architecture import PocketShape, build_model, pocket_config
-from vla_policy.core.files import load_strictly, read_manifest, read_tensors, write_manifest
+from vla_policy.core.files import read_manifest, write_manifest
 from vla_policy.core.flow import encode_prefix
 from vla_policy.core.preprocess import pixels_from_uint8, prompt_ids
+from vla_policy.core.tensor_files import load_strictly, read_tensors
 from vla_policy.core.tokenizer import WordTokenizer
 from vla_policy.core.training.dataset import ChunkBatch, ChunkDataset
 from vla_policy.core.training.loop import LOOP_FILES, TrainingLoop, draws
