@@ -31,7 +31,7 @@ _ANIMATION_MS = 500  # of the line below a tab
 _RUN_MS, _POLLING_MS = 1_800_000, 500
 # A crowded machine keeps a page waiting for longer than a person's own computer does.
 _PATIENCE = "/**/console_node:\n  ros__parameters:\n    heartbeat_timeout_s: 10.0\n    input_timeout_s: 3.0\n"
-PICTURES = ("takeover", "learn")
+PICTURES = ("takeover", "browse", "learn")
 
 
 def take_over(page: Any, out: Path) -> None:
@@ -48,6 +48,20 @@ def take_over(page: Any, out: Path) -> None:
     page.wait_for_selector("[data-figure=driver]:text('human')")
     page.screenshot(path=out / "console-takeover.png")
     page.keyboard.up("r")
+
+
+def browse(page: Any, out: Path) -> None:
+    """Judge the episode that runs, and look into its recording where a human drove."""
+    page.click("#command-success:not([disabled])")
+    page.click("#tab-browse")
+    page.click("#episodes td:has-text('.mcap')")
+    page.wait_for_selector("img[data-recorded=front]")
+    page.wait_for_selector("#episode-step:has-text('step 1 of')")
+    page.focus("#episode-slider .q-slider__track-container")
+    page.keyboard.press("End")
+    page.wait_for_selector("#episode-step:has-text('human'), #episode-step:has-text('policy')")
+    page.wait_for_timeout(_ANIMATION_MS)
+    page.screenshot(path=out / "console-browse.png")
 
 
 def learn(page: Any, out: Path, episodes: int) -> None:
@@ -125,12 +139,19 @@ def main() -> None:
     arguments.log.parent.mkdir(parents=True, exist_ok=True)
     given = {"console": "true", "console_port": str(port), "n_candidates": "8", "pace": "lockstep"}
     with sync_playwright() as playwright:
-        if "takeover" in arguments.pictures:
+        if {"takeover", "browse"} & set(arguments.pictures):
             patience = arguments.log.with_suffix(".yaml")
             patience.write_text(_PATIENCE, encoding="utf-8")
-            with Stack({**given, "experiment": str(patience.resolve())}, arguments.log) as stack:
+            given |= {"experiment": str(patience.resolve()), "record": "true"}
+            with (
+                tempfile.TemporaryDirectory() as recordings,
+                Stack({**given, "record_dir": recordings}, arguments.log) as stack,
+            ):
                 wait_for(port, stack.check)
-                take_over(open_page(playwright, chromium, port), arguments.out)
+                page = open_page(playwright, chromium, port)
+                take_over(page, arguments.out)
+                if "browse" in arguments.pictures:
+                    browse(page, arguments.out)
         if "learn" in arguments.pictures:
             with tempfile.TemporaryDirectory() as runs, console_alone(port, arguments.log, Path(runs)):
                 learn(open_page(playwright, chromium, port), arguments.out, arguments.episodes)

@@ -23,6 +23,7 @@ _TYPES = {
     "/policy_contract": "vla_interfaces/msg/PolicyContract", "/decision": "vla_interfaces/msg/Decision",
 }  # fmt: skip
 _STEP_NS, _START_NS, _EPISODE = 1_000_000_000 // FPS, 1_000_000_000, 3
+_CHUNK = 3  # steps of a chunk that are executed
 METADATA = {
     "episode": str(_EPISODE), "start_ns": str(_START_NS), "instruction": "put the red cube on the blue plate",
     "outcome": "succeeded",
@@ -47,14 +48,25 @@ def image(number: int, time_ns: int, size_px: tuple[int, int] = (32, 32)) -> Ima
     return msg
 
 
-def executed(number: int, time_ns: int, joints: np.ndarray) -> Executed:
-    """A step that a person drove."""
-    msg = Executed(episode_step=number, actor=Executed.HUMAN)
+def executed(number: int, time_ns: int, joints: np.ndarray, actor: int = Executed.HUMAN) -> Executed:
+    """A step that a person drove, or somebody else."""
+    msg = Executed(episode_step=number, actor=actor)
     msg.joint_command, msg.joint_positions = joints.tolist(), joints.tolist()
     msg.tcp_target = [0.5, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0]
-    msg.stamp.episode = _EPISODE
+    msg.stamp.episode, msg.stamp.request_id = _EPISODE, request_of(number)
     _stamped(msg.time, time_ns)
     return msg
+
+
+def request_of(step: int) -> int:
+    """Number of the request whose chunk a step belongs to."""
+    return 1 + step // _CHUNK
+
+
+def scored(request: int, scores: Sequence[float], chosen: int, kind: int = Decision.BASE) -> Decision:
+    """A decision for which a critic has scored the candidates."""
+    stamp = Stamp(episode=_EPISODE, request_id=request)
+    return Decision(stamp=stamp, instruction=METADATA["instruction"], scores=list(scores), chosen=chosen, kind=kind)
 
 
 def recording(
@@ -67,6 +79,8 @@ def recording(
     policy: PolicyContract | None = None,
     size_px: tuple[int, int] = (32, 32),
     decided: Sequence[tuple[int, str]] = (),
+    decisions: Sequence[Decision] = (),
+    actors: Mapping[int, int] | None = None,
 ) -> Path:
     """One episode in an MCAP file.
 
@@ -79,6 +93,8 @@ def recording(
         policy: The contract, in place of a good one.
         size_px: Height and width of the pictures.
         decided: Episode and words of decisions.
+        decisions: Further decisions.
+        actors: Who drove a step, where it was not a human.
     """
     shown = {FRONT: steps, WRIST: steps} | dict(pictures or {})
     definitions = {
@@ -89,11 +105,14 @@ def recording(
     for episode, words in decided:
         decision = Decision(stamp=Stamp(episode=episode), instruction=words)
         file.write(Message("/decision", serialize_message(decision), _START_NS))
+    for decision in decisions:
+        file.write(Message("/decision", serialize_message(decision), _START_NS))
     for number in range(max(steps) + 1):
         time_ns = _START_NS + number * _STEP_NS
         for topic in (FRONT, WRIST):
             if number in shown[topic]:
                 file.write(Message(topic, serialize_message(image(number, time_ns, size_px)), time_ns))
         if number in steps:
-            file.write(Message("/executed", serialize_message(executed(number, time_ns, joints)), time_ns))
+            step = executed(number, time_ns, joints, (actors or {}).get(number, Executed.HUMAN))
+            file.write(Message("/executed", serialize_message(step), time_ns))
     return file.finish({**METADATA, "steps": str(max(steps) + 1)} if metadata is None else metadata)

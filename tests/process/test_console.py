@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from experience.core.dataset import Dataset
+from experience.core.recording.reader import metadata
+from fakes.lerobot_files import level_of
+from fakes.recordings import METADATA, recording, scored
 from harness.armlog import HUMAN
 from harness.browser import Browser, chromium, free_port
 from harness.cells import Cell, full_cell
@@ -319,3 +323,96 @@ def test_when_the_console_ends_expect_the_run_to_end_with_it_and_to_be_whole(wor
     assert not is_trained(tab.runs / "mine")
     assert (tab.runs / "mine" / "curve.png").stat().st_size > 5000
     assert "the console ends" in tab.log.read_text(encoding="utf-8")
+
+
+class BrowseTab:
+    """The page for recordings, of a console without a robot."""
+
+    def __init__(self, world: World, browser: Browser) -> None:
+        self.folder, port = world.folder / "recordings", free_port()
+        failed = {**METADATA, "steps": "8", "outcome": "failed"}
+        decisions = [scored(1, [0.25], 0)]
+        recording(self.folder / "a.mcap", range(8), metadata=failed, decisions=decisions, actors={0: 1, 1: 1})
+        recording(self.folder / "b.mcap", range(5))
+        (self.folder / "broken.mcap").write_bytes((self.folder / "b.mcap").read_bytes()[:900])
+        self.log = world.folder / "console.jsonl"
+        parameters = {
+            "port": port, "command_log": str(self.log), "heartbeat_timeout_s": 10.0,
+            "record_dir": str(self.folder), "dataset_dir": str(world.folder / "out"),
+            "run_dir": str(world.folder / "runs"),
+        }  # fmt: skip
+        world.node("operator_console", "console_node", parameters=parameters)
+        world.wait_ready("console_node")
+        self.page = browser.page(f"http://127.0.0.1:{port}/")
+        self.page.click("#tab-browse")
+
+    def says(self, element: str, text: str) -> None:
+        self.page.wait_for_function(
+            "([id, text]) => document.getElementById(id).textContent.includes(text)", arg=[element, text],
+            polling=POLLING_MS,
+        )  # fmt: skip
+
+    def press(self, button: str, *names: str) -> None:
+        """Press a button with so many episodes ticked."""
+        if not self.page.evaluate("document.body.classList.contains('in-control')"):
+            self.page.click("#take")
+        for name in names:
+            self.page.click(f"#episodes tr:has-text('{name}') .q-checkbox")
+        self.page.click(f"#browse-{button}:not([disabled])")
+
+    def shows_picture(self, camera: str, number: int) -> None:
+        """Until a camera shows the picture of a step, which its grey level tells."""
+        self.page.wait_for_function(
+            """([camera, level]) => {
+                const image = document.querySelector(`img[data-recorded=${camera}]`);
+                if (!image || !image.complete || !image.naturalWidth) return false;
+                const canvas = document.createElement("canvas");
+                canvas.width = canvas.height = 1;
+                const context = canvas.getContext("2d");
+                context.drawImage(image, 0, 0, 1, 1);
+                return Math.abs(context.getImageData(0, 0, 1, 1).data[0] - level) <= 3;
+            }""",
+            arg=[camera, level_of(number)], polling=POLLING_MS,
+        )  # fmt: skip
+
+
+# Nothing here judges a reaction time.
+@pytest.mark.cores(2)
+def test_when_recordings_are_browsed_expect_every_step_and_another_outcome_a_deletion_undone_and_a_dataset(
+    world: World,
+) -> None:
+    with chromium() as browser:
+        tab = BrowseTab(world, browser)
+        for words in ("a.mcap", "b.mcap", "cannot be read", "put the red cube on the blue plate"):
+            tab.says("episodes", words)
+        assert tab.page.is_disabled("#browse-delete"), "a page without control must be read-only"
+
+        tab.page.click("#episodes td:text-is('a.mcap')")
+        tab.says("episode-step", "step 1 of 8 · 0.00 s · policy · value 0.250")
+        tab.shows_picture("front", 0)
+        tab.page.focus("#episode-slider .q-slider__track-container")
+        for _ in range(5):
+            tab.page.keyboard.press("ArrowRight")
+        tab.says("episode-step", "step 6 of 8 · 0.25 s · human")
+        tab.shows_picture("front", 5)
+        tab.shows_picture("wrist", 5)
+        tab.page.click("#episodes td:text-is('broken.mcap')")
+        tab.says("episode-title", "cannot be read")
+
+        tab.press("relabel", "a.mcap")
+        tab.says("browse-answer", "1 episode: succeeded")
+        assert metadata(tab.folder / "a.mcap")["outcome"] == "succeeded"
+        tab.press("delete", "b.mcap")
+        tab.says("browse-answer", "moved to")
+        assert sorted(path.name for path in tab.folder.glob("*.mcap")) == ["a.mcap", "broken.mcap"]
+        tab.page.click("#browse-deleted")
+        tab.press("restore", ".deleted/b.mcap")
+        tab.says("browse-answer", "1 episode restored")
+
+        tab.page.fill("#browse-dataset", "mine")
+        tab.press("export", "a.mcap", "b.mcap")
+        tab.says("browse-process", "2 of 2 episodes")
+        assert len(Dataset(world.folder / "out" / "mine")) == 2
+        assert browser.foreign == [], "a page must not ask anybody else"
+        done = [json.loads(line)["command"] for line in tab.log.read_text(encoding="utf-8").splitlines()]
+        assert sum(command.startswith(("say", "delete", "restore", "export to 'mine'")) for command in done) == 4

@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "rl_learner": {"experience", "rl_methods", "vla_policy", "whetstone_common"},
     "robot_bringup": {"whetstone_common"},
     "robot_operation": {"whetstone_common"},
-    "operator_console": {"robot_operation", "whetstone_common"},
+    "operator_console": {"experience", "robot_operation", "whetstone_common"},
     "sim_bridge": {"whetstone_common"},
     "whetstone_cli": set(PACKAGES) - {"whetstone_cli"},
 }

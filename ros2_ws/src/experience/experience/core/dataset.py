@@ -102,6 +102,13 @@ class Dataset:
         for file, entry in self._entries:
             yield self._episode(file, entry)
 
+    def episode(self, number: int) -> DatasetEpisode:
+        """Episode of a number; raises `DatasetError` as when iterated over, or when there is none."""
+        found = [(file, entry) for file, entry in self._entries if entry.episode_index == number]
+        if not found:
+            raise DatasetError(f"{self.root} has no episode {number}")
+        return self._episode(*found[0])
+
     def labels(self) -> Iterator[DatasetEpisode]:
         """Episodes as when iterated over, without their images: no video is read.
 

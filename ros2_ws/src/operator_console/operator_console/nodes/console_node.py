@@ -24,8 +24,9 @@ from operator_console.nodes.cameras import CameraStreams
 from operator_console.nodes.commander import Answer, Commander
 from operator_console.nodes.graph_view import GraphView
 from operator_console.nodes.offers import OfferReader
+from operator_console.nodes.recording_desk import RecordingDesk
 from operator_console.nodes.training_desk import TrainingDesk
-from operator_console.web.interface import Offers, PageState, TrainingView
+from operator_console.web.interface import Offers, PageState, ProcessView, Recordings
 from operator_console.web.server import WebServer
 from robot_operation.nodes.takeover_stream import TakeoverStream
 from whetstone_common.core.parameters import ParameterError
@@ -93,6 +94,13 @@ class ConsoleNode(WhetstoneNode):
         )
         self.catalog = self._training.catalog
         self._offers = OfferReader()
+        folders = {name: Path(self.param(name)).absolute() for name in ("record_dir", "dataset_dir", "run_dir")}
+        self.recordings = RecordingDesk(
+            tuple(folders.values()),
+            folders["dataset_dir"],
+            self.param("robot_file"),
+            lambda what, text: self._note("recordings", what, text),
+        )
         self.create_steady_timer(1.0 / self.param("rate_hz"), self._on_tick)
         self.create_steady_timer(_SLOW_S, self._on_slow_timer)
 
@@ -114,6 +122,7 @@ class ConsoleNode(WhetstoneNode):
         """Close the page, and end the run that was started from it; an operator in control is lost by that."""
         if self._training is not None:
             self._training.close()
+            self.recordings.close()
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -153,6 +162,7 @@ class ConsoleNode(WhetstoneNode):
     def _on_slow_timer(self) -> None:
         self.cameras.update()
         self._training.update()
+        self.recordings.update()
 
     def _on_lost(self, lost: LostOperator) -> None:
         """The operator has gone: stop this robot, and fall silent without a release."""
@@ -281,23 +291,29 @@ class ConsoleNode(WhetstoneNode):
         """See `Console`."""
         return self._offers.offers()
 
-    def training(self) -> TrainingView:
+    def training(self) -> ProcessView:
         """See `Console`."""
         return self._training.view()
 
     def start_run(self, key: str, viewer: str, order: RunOrder) -> Answer:
         """See `Console`."""
-        return self._train(key, viewer, f"start run {order.name!r}", lambda: self._training.start(order))
+        return self._carry_out(key, viewer, f"start run {order.name!r}", lambda: self._training.start(order))
 
     def resume_run(self, key: str, viewer: str, name: str) -> Answer:
         """See `Console`."""
-        return self._train(key, viewer, f"resume run {name!r}", lambda: self._training.resume(name))
+        return self._carry_out(key, viewer, f"resume run {name!r}", lambda: self._training.resume(name))
 
     def stop_run(self, key: str, viewer: str) -> Answer:
         """See `Console`."""
-        return self._train(key, viewer, "stop run", lambda: self._training.stop())
+        return self._carry_out(key, viewer, "stop run", lambda: self._training.stop())
 
-    def _train(self, key: str, viewer: str, named: str, act: Callable[[], str]) -> Answer:
+    # ---- recordings ------------------------------------------------------------------------------------------------
+
+    def curate(self, key: str, viewer: str, named: str, act: Callable[[Recordings], str]) -> Answer:
+        """See `Console`."""
+        return self._carry_out(key, viewer, named, lambda: act(self.recordings))
+
+    def _carry_out(self, key: str, viewer: str, named: str, act: Callable[[], str]) -> Answer:
         answer = self._answer(viewer, named)
 
         def do() -> None:

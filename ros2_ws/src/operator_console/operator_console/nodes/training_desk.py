@@ -13,7 +13,7 @@ from operator_console.core.run_order import RunOrder, RunRefusedError, resume_ar
 from operator_console.core.run_process import RunProcess
 from operator_console.core.runs import RunCatalog, RunState
 from operator_console.core.session import GraphSnapshot
-from operator_console.web.interface import TrainingView
+from operator_console.web.interface import ProcessView
 
 _CLI = "whetstone_cli"
 COMMAND = (sys.executable, "-m", f"{_CLI}.cli.main")
@@ -122,12 +122,12 @@ class TrainingDesk:
         last = self._process.last_lines()[-1:]
         self._note(f"run {self._process.name!r}", ": ".join([self._process.state, *last]))
 
-    def view(self) -> TrainingView:
+    def view(self) -> ProcessView:
         """What pages show of the run; may be called from any thread."""
         process = self._process
         if process is None:
-            return TrainingView()
-        return TrainingView(process.name, f"{process.name} {process.state}", process.last_lines(), process.is_running)
+            return ProcessView(text="no run was started from this console")
+        return ProcessView(process.name, f"{process.name} {process.state}", process.last_lines(), process.is_running)
 
     def close(self) -> None:
         """The console ends: its run is interrupted, and ends by itself after that."""

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from operator_console.core.access import COOKIE, Access, Admission
 from operator_console.core.page_message import PageMessageError, parse
+from operator_console.core.playback import PlaybackError
 from operator_console.web.interface import Console
 from operator_console.web.page import build_page, viewer_name
 from whetstone_common.core.pixels import ImageError
@@ -44,8 +45,17 @@ def build_app(console: Console) -> ASGIApp:
             raise HTTPException(415, str(error)) from error
         if picture is None:
             return Response(status_code=204)
-        kind = "image/png" if picture.startswith(_PNG) else "image/jpeg"
-        return Response(picture, media_type=kind, headers={"Cache-Control": "no-store"})
+        return _picture_response(picture, "no-store")
+
+    @app.get("/episode_picture")
+    async def episode_picture(collection: str, name: str, camera: str, step: int) -> Response:
+        try:
+            picture = await run_in_threadpool(console.recordings.picture, collection, name, camera, step)
+        except PlaybackError as error:
+            raise HTTPException(404, str(error)) from error
+        if picture is None:
+            return Response(status_code=204)
+        return _picture_response(picture, "private, max-age=600")
 
     @app.websocket("/control")
     async def control(socket: WebSocket) -> None:
@@ -54,6 +64,11 @@ def build_app(console: Console) -> ASGIApp:
     app.mount("/static_console", StaticFiles(directory=_STATIC))
     ui.run_with(app, root=lambda: build_page(console), title="Whetstone", show_welcome_message=False)
     return AccessGuard(app, console.access)
+
+
+def _picture_response(picture: bytes, caching: str) -> Response:
+    kind = "image/png" if picture.startswith(_PNG) else "image/jpeg"
+    return Response(picture, media_type=kind, headers={"Cache-Control": caching})
 
 
 async def _talk(console: Console, socket: WebSocket) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +11,9 @@ from typing import Protocol
 from operator_console.core.access import Access
 from operator_console.core.audit_log import AuditLog
 from operator_console.core.commands import Command
+from operator_console.core.library import Library
 from operator_console.core.page_message import PageMessage
+from operator_console.core.playback import EpisodeReplay
 from operator_console.core.run_order import RunOrder
 from operator_console.core.runs import RunCatalog
 from operator_console.core.session import Session
@@ -70,8 +73,8 @@ class Offers:
 
 
 @dataclass(frozen=True)
-class TrainingView:
-    """The run that this console has started last.
+class ProcessView:
+    """The run, or the export, that this console has started last.
 
     Attributes:
         name: Of the run, empty before there is one.
@@ -81,7 +84,7 @@ class TrainingView:
     """
 
     name: str = ""
-    text: str = "no run was started from this console"
+    text: str = ""
     lines: tuple[str, ...] = ()
     is_running: bool = False
 
@@ -97,6 +100,33 @@ class Pictures(Protocol):
         """Newest picture as JPEG or PNG, None while there is none; KeyError without such a camera."""
 
 
+class Recordings(Protocol):
+    """Recorded episodes on this disk; looks may come from any thread, commands are for the node's own."""
+
+    library: Library
+
+    def playback(self, collection: str, name: str) -> EpisodeReplay:
+        """An episode to look at; PlaybackError when it cannot be read."""
+
+    def picture(self, collection: str, name: str, camera: str, step: int) -> bytes | None:
+        """JPEG of a step, None where there is none; PlaybackError when the episode cannot be read."""
+
+    def view(self) -> ProcessView:
+        """The newest export."""
+
+    def relabel(self, collection: str, names: Sequence[str], outcome: str) -> str:
+        """Give recordings another outcome; this and all below raise CommandRefusedError with a reason."""
+
+    def delete(self, collection: str, names: Sequence[str]) -> str:
+        """Move recordings aside."""
+
+    def restore(self, collection: str, names: Sequence[str]) -> str:
+        """Move deleted recordings back."""
+
+    def export(self, collection: str, names: Sequence[str], dataset: str) -> str:
+        """Begin to write recordings as a dataset."""
+
+
 class Console(Protocol):
     """The node behind the pages; every method may be called from the server's thread."""
 
@@ -106,6 +136,7 @@ class Console(Protocol):
     cameras: Pictures
     camera_period_s: float
     catalog: RunCatalog
+    recordings: Recordings
 
     def open_page(self, key: str, viewer: str) -> int:
         """A page has connected; returns the number of the connection."""
@@ -132,7 +163,7 @@ class Console(Protocol):
     def offers(self) -> Offers:
         """What a run can be started with; blocks until that is known, for some seconds at first."""
 
-    def training(self) -> TrainingView:
+    def training(self) -> ProcessView:
         """The run that this console has started last."""
 
     def start_run(self, key: str, viewer: str, order: RunOrder) -> Future[str]:
@@ -143,3 +174,6 @@ class Console(Protocol):
 
     def stop_run(self, key: str, viewer: str) -> Future[str]:
         """Interrupt the run of this console; the answer, or CommandRefusedError."""
+
+    def curate(self, key: str, viewer: str, named: str, act: Callable[[Recordings], str]) -> Future[str]:
+        """Change recordings, as `named` in the log; the answer, or CommandRefusedError."""

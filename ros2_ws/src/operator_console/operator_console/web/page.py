@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nicegui import Client, ui
 
+from operator_console.web.browse_panel import BrowsePanel
 from operator_console.web.interface import Console
 from operator_console.web.learn_panel import LearnPanel
 from operator_console.web.operate_panel import OperatePanel
@@ -31,15 +32,17 @@ def build_page(console: Console) -> None:
     ui.add_body_html('<script src="/static_console/console.js" defer></script>')
     _build_header()
     viewer = viewer_name(client)
-    panes = _build_tabs("Operate", "Learn")
+    panes = _build_tabs("Operate", "Learn", "Browse")
     with panes["Operate"]:
         operate = OperatePanel(console, client.id, viewer)
     learn = LearnPanel(console, client.id, viewer, panes["Learn"])
+    browse = BrowsePanel(console, client.id, viewer, panes["Browse"])
 
     def refresh() -> None:
         state = console.page_state(client.id)
         operate.refresh(console.session.snapshot(time.monotonic()), state)
         learn.refresh(state)
+        browse.refresh(state)
 
     refresh()
     ui.timer(_REFRESH_S, refresh)

@@ -36,6 +36,10 @@ def serve(
     robot: Annotated[str, typer.Option(help="Robot file; gives the cameras.")] = "sim_panda",
     log: Annotated[Path, typer.Option(help="Every command, one JSON line each.")] = Path("out/console.jsonl"),
     runs: Annotated[Path, typer.Option(help="Folder that holds one folder per training run.")] = Path("runs"),
+    recordings: Annotated[Path, typer.Option(help="Folder of recorded episodes.")] = Path("recordings"),
+    datasets: Annotated[
+        Path, typer.Option(help="Folder of datasets and demonstrations; exports of the page go there.")
+    ] = Path("out"),
     namespace: Namespace = "",
 ) -> None:
     """Serve the operator console, a page in the browser, for the stack that runs; until Ctrl-C."""
@@ -45,6 +49,8 @@ def serve(
         "robot_file": robot,
         "command_log": str(log.absolute()),
         "run_dir": str(runs.absolute()),
+        "record_dir": str(recordings.absolute()),
+        "dataset_dir": str(datasets.absolute()),
     }
     files = {"token_file": token_file, "tls_cert": tls_cert, "tls_key": tls_key}
     parameters |= {name: str(path.absolute()) for name, path in files.items() if path is not None}

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from experience.core.recording.reader import RecordingError, metadata
+from experience.core.recording.reader import RecordingError, recorded_metadata
 from whetstone_cli.cli import jobs, screen
 from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.exporting import export_dataset
@@ -39,7 +39,7 @@ def own_recordings(folder: Path) -> list[Path]:
     own, others = [], []
     for path in sorted(recordings_of(folder).glob("*.mcap")):
         try:
-            said = metadata(path)
+            said = recorded_metadata(path)  # a label does not change whose it is
             is_own = (said.get("seed"), said.get("outcome"), said.get("steps")) in known
         except RecordingError as error:
             is_own = False

@@ -152,7 +152,9 @@ def _problem(entry: Any) -> str:
 def _complaint(path: Path, error: Exception) -> str:
     """What is wrong with a file, without its name."""
     if isinstance(error, FileNotFoundError):
-        return "there is no such file" if str(error.filename) == str(path) else f"{error.filename} is missing"
+        # A library that opens files by itself may not say which one.
+        is_own = error.filename is None or str(error.filename) == str(path)
+        return "there is no such file" if is_own else f"{error.filename} is missing"
     if _is_lfs_pointer(path):
         return "it is a pointer of Git LFS and not the file itself; fetch that with git lfs pull"
     if isinstance(error, SchemaError):

@@ -15,6 +15,7 @@ from mcap.records import Metadata
 from mcap.stream_reader import StreamReader
 from mcap_ros2.decoder import DecoderFactory
 
+from experience.core.recording.label import LabelError, relabelled
 from whetstone_common.core.foreign import reading
 
 
@@ -32,7 +33,19 @@ class Decoded:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What the recorder knew of the episode.
+    """What is known of the episode: what the recorder knew, and what its label says instead.
+
+    Raises:
+        RecordingError: No recording, not one of ours, or one with a label that cannot be read.
+    """
+    try:
+        return relabelled(path, recorded_metadata(path))
+    except LabelError as error:
+        raise RecordingError(str(error)) from error
+
+
+def recorded_metadata(path: Path) -> dict[str, str]:
+    """What the recorder knew of the episode, whatever its label says.
 
     Raises:
         RecordingError: No recording, or not one of ours.
@@ -66,3 +79,16 @@ def _quietly(decoded: Iterator[Any]) -> Any:
     """The next message; the parser of damaged definitions prints before it raises, and the error is what counts."""
     with redirect_stderr(StringIO()):
         return next(decoded, None)
+
+
+def topics_in(path: Path) -> dict[str, str]:
+    """Type of each topic that a recording has a channel of.
+
+    Raises:
+        RecordingError: The file cannot be read.
+    """
+    with reading(path, RecordingError), path.open("rb") as stream:
+        summary = make_reader(stream).get_summary()
+        if summary is None:
+            raise RecordingError(f"{path}: it ends before its summary")
+        return {each.topic: summary.schemas[each.schema_id].name for each in summary.channels.values()}

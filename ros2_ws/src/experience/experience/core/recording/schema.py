@@ -30,8 +30,10 @@ class EpisodeMetadata(_Message):
         steps: How many steps it had.
         start_ns: ROS time of its start.
         instruction: What was said.
-        outcome: How it ended.
+        outcome: How it ended, as recorded or as labelled since.
         reason: Why, where that is not obvious.
+        task: Name of the task; an older recording may lack it.
+        duration_s: ROS time from the start to the end (s).
     """
 
     episode: _Whole
@@ -40,6 +42,8 @@ class EpisodeMetadata(_Message):
     instruction: Name
     outcome: Name
     reason: str = ""
+    task: str = ""
+    duration_s: Annotated[float, Field(ge=0.0)] = 0.0
 
 
 class Time(_Message):
@@ -56,6 +60,7 @@ class Time(_Message):
 
 class _Stamp(_Message):
     episode: int
+    request_id: int = 0
 
 
 class ExecutedStep(_Message):
@@ -77,6 +82,16 @@ class DecisionInstruction(_Message):
     instruction: str
 
 
+class DecisionScores(_Message):
+    """A message of type Decision: what the critic gave to the candidates."""
+
+    stamp: _Stamp
+    request_kind: int
+    kind: int
+    chosen: int
+    scores: list[float]
+
+
 class RecordedContract(_Message):
     """A message of type PolicyContract."""
 
@@ -88,10 +103,15 @@ class _Header(_Message):
     stamp: Time
 
 
-class ImageHeader(_Message):
-    """An image without its pixels."""
+class PictureHeader(_Message):
+    """An image, raw or compressed: when it was taken."""
 
     header: _Header
+
+
+class ImageHeader(PictureHeader):
+    """An image without its pixels."""
+
     height: _Whole
     width: _Whole
     encoding: str

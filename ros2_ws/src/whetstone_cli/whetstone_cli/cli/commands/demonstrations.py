@@ -49,11 +49,18 @@ def export(
     keep_aborted: Annotated[
         bool, typer.Option("--keep-aborted", help="Export aborted episodes too, as failures.")
     ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="File in the folder to export; give it once for each, none for all.")
+    ] = None,
 ) -> None:
     """Export recordings as a LeRobotDataset of format v3.0."""
     files = sorted(recordings.glob("*.mcap"))
     if not files:
         raise UserError(f"no .mcap file in {recordings}")
+    if only:
+        if missing := sorted(set(only) - {path.name for path in files}):
+            raise UserError(f"no recording {missing[0]} in {recordings}\n\nName files of that folder, with .mcap.")
+        files = [path for path in files if path.name in set(only)]
     outputs.check_new_folder(out)
     done = export_dataset(files, out, robot, skip_damaged=skip_damaged, keep_aborted=keep_aborted)
     if done.aborted:

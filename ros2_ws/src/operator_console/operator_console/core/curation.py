@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a human does with recordings: another outcome, deleted, back again. No recording is ever written or erased."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from experience.core.recording.label import LabelError, label_file, remove_label, write_label
+from operator_console.core.commands import CommandRefusedError
+from operator_console.core.library import DELETED
+
+AS_RECORDED = "as recorded"
+
+
+def relabel(recording: Path, outcome: str) -> None:
+    """Give an episode another outcome, or `AS_RECORDED` the one that it was recorded with.
+
+    Raises:
+        CommandRefusedError: There is no such outcome, or the label cannot be written.
+    """
+    try:
+        if outcome == AS_RECORDED:
+            remove_label(recording)
+        else:
+            write_label(recording, outcome)
+    except (LabelError, OSError) as error:
+        raise CommandRefusedError(str(error)) from error
+
+
+def delete(recording: Path) -> Path:
+    """Move a recording and its label aside, into a folder beside it; returns where it is now.
+
+    Raises:
+        CommandRefusedError: It is aside already, or cannot be moved.
+    """
+    if recording.parent.name == DELETED:
+        raise CommandRefusedError(f"{recording.name} is deleted already")
+    return _move(recording, recording.parent / DELETED)
+
+
+def restore(recording: Path) -> Path:
+    """Move a deleted recording and its label back; returns where it is now.
+
+    Raises:
+        CommandRefusedError: It is not deleted, another one has its name, or it cannot be moved.
+    """
+    if recording.parent.name != DELETED:
+        raise CommandRefusedError(f"{recording.name} is not deleted")
+    return _move(recording, recording.parent.parent)
+
+
+def _move(recording: Path, folder: Path) -> Path:
+    target = folder / recording.name
+    if target.exists():
+        raise CommandRefusedError(f"{target} exists: move one of the two away by hand")
+    try:
+        folder.mkdir(exist_ok=True)
+        os.rename(recording, target)
+        if label_file(recording).exists():
+            os.replace(label_file(recording), label_file(target))
+    except OSError as error:
+        raise CommandRefusedError(f"{recording} cannot be moved: {error.strerror or error}") from error
+    return target
