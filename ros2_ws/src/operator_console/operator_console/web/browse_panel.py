@@ -119,8 +119,8 @@ class BrowsePanel:
             text = f"refused: {error}"
         except TimeoutError:
             text = f"no answer within {_ANSWER_S:g} s"
-        self._answer.set_text(text)
         await self._refresh()
+        self._answer.set_text(text)  # not before the list shows what came of it
 
     # ---- what is true now ------------------------------------------------------------------------------------------
 
