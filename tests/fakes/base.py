@@ -15,6 +15,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.timer import Timer
 from vla_interfaces.msg import NodeStatus
 
 from whetstone_common.nodes import qos
@@ -48,9 +49,23 @@ class FakeNode(Node):
     def on_told(self, names: set[str]) -> None:
         """Parameters have changed."""
 
-    def every(self, period_s: float, callback: Callable[[], None]) -> None:
+    def every(self, period_s: float, callback: Callable[[], None]) -> Timer:
         """Steady timer."""
-        self.create_timer(period_s, callback, clock=self.steady_clock)
+        return self.create_timer(period_s, callback, clock=self.steady_clock)
+
+    def when_asked(self, period_s: float, callback: Callable[[], bool]) -> Timer:
+        """Steady timer that runs from each `reset()` until `callback` says that nothing is left to do.
+
+        A fake goes before whatever else computes, so it must not poll while nothing is due.
+        """
+
+        def look() -> None:
+            if not callback():
+                timer.cancel()
+
+        timer = self.every(period_s, look)
+        timer.cancel()
+        return timer
 
     def ready(self) -> None:
         """Tell the watcher that this fake works."""

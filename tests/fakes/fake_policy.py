@@ -61,7 +61,7 @@ class FakePolicy(FakeNode):
         self._contracts.publish(from_contract(self._contract))
         self.create_subscription(JointState, "joint_states", self._on_joints, qos.SENSOR_IN)
         self.create_subscription(Request, "request", self._on_request, qos.RING)
-        self.every(0.002, self._flush)
+        self._due = self.when_asked(0.002, self._flush)
 
     def _on_joints(self, msg: JointState) -> None:
         self._positions = dict(zip(msg.name, msg.position, strict=True))
@@ -82,14 +82,16 @@ class FakePolicy(FakeNode):
         delay_s = delays[self._answers % len(delays)]
         self._answers += 1
         self._pending.append((time.monotonic() + delay_s, self._chunk(self._asked)))
+        self._due.reset()
         self._asked = None
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
         now_s = time.monotonic()
         due = [chunk for at_s, chunk in self._pending if at_s <= now_s]
         self._pending = [item for item in self._pending if item[0] > now_s]
         for chunk in due:
             self._chunks.publish(chunk)
+        return bool(self._pending)
 
     def _chunk(self, request: Request) -> ActionChunk:
         reference = [self._positions[name] for name in JOINTS[:-1]]

@@ -44,7 +44,7 @@ class FaultRelay(FakeNode):
         profile = qos.LATCHED if self.told["latched"] else qos.SENSOR_OUT
         self._publisher = self.create_publisher(kind, topic, profile)
         self.create_subscription(kind, f"{topic}_in", self._on_message, profile)
-        self.every(_FLUSH_S, self._flush)
+        self._due = self.when_asked(_FLUSH_S, self._flush)
 
     def on_told(self, names: set[str]) -> None:
         """A new plan starts counting at zero."""
@@ -73,10 +73,12 @@ class FaultRelay(FakeNode):
             self._publisher.publish(message)
         else:
             heapq.heappush(self._queue, (at_s, next(self._order), message))
+            self._due.reset()
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
         while self._queue and self._queue[0][0] <= time.monotonic():
             self._publisher.publish(heapq.heappop(self._queue)[2])
+        return bool(self._queue)
 
 
 if __name__ == "__main__":
