@@ -15,6 +15,7 @@ import pytest
 
 from fakes.lerobot_files import change_info, panda_dataset
 from rl_learner.core import post_training
+from vla_policy.core.backends.onnx_cache import exported
 from vla_policy.core.normalise import STD_FLOOR, PolicyStats
 from whetstone_cli.jobs import finetune, make_prior, post_train
 from whetstone_common.core.enums import Actor
@@ -58,6 +59,14 @@ def test_when_a_count_is_none_expect_its_name_and_what_is_allowed(
     assert words[0] in said and "1 or more" in said
 
 
+@pytest.fixture(autouse=True)
+def exports(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the trained models' graphs are kept."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    return cache / "whetstone" / "onnx"
+
+
 def run(*words: object) -> int:
     """A training of a few steps on few windows."""
     few = ["--steps=4", "--batch=4", "--save-every=2", "--threads=2"]
@@ -65,7 +74,7 @@ def run(*words: object) -> int:
 
 
 def test_when_demonstrations_are_imitated_expect_a_model_curves_and_the_command_that_counts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, exports: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = panda_dataset(tmp_path / "set", (12, 10, 8))
     assert run("sft", dataset, f"--out={tmp_path / 'model'}", "--held-out=0.34") == 0
@@ -75,6 +84,8 @@ def test_when_demonstrations_are_imitated_expect_a_model_curves_and_the_command_
     assert manifest["windows"] == 9 and manifest["steps"] == 4  # the episode of 12 is put aside
     assert list((tmp_path / "model.training" / "tensorboard").glob("events*"))
     assert not list((tmp_path / "model.training").glob("seed-*"))
+    (graphs,) = exports.iterdir()
+    assert exported(tmp_path / "model") == graphs, "vla_node has nothing to export"
     shipped = PolicyStats.load(find(post_train.SHIPPED) / "stats.json")
     assert PolicyStats.load(tmp_path / "model" / "stats.json") == shipped, "the base's statistics, unless asked"
 
@@ -191,3 +202,14 @@ def test_when_two_processes_cannot_train_expect_the_reason_without_the_launchers
     assert done.returncode == 2
     assert "no_dataset" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_when_the_graphs_cannot_be_kept_expect_the_model_all_the_same(
+    tmp_path: Path, exports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exports.parent.mkdir(parents=True)
+    exports.write_text("no folder")
+    dataset = panda_dataset(tmp_path / "set", (12, 10))
+    assert run("sft", dataset, f"--out={tmp_path / 'model'}", "--held-out=0") == 0
+    assert "when it is first served" in capsys.readouterr().out.replace("\n", " ")
+    assert (tmp_path / "model" / "manifest.json").is_file()

@@ -23,6 +23,7 @@ from rich.progress import Progress
 from rl_learner.core.post_training import DatasetRobot, DatasetTrainer
 from rl_methods.config import read_training_settings
 from rl_methods.registry import training_methods, training_of
+from vla_policy.core.backends.onnx_cache import exported
 from vla_policy.core.training.loop import StepMetrics
 from vla_policy.core.training.settings import NORMALISATIONS, DataConfig, SftConfig
 from vla_policy.core.training.sft import SftReport
@@ -202,8 +203,19 @@ def train(args: argparse.Namespace) -> None:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         work.clear()
+        _export(args.out)
         _say(f"wrote {args.out}; count what it can do: whetstone eval --backend onnx --model-dir {args.out}")
     accelerator.end_training()
+
+
+def _export(model: Path) -> None:
+    """The graphs that vla_node serves, made where torch is loaded: there it would take time from what is served."""
+    if not (model / "vocab.json").is_file():
+        return  # a published checkpoint is served as it is
+    try:
+        exported(model)
+    except OSError as error:
+        _say(f"its ONNX form is made when it is first served, it cannot be kept now: {error}")
 
 
 def _say(line: str) -> None:
