@@ -36,7 +36,9 @@ class Desk:
 
     def __init__(self, world: World, browser: Browser, script: str = "") -> None:
         self.world, self.browser, port = world, browser, free_port()
-        self.cell: Cell = full_cell(world, parameters={"episode_node": EPISODES})
+        self.cell: Cell = full_cell(
+            world, parameters={"episode_node": EPISODES, "steering_node": {"execute_steps": 6, "n_candidates": 3}}
+        )
         self.log = world.folder / "console.jsonl"
         parameters: dict[str, Any] = {"port": port, "heartbeat_timeout_s": HEARTBEAT_S, "command_log": str(self.log)}
         # A crowded machine may keep a page waiting for longer than a person's own computer does.
@@ -115,8 +117,14 @@ def test_when_an_operator_uses_the_page_expect_cameras_an_episode_takeover_succe
     watcher.wait_state("arm_node", "READY", 30.0)
 
     desk.start_episode()
+    page.click("#tab-why")
+    for camera in ("front", "wrist"):
+        for name in ("candidate 0", "candidate 2", "sent"):
+            page.wait_for_selector(f"[data-why={camera}] [data-path='{name}']", state="attached")
+    page.wait_for_selector("[data-candidate='2']")
     page.keyboard.press("Space")
     watcher.wait_state("arm_node", "STOPPED", 10.0, reason="ESTOP")
+    page.click("#tab-operate")
     assert "released" in desk.press("release_estop")
     desk.press("reset")
     assert desk.browser.foreign == [], "a page must not ask anybody else"

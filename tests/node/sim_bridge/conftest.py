@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import rclpy
+from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -47,6 +48,9 @@ class Bench:
         self._listen(TaskTruth, "/sim/truth", self.truths)
         self._listen(Takeover, "/sim/expert", self.aims)
         self._listen(CameraInfo, "/camera/wrist/camera_info", self.infos)
+        self.poses: dict[str, list[PoseStamped]] = {"front": [], "wrist": []}
+        for name, poses in self.poses.items():
+            self._listen(PoseStamped, f"/camera/{name}/pose", poses)
         for name, heard in self.images.items():
             self._listen(Image, f"/camera/{name}/image_raw", heard)
         self.trajectory = self.client.create_publisher(JointTrajectory, "/arm_controller/joint_trajectory", qos.COMMAND)

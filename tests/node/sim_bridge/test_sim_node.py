@@ -70,6 +70,21 @@ def test_when_lockstep_is_commanded_expect_one_tick_with_one_stamp_on_every_topi
     assert bench.infos[-1].k[2] == 24.0
 
 
+def test_when_the_scene_is_reset_expect_each_cameras_pose_once_in_the_frame_that_it_is_mounted_in(
+    make_bench: MakeBench,
+) -> None:
+    bench = make_bench(pace="lockstep", repeat_period_s=0.05)
+    bench.until(lambda: all(bench.poses.values()))
+    first = {name: poses[-1] for name, poses in bench.poses.items()}
+    assert {name: pose.header.frame_id for name, pose in first.items()} == {"front": "base", "wrist": "tcp"}
+    count = len(bench.joints)
+    bench.until(lambda: len(bench.joints) >= count + 3)
+    assert [len(poses) for poses in bench.poses.values()] == [1, 1], "a pose that has not changed is not said again"
+    bench.reset("pick_place", 5)
+    bench.until(lambda: len(bench.poses["front"]) == 2)
+    assert bench.poses["front"][-1].pose != first["front"].pose
+
+
 def test_when_nothing_commands_in_lockstep_expect_the_same_tick_repeated(make_bench: MakeBench) -> None:
     bench = make_bench(pace="lockstep", repeat_period_s=0.05)
     present, count = to_ns(bench.joints[-1].header.stamp), len(bench.joints)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-_EDITED = 1  # vla_interfaces/Decision: a candidate plus the edit policy's change
+EDITED = 1  # vla_interfaces/Decision: a candidate plus the edit policy's change
 
 
 def value_of_chosen(scores: Sequence[float], kind: int, chosen: int) -> float | None:
@@ -17,7 +17,7 @@ def value_of_chosen(scores: Sequence[float], kind: int, chosen: int) -> float | 
         kind: Where the chunk came from, as vla_interfaces/Decision says.
         chosen: Number of the candidate, below 0 for none.
     """
-    index = chosen + (len(scores) // 2 if kind == _EDITED else 0)
+    index = chosen + (len(scores) // 2 if kind == EDITED else 0)
     if chosen < 0 or index >= len(scores) or not math.isfinite(scores[index]):
         return None
     return float(scores[index])

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -19,18 +21,25 @@ from whetstone_common.nodes.node import WhetstoneNode
 
 # A page that shows a camera asks for it at least so often.
 _UNWATCHED_S = 3.0
+_RECENT = 12
+# A serialised message of either type begins with four bytes of encapsulation, then its header's stamp.
+_STAMP_LITTLE, _STAMP_BIG = struct.Struct("<4xiI"), struct.Struct(">4xiI")
+_NS_PER_S = 1_000_000_000
 
 
 @dataclass
 class _Stream:
-    """One camera: `data` is its newest message, still serialised, `jpeg` the picture of it once it was asked for."""
+    """One camera: `data` is its newest message, still serialised, `jpeg` the picture of it once it was asked for.
+
+    `recent` are the newest messages: a decision comes later than the picture that it was made on.
+    """
 
     topic: str
     asked_s: float = float("-inf")
     subscription: Any = None
     data: bytes | None = None
     jpeg: bytes | None = None
-    problem: str = ""
+    recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
 
 class CameraStreams:
@@ -68,11 +77,13 @@ class CameraStreams:
             elif not wanted and camera.subscription is not None:
                 self._node.destroy_subscription(camera.subscription)
                 camera.subscription = camera.data = camera.jpeg = None
+                camera.recent.clear()
 
     def _subscribe(self, camera: _Stream) -> None:
         def keep(data: bytes) -> None:
             with self._lock:
                 camera.data, camera.jpeg = data, None
+                camera.recent.append(data)
 
         kind = CompressedImage if self._compressed else Image
         # Still serialised: most frames are never shown, and reading them would cost more than everything else here.
@@ -91,13 +102,35 @@ class CameraStreams:
             data, jpeg = camera.data, camera.jpeg
         if jpeg is not None or data is None:
             return jpeg
-        jpeg = self._encode(data)
+        jpeg = self.encode(data)
         with self._lock:
             if camera.data is data:
                 camera.jpeg = jpeg
         return jpeg
 
-    def _encode(self, data: bytes) -> bytes:
+    def keep_all(self) -> None:
+        """Somebody looks at what all cameras have seen: `messages_at` will have something."""
+        now_s = time.monotonic()
+        for camera in self._cameras.values():
+            camera.asked_s = now_s
+
+    def messages_at(self, stamp_ns: int) -> dict[str, bytes]:
+        """By camera, the newest message that is not newer than a moment; the oldest there is, where all are newer."""
+        found = {}
+        with self._lock:
+            for name, camera in self._cameras.items():
+                recent = list(camera.recent)
+                before = [data for data in recent if _stamp_ns(data) <= stamp_ns]
+                if recent:
+                    found[name] = before[-1] if before else recent[0]
+        return found
+
+    def encode(self, data: bytes) -> bytes:
+        """JPEG of a serialised message, or the picture as it comes when the camera compresses.
+
+        Raises:
+            ImageError: It cannot be read.
+        """
         if self._compressed:
             compressed: Any = deserialize_message(data, CompressedImage)
             return bytes(compressed.data)
@@ -109,3 +142,9 @@ class CameraStreams:
         if not done:
             raise ImageError(f"{rgb.shape[1]} x {rgb.shape[0]} px cannot be encoded as JPEG")
         return encoded.tobytes()
+
+
+def _stamp_ns(data: bytes) -> int:
+    """When a serialised picture was taken."""
+    seconds, nanoseconds = (_STAMP_LITTLE if data[1] & 1 else _STAMP_BIG).unpack_from(data)
+    return int(seconds) * _NS_PER_S + int(nanoseconds)

@@ -22,6 +22,7 @@ from operator_console.core.run_order import RunOrder
 from operator_console.core.session import Session
 from operator_console.nodes.cameras import CameraStreams
 from operator_console.nodes.commander import Answer, Commander
+from operator_console.nodes.decision_watch import DecisionWatch
 from operator_console.nodes.graph_view import GraphView
 from operator_console.nodes.offers import OfferReader
 from operator_console.nodes.recording_desk import RecordingDesk
@@ -77,11 +78,12 @@ class ConsoleNode(WhetstoneNode):
         )
         self._desk = ControlDesk(self.param("heartbeat_timeout_s"))
         self._device = BrowserDevice(self.param("deadman_s"), self.param("input_timeout_s"))
-        GraphView(self, self.session)
         robot = robot_of_parameter(self.param("robot_file")).in_namespace(self.get_namespace())
         self.cameras = CameraStreams(
             self, robot.cameras, compressed=self.param("compressed"), quality=self.param("jpeg_quality")
         )
+        self.decisions = DecisionWatch(self, robot, self.cameras)
+        GraphView(self, self.session, self.decisions)
         self.camera_period_s = 1.0 / self.param("camera_rate_hz")
         self._stream = TakeoverStream(self)
         topics = dict.fromkeys(self.resolve_topic_name(self.param(name)) for name in ("estop_topic", "own_estop_topic"))
@@ -161,6 +163,7 @@ class ConsoleNode(WhetstoneNode):
 
     def _on_slow_timer(self) -> None:
         self.cameras.update()
+        self.decisions.update()
         self._training.update()
         self.recordings.update()
 

@@ -19,6 +19,7 @@ from vla_interfaces.msg import (
 )
 
 from operator_console.core.session import Session
+from operator_console.nodes.decision_watch import DecisionWatch
 from whetstone_common.core.enums import Actor, Outcome
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
@@ -33,10 +34,11 @@ class GraphView:
     Args:
         node: Subscribes.
         session: Is told.
+        decisions: Is told of decisions that go to the arm, and of the contract.
     """
 
-    def __init__(self, node: WhetstoneNode, session: Session) -> None:
-        self._node, self._session = node, session
+    def __init__(self, node: WhetstoneNode, session: Session, decisions: DecisionWatch) -> None:
+        self._node, self._session, self._decisions = node, session, decisions
         subscriptions: tuple[tuple[type, str, Any, Any], ...] = (
             (NodeStatus, "node_status", self._on_status, qos.RECORD),
             (EpisodeEvent, "episode", self._on_event, qos.RECORD),
@@ -76,10 +78,12 @@ class GraphView:
         if not msg.stamp.episode or msg.request_kind != Request.ACT:
             return
         self._session.method, self._session.policy_version = msg.method, int(msg.policy_version)
+        self._decisions.on_decision(msg)
 
     def _on_contract(self, msg: PolicyContract) -> None:
         weights = f" {msg.weights_sha256[:_SHOWN_HASH]}" if msg.weights_sha256 else ""
         self._session.model = f"{msg.model_id}{weights}"
+        self._decisions.on_contract(msg)
 
     def _on_instruction(self, msg: String) -> None:
         self._session.instruction = msg.data

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from operator_console.core.access import Access
 from operator_console.core.audit_log import AuditLog
+from operator_console.core.camera_model import CameraModel
+from operator_console.core.candidates import DecisionView
 from operator_console.core.commands import Command
 from operator_console.core.library import Library
 from operator_console.core.page_message import PageMessage
@@ -17,6 +19,7 @@ from operator_console.core.playback import EpisodeReplay
 from operator_console.core.run_order import RunOrder
 from operator_console.core.runs import RunCatalog
 from operator_console.core.session import Session
+from whetstone_common.core.kinematics import Pose
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,51 @@ class ProcessView:
     is_running: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class CameraShot:
+    """What a camera saw at a decision.
+
+    Attributes:
+        name: Of the camera.
+        jpeg: The picture, empty when it cannot be read.
+        model: How the camera sees, None when nothing can be drawn into its picture.
+        optical: Pose of its optical frame in the base frame, None likewise.
+        problem: Why nothing can be drawn, empty when something can.
+    """
+
+    name: str
+    jpeg: bytes = b""
+    model: CameraModel | None = None
+    optical: Pose | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class DecisionShot:
+    """A decision, and what the cameras saw when it was made.
+
+    Attributes:
+        number: Grows with every decision.
+        view: The decision, None when it cannot be drawn.
+        cameras: Pictures.
+        values: Of the episode so far: time since its first decision (s), and the critic's value of what was chosen.
+        problem: Why it cannot be drawn.
+    """
+
+    number: int
+    view: DecisionView | None = None
+    cameras: tuple[CameraShot, ...] = ()
+    values: tuple[tuple[float, float], ...] = ()
+    problem: str = ""
+
+
+class LatestDecision(Protocol):
+    """What the policy chose, for pages that look at it."""
+
+    def look(self) -> DecisionShot | None:
+        """The newest decision since somebody looks, None before there is one."""
+
+
 class Pictures(Protocol):
     """Cameras of the robot."""
 
@@ -137,6 +185,7 @@ class Console(Protocol):
     camera_period_s: float
     catalog: RunCatalog
     recordings: Recordings
+    decisions: LatestDecision
 
     def open_page(self, key: str, viewer: str) -> int:
         """A page has connected; returns the number of the connection."""

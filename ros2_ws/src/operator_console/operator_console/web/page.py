@@ -12,6 +12,7 @@ from operator_console.web.browse_panel import BrowsePanel
 from operator_console.web.interface import Console
 from operator_console.web.learn_panel import LearnPanel
 from operator_console.web.operate_panel import OperatePanel
+from operator_console.web.why_panel import WhyPanel
 
 _REFRESH_S = 0.5
 _SHORT = 4
@@ -32,9 +33,10 @@ def build_page(console: Console) -> None:
     ui.add_body_html('<script src="/static_console/console.js" defer></script>')
     _build_header()
     viewer = viewer_name(client)
-    panes = _build_tabs("Operate", "Learn", "Browse")
+    panes = _build_tabs("Operate", "Why", "Learn", "Browse")
     with panes["Operate"]:
         operate = OperatePanel(console, client.id, viewer)
+    WhyPanel(console, panes["Why"])
     learn = LearnPanel(console, client.id, viewer, panes["Learn"])
     browse = BrowsePanel(console, client.id, viewer, panes["Browse"])
 

@@ -6,16 +6,35 @@ from __future__ import annotations
 import atexit
 import math
 import weakref
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sim_bridge.core.gl import mujoco
+from whetstone_common.core.kinematics import Pose
 
 Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 MAX_GEOMS = 400
+# MuJoCo's cameras look along -z with y upwards; an optical frame looks along z with y downwards.
+_TO_OPTICAL = np.diag([1.0, -1.0, -1.0])
 _open: weakref.WeakSet[Cameras] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, eq=False)
+class CameraCalibration:
+    """Where a camera is and how it sees; the same for all images of an episode.
+
+    Attributes:
+        focal_px: Focal length (px); the principal point is the image centre.
+        is_at_hand: Whether it moves with the TCP.
+        pose: Of its optical frame, in the frame of the TCP or of the base.
+    """
+
+    focal_px: float
+    is_at_hand: bool
+    pose: Pose
 
 
 def _close_all() -> None:
@@ -57,10 +76,16 @@ class Cameras:
         image: Image = self._renderer.render()
         return image
 
-    def focal_px(self, camera: str) -> float:
-        """Focal length of `camera` (px); the principal point is the image centre."""
-        fovy = math.radians(float(self._model.cam_fovy[self._model.camera(self.names[camera]).id]))
-        return 0.5 * self._size / math.tan(0.5 * fovy)
+    def calibration(self, data: Any, camera: str, tcp: Pose) -> CameraCalibration:
+        """Calibration of `camera` at the state in `data`, in which the TCP has the pose `tcp`."""
+        number = self._model.camera(self.names[camera]).id
+        fovy = math.radians(float(self._model.cam_fovy[number]))
+        position = np.array(data.cam_xpos[number])
+        rotation = np.array(data.cam_xmat[number]).reshape(3, 3) @ _TO_OPTICAL
+        is_at_hand = int(self._model.cam_bodyid[number]) != 0
+        if is_at_hand:
+            position, rotation = tcp.rotation.T @ (position - tcp.position), tcp.rotation.T @ rotation
+        return CameraCalibration(0.5 * self._size / math.tan(0.5 * fovy), is_at_hand, Pose(position, rotation))
 
     def close(self) -> None:
         """Free the OpenGL context; call it from the thread that rendered."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim_bridge.core.arm import PANDA, ArmModel
-from sim_bridge.core.cameras import Cameras, Image
+from sim_bridge.core.cameras import CameraCalibration, Cameras, Image
 from sim_bridge.core.domain_randomization import DomainRandomization
 from sim_bridge.core.gl import mujoco
 from sim_bridge.core.scene import CAMERAS, TIMESTEP_S, build_spec
@@ -81,6 +81,10 @@ class World:
         self._data.time = 0.0
         self.tick = 0
         mujoco.mj_forward(self._model, self._data)
+        tcp = self.tcp_pose()
+        self.calibrations: dict[str, CameraCalibration] = {
+            name: self.cameras.calibration(self._data, name, tcp) for name in self.cameras.names
+        }
 
     def _place_arm(self, rng: np.random.Generator) -> None:
         home = np.asarray(self._arm.home_rad)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from geometry_msgs.msg import Point, PoseStamped, Quaternion
+from geometry_msgs.msg import Pose as PoseMessage
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray, Header
@@ -12,10 +14,14 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import Takeover, TaskTruth
 
 from sim_bridge.core.arm import ArmModel
+from sim_bridge.core.cameras import CameraCalibration
 from sim_bridge.core.commands import Trajectory, parse_array, parse_opening, parse_trajectory
 from sim_bridge.core.expert import ExpertTarget
 from sim_bridge.core.session import GroundTruth, Joints
 from whetstone_common.nodes.convert import bytes_field, to_time
+
+# Parents of the cameras' poses: the robot file's `tip`, and what its poses are in.
+TCP_FRAME, BASE_FRAME = "tcp", "base"
 
 
 def trajectory_of(msg: JointTrajectory, arm: ArmModel) -> Trajectory:
@@ -82,6 +88,16 @@ def camera_info(camera: str, stamp_ns: int, size_px: int, focal_px: float) -> Ca
         k=[focal_px, 0.0, centre, 0.0, focal_px, centre, 0.0, 0.0, 1.0],
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         p=[focal_px, 0.0, centre, 0.0, 0.0, focal_px, centre, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def camera_pose(calibration: CameraCalibration, stamp_ns: int) -> PoseStamped:
+    """Message of where a camera's optical frame is."""
+    x, y, z = calibration.pose.position.tolist()
+    qx, qy, qz, qw = calibration.pose.quaternion_xyzw().tolist()
+    return PoseStamped(
+        header=Header(stamp=to_time(stamp_ns), frame_id=TCP_FRAME if calibration.is_at_hand else BASE_FRAME),
+        pose=PoseMessage(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw)),
     )
 
 

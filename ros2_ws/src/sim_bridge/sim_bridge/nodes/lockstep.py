@@ -104,10 +104,10 @@ class Lockstep:
         if self._present is None:
             return
         stamp_ns, joints, images, ground_truth = self._present
-        focal_px = {name: self._session.world.cameras.focal_px(name) for name in images}
+        calibrations = self._session.world.calibrations
         self._publisher.clock(stamp_ns)
         self._publisher.ground_truth(ground_truth, stamp_ns)
-        self._publisher.images(images, stamp_ns, focal_px)
+        self._publisher.images(images, stamp_ns, calibrations)
         self._publisher.joints(joints, stamp_ns)
         if self._timer is not None:
             self._timer.reset()

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from geometry_msgs.msg import PoseStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from vla_interfaces.msg import Takeover, TaskTruth
 
 from sim_bridge.core.arm import ArmModel
+from sim_bridge.core.cameras import CameraCalibration
 from sim_bridge.core.session import GroundTruth, Joints
 from sim_bridge.nodes import convert
 from whetstone_common.nodes import qos
@@ -43,6 +45,8 @@ class SimPublisher:
             )
             for name in cameras
         }
+        self._poses = {name: node.create_publisher(PoseStamped, f"camera/{name}/pose", qos.LATCHED) for name in cameras}
+        self._calibrations: dict[str, CameraCalibration] = {}
         self._expert_sequence = 0
 
     def joints(self, joints: Joints, stamp_ns: int) -> None:
@@ -61,16 +65,19 @@ class SimPublisher:
             source = (self._node.get_fully_qualified_name(), self._node.epoch_ns)
             self._expert.publish(convert.expert_takeover(ground_truth.aim, stamp_ns, source, self._expert_sequence))
 
-    def images(self, images: Images, stamp_ns: int, focal_px: Mapping[str, float]) -> None:
-        """Publish one image of each camera with its calibration.
+    def images(self, images: Images, stamp_ns: int, calibrations: Mapping[str, CameraCalibration]) -> None:
+        """Publish one image of each camera with its calibration; the camera's pose only when it has changed.
 
         Args:
             images: Image of each camera.
             stamp_ns: Time of the images.
-            focal_px: Focal length of each camera.
+            calibrations: Of each camera, the same object as long as it stays.
         """
         for name, pixels in images.items():
             picture, info = self._images[name]
             picture.publish(convert.image(pixels, name, stamp_ns))
-            info.publish(convert.camera_info(name, stamp_ns, pixels.shape[1], focal_px[name]))
+            info.publish(convert.camera_info(name, stamp_ns, pixels.shape[1], calibrations[name].focal_px))
+            if self._calibrations.get(name) is not calibrations[name]:
+                self._calibrations[name] = calibrations[name]
+                self._poses[name].publish(convert.camera_pose(calibrations[name], stamp_ns))
         self._node.counters["images"] += len(images)

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sim_bridge.core.cameras import CameraCalibration
 from sim_bridge.core.commands import Trajectory
 from sim_bridge.core.pacing import DelayLine, Every, Pacer
 from sim_bridge.core.scene import TIMESTEP_S
@@ -55,7 +56,9 @@ class Realtime:
         self._stop = threading.Event()
         self._commands: DelayLine[Callable[[], None]] = DelayLine(node.param("command_latency_s"))
         self._states: DelayLine[tuple[Joints, int]] = DelayLine(node.param("state_latency_s"))
-        self._frames: DelayLine[tuple[Images, int, dict[str, float]]] = DelayLine(node.param("image_latency_s"))
+        self._frames: DelayLine[tuple[Images, int, Mapping[str, CameraCalibration]]] = DelayLine(
+            node.param("image_latency_s")
+        )
         self._capture: _Capture | None = None
         self._captured = threading.Condition()
         self._truth_due = Every(session.tick_ns * 1e-9 / self._factor)
@@ -176,8 +179,8 @@ class Realtime:
                             snapshot.close()
                         snapshot, shown = WorldSnapshot(capture.world), capture.world
                     self._draw(snapshot, capture)
-                for images, stamp_ns, focal_px in self._frames.take_due(self._now_s()):
-                    self._publisher.images(images, stamp_ns, focal_px)
+                for images, stamp_ns, calibrations in self._frames.take_due(self._now_s()):
+                    self._publisher.images(images, stamp_ns, calibrations)
         finally:
             if snapshot is not None:
                 snapshot.close()
@@ -195,6 +198,6 @@ class Realtime:
         snapshot.take(capture.state)
         images: dict[str, Any] = {name: snapshot.render(name) for name in self._cameras}
         self._node.counters["render_us"] += (self._node.steady_clock.now().nanoseconds - started_ns) // 1000
-        focal_px = {name: capture.world.cameras.focal_px(name) for name in images}
-        self._frames.put(self._now_s(), (images, capture.stamp_ns, focal_px))
+        calibrations = capture.world.calibrations
+        self._frames.put(self._now_s(), (images, capture.stamp_ns, calibrations))
         self._window.show(capture.world)
