@@ -119,3 +119,20 @@ def test_when_a_run_is_finished_and_weak_expect_corrections_first_and_good_expec
     good = next_steps(_run(RunState.FINISHED, episode(1)))
     assert "whetstone eval --run mine --paired --episodes 100" in good[0]
     assert "whetstone distill mine" in good[1]
+
+
+def test_when_a_stack_has_learnt_without_whetstone_train_expect_its_run_listed_with_how_to_go_on(
+    tmp_path: Path,
+) -> None:
+    catalog = RunCatalog(tmp_path)
+    (tmp_path / "by_stack" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "no_run").mkdir()
+    write_run(tmp_path / "mine", [episode(1)])
+    runs = {run.name: run for run in catalog.runs()}
+    assert {name: run.state for name, run in runs.items()} == {
+        "by_stack": RunState.OF_STACK,
+        "mine": RunState.STOPPED,
+    }
+    assert "run:=by_stack" in " ".join(next_steps(runs["by_stack"]))
+    (tmp_path / "mine" / "checkpoints").mkdir()
+    assert [run.name for run in catalog.runs()].count("mine") == 1

@@ -15,6 +15,11 @@ def next_steps(run: RunView) -> tuple[str, ...]:
     """Sentences, the most useful first; with the command where a terminal is needed."""
     if run.state is RunState.RUNNING:
         return ("It learns: watch the curve grow, or stop it and resume it later.",)
+    if run.state is RunState.OF_STACK:
+        return (
+            "A stack keeps no log of episodes: see its figures by tensorboard --logdir runs.",
+            f"Go on with it: start the stack again with train:=true run:={run.name}.",
+        )
     if not run.summary.episodes:
         return ("Nothing was learnt yet: resume it.",)
     if run.state is RunState.STOPPED:

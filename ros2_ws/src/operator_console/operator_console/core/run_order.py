@@ -11,7 +11,7 @@ from typing import Any
 
 from operator_console.core.runs import RunView
 from whetstone_common.core.run_name import run_name_problem
-from whetstone_common.core.run_session import UNBOUNDED_MIN, RunSession
+from whetstone_common.core.run_session import EVALUATE_EPISODES, UNBOUNDED_MIN, RunSession
 
 _MOST_STEPS = 100_000_000
 OPERATORS = ("scripted", "none")
@@ -45,7 +45,7 @@ class RunOrder:
     max_steps: int = 0
     operator: str = OPERATORS[0]
     evaluate_every_min: float = 0.0
-    evaluate_episodes: int = 8
+    evaluate_episodes: int = EVALUATE_EPISODES
     prior: str = ""
     seed: int = 0
 

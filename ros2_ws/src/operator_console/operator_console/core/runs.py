@@ -22,7 +22,7 @@ from whetstone_common.core.training_log import (
     summarize,
 )
 
-_SETTINGS_FILE = "run.json"
+_SETTINGS_FILE, _CHECKPOINTS = "run.json", "checkpoints"
 _SHOWN_SETTINGS = ("seed", "operator", "pace", "n_candidates")
 
 
@@ -32,6 +32,7 @@ class RunState(Enum):
     RUNNING = "running"
     STOPPED = "stopped"
     FINISHED = "finished"
+    OF_STACK = "of a stack"  # learnt by `whetstone up train:=true`: without settings, budget and log of episodes
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,10 @@ class RunCatalog:
 
     def runs(self) -> tuple[RunView, ...]:
         """All runs, the one that was trained last first."""
-        found = sorted(self.folder.glob(f"*/{_SETTINGS_FILE}"), key=lambda path: -_newest(path.parent))
+        own = {path.parent for name in (_SETTINGS_FILE, _CHECKPOINTS) for path in self.folder.glob(f"*/{name}")}
+        found = sorted((path for path in own if not path.name.startswith(".")), key=lambda path: (-_newest(path), path))
         with self._lock:
-            return tuple(self._view(path.parent) for path in found if not path.parent.name.startswith("."))
+            return tuple(self._view(path) for path in found)
 
     def run(self, name: str) -> RunView | None:
         """Run of a name, None when there is none."""
@@ -104,6 +106,8 @@ class RunCatalog:
 def read_run(folder: Path, *, is_running: bool) -> RunView:
     """Read a run; one that cannot be read says why, and hides none of the others."""
     state = RunState.RUNNING if is_running else RunState.STOPPED
+    if not is_running and not (folder / _SETTINGS_FILE).exists():
+        return RunView(folder.name, RunState.OF_STACK, lineage=(("started by", "whetstone up train:=true"),))
     try:
         settings = json.loads((folder / _SETTINGS_FILE).read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
@@ -174,4 +178,5 @@ def _changed(path: Path) -> int:
 
 def _newest(folder: Path) -> int:
     """When a run was last trained."""
-    return max(_changed(folder / EPISODES_FILE), _changed(folder / _SETTINGS_FILE))
+    names = (EPISODES_FILE, _SETTINGS_FILE) if (folder / _SETTINGS_FILE).exists() else (_CHECKPOINTS,)
+    return max(_changed(folder / name) for name in names)

@@ -7,9 +7,10 @@ from nicegui import ui
 
 from operator_console.core.run_order import RunOrder
 from operator_console.web.interface import Offers
+from whetstone_common.core.run_session import EVALUATE_EVERY_MIN
 
 _DEFAULT_TASK = "pick_place"
-_MINUTES, _EVALUATE_EVERY_MIN = 19.0, 4.0
+_MINUTES = 19.0
 
 
 class OrderFields:
@@ -25,7 +26,7 @@ class OrderFields:
         with ui.row().classes("w-full no-wrap"):
             self._minutes = _number("robot time [min], 0: no bound", _MINUTES, "run-minutes")
             self._steps = _number("control steps, 0: no bound", 0, "run-steps")
-            self._evaluate = _number("evaluate every [min], 0: never", _EVALUATE_EVERY_MIN, "run-evaluate")
+            self._evaluate = _number("evaluate every [min], 0: never", EVALUATE_EVERY_MIN, "run-evaluate")
             self._seed = _number("seed", 0, "run-seed")
         self._prior = ui.input("folder of demonstrations, or of a run, to learn from as well (may be empty)")
         self._prior.classes("w-full")

@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from whetstone_common.core.outputs import whole_file
-from whetstone_common.core.success_rate import wilson
-from whetstone_common.core.training_log import LAST, CurvePoint, TrainingEpisode, success_alone, summarize
+from whetstone_common.core.training_log import (
+    LAST,
+    CurvePoint,
+    LastEpisodes,
+    TrainingEpisode,
+    last_episodes,
+    minutes_after,
+    success_alone,
+)
 
 _INCHES = (9.0, 6.0)
 _DPI = 120
@@ -33,14 +40,14 @@ def write_curve(path: Path, title: str, episodes: Sequence[TrainingEpisode]) -> 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    minutes, tallies, bands = _series(episodes)
+    minutes, trained = minutes_after(episodes), last_episodes(episodes)
     rounds = success_alone(episodes)
     figure, (top, bottom) = pyplot.subplots(2, 1, sharex=True, figsize=_INCHES, height_ratios=(2, 1))
     if rounds:
         _draw_rounds(top, rounds)
-        bottom.plot(minutes, [t.human_share for t in tallies], color=_GREEN, label=f"steps by a person, last {LAST}")
+        _draw_human(bottom, trained, _GREEN)
     else:
-        _draw_success(top, minutes, tallies, bands)
+        _draw_success(top, trained)
     _draw_learner(bottom, minutes, episodes)
     _mark_learnt(top, minutes, episodes)
     top.set_title(title)
@@ -50,37 +57,21 @@ def write_curve(path: Path, title: str, episodes: Sequence[TrainingEpisode]) -> 
     pyplot.close(figure)
 
 
-def _series(episodes: Sequence[TrainingEpisode]) -> tuple[list[float], list[Any], list[tuple[float, float]]]:
-    """Robot minutes, tallies and intervals of the last 20 after each episode."""
-    minutes, tallies, bands = [], [], []
-    robot_s = 0.0
-    for end in range(1, len(episodes) + 1):
-        robot_s += episodes[end - 1].duration_s
-        last = [episode for episode in _last(episodes[:end]) if episode.judged]
-        rate = wilson(sum(episode.success for episode in last), len(last))
-        minutes.append(robot_s / 60.0)
-        tallies.append(summarize(_last(episodes[:end])))
-        bands.append((rate.low, rate.high))
-    return minutes, tallies, bands
-
-
-def _last(episodes: Sequence[TrainingEpisode]) -> list[TrainingEpisode]:
-    """Of training."""
-    return [episode for episode in episodes if not episode.evaluation][-LAST:]
-
-
-def _draw_success(
-    axes: Any,
-    minutes: list[float],
-    tallies: list[Any],
-    bands: list[tuple[float, float]],
-) -> None:
-    lows, highs = zip(*bands, strict=True)
+def _draw_success(axes: Any, trained: Sequence[LastEpisodes]) -> None:
+    minutes = [point.robot_min for point in trained]
+    lows, highs = [point.rate.low for point in trained], [point.rate.high for point in trained]
     axes.fill_between(minutes, lows, highs, color=_BLUE, alpha=0.15, linewidth=0, label="95 % interval")
-    axes.plot(minutes, [_or_nan(t.success) for t in tallies], color=_BLUE, linewidth=2, label=f"success, last {LAST}")
-    axes.plot(minutes, [_or_nan(t.alone) for t in tallies], color=_GREEN, label=f"success without help, last {LAST}")
-    axes.plot(minutes, [t.human_share for t in tallies], color=_ORANGE, label=f"steps by a person, last {LAST}")
+    success = [_or_nan(point.summary.success) for point in trained]
+    axes.plot(minutes, success, color=_BLUE, linewidth=2, label=f"success, last {LAST}")
+    alone = [_or_nan(point.summary.alone) for point in trained]
+    axes.plot(minutes, alone, color=_GREEN, label=f"success without help, last {LAST}")
+    _draw_human(axes, trained, _ORANGE)
     _finish_success(axes)
+
+
+def _draw_human(axes: Any, trained: Sequence[LastEpisodes], colour: str) -> None:
+    minutes, shares = [point.robot_min for point in trained], [point.summary.human_share for point in trained]
+    axes.plot(minutes, shares, color=colour, label=f"steps by a person, last {LAST}")
 
 
 def _draw_rounds(axes: Any, rounds: Sequence[CurvePoint]) -> None:

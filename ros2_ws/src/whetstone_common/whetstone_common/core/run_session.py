@@ -16,6 +16,8 @@ LOCK_FILE = "run.lock"
 SESSION_FILE = "session.json"
 # Robot time of a run that its control steps alone bound: more than any run uses.
 UNBOUNDED_MIN = 1_000_000.0
+# Rounds of evaluation of a new run, wherever it is ordered: robot minutes between two, and episodes of one.
+EVALUATE_EVERY_MIN, EVALUATE_EPISODES = 3.0, 8
 
 
 class SessionError(ValueError):
@@ -40,7 +42,7 @@ class RunSession:
     minutes: float
     max_steps: int = 0
     evaluate_every_min: float = 0.0
-    evaluate_episodes: int = 8
+    evaluate_episodes: int = EVALUATE_EPISODES
     record: bool = False
     device: str = "cpu"
     is_finished: bool = False

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, replace
+from itertools import accumulate
 from typing import Any
 
 from whetstone_common.core.success_rate import Rate, wilson
@@ -155,6 +156,39 @@ def success_alone(episodes: Sequence[TrainingEpisode]) -> list[CurvePoint]:
             base, base_s = [*base, episode], robot_s
     first = [replace(_point(base_s, base), of_base=True)] if base and rounds else []
     return [*first, *(each for each in rounds if each.rate.episodes)]
+
+
+@dataclass(frozen=True)
+class LastEpisodes:
+    """What the last episodes of training added up to after one of them.
+
+    Attributes:
+        robot_min: When that one was over.
+        rate: Success of those that were judged, with its interval.
+        summary: Of all of them.
+    """
+
+    robot_min: float
+    rate: Rate
+    summary: TrainingSummary
+
+
+def last_episodes(episodes: Sequence[TrainingEpisode]) -> list[LastEpisodes]:
+    """After each episode of training that counts, what the last 20 of them add up to."""
+    trained, points = list[TrainingEpisode](), list[LastEpisodes]()
+    for minutes, episode in zip(minutes_after(episodes), episodes, strict=True):
+        if episode.counts and not episode.evaluation:
+            trained.append(episode)
+            judged = [each for each in trained[-LAST:] if each.judged]
+            rate = wilson(sum(each.success for each in judged), len(judged))
+            points.append(LastEpisodes(minutes, rate, summarize(trained[-LAST:])))
+    return points
+
+
+def minutes_after(episodes: Sequence[TrainingEpisode]) -> list[float]:
+    """Robot time (min) that had been used after each episode."""
+    durations_s = (episode.duration_s if episode.counts else 0.0 for episode in episodes)
+    return [robot_s / _S_PER_MIN for robot_s in accumulate(durations_s)]
 
 
 def _point(robot_s: float, episodes: Sequence[TrainingEpisode]) -> CurvePoint:

@@ -16,6 +16,7 @@ from whetstone_cli.cli.evaluation_rounds import plan_of
 from whetstone_cli.cli.method_file import method_path
 from whetstone_cli.cli.options import BackendName, Namespace, OperatorName, Pace, task_name_of
 from whetstone_cli.core.training import LAST_RUN_SEED, Budget
+from whetstone_common.core.run_session import EVALUATE_EPISODES, EVALUATE_EVERY_MIN
 
 
 def register(app: typer.Typer) -> None:
@@ -56,10 +57,10 @@ def train(
         typer.Option(
             min=0.0, callback=finite, help="Robot minutes of training between two rounds of evaluation, 0 for none."
         ),
-    ] = 3.0,
+    ] = EVALUATE_EVERY_MIN,
     evaluate_episodes: Annotated[
         int, typer.Option(min=1, max=1000, help="Episodes of a round: no help, no exploration, not learnt from.")
-    ] = 8,
+    ] = EVALUATE_EPISODES,
     device: Device = "cpu",
     runs: Runs = Path("runs"),
     namespace: Namespace = "",
