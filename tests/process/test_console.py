@@ -288,6 +288,7 @@ class LearnTab:
         return len(path.read_text().splitlines()) if path.exists() else 0
 
 
+@pytest.mark.cores(2)  # nothing is driven by hand
 def test_when_a_run_is_started_from_the_page_expect_its_curve_one_at_a_time_and_stop_and_resume(world: World) -> None:
     with chromium() as browser:
         tab = LearnTab(world, browser)
@@ -321,6 +322,7 @@ def test_when_a_run_is_started_from_the_page_expect_its_curve_one_at_a_time_and_
         assert [commands.count(word) for word in ("start run 'mine'", "start run 'second'", "stop run")] == [1, 1, 2]
 
 
+@pytest.mark.cores(2)  # nothing is driven by hand
 def test_when_the_console_ends_expect_the_run_to_end_with_it_and_to_be_whole(world: World) -> None:
     with chromium() as browser:
         tab = LearnTab(world, browser)

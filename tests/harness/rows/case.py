@@ -25,8 +25,7 @@ class Case:
         name: What is done.
         scenario: Does it; gets the world, a seed, and the mutation ("" = the product as it is).
         mutations: Protections without which the scenario's verdict must be bad.
-        cores: Shares of the machine that it takes, of `harness.cores.SHARES`. A row that judges reaction times runs
-            alone; one that judges data, weights or words runs beside another.
+        cores: Shares of the machine that it takes, of `harness.cores.SHARES`.
         quick: Whether the first mutation is tried on each change; all of them belong to the full run.
     """
 
@@ -35,7 +34,7 @@ class Case:
     scenario: Callable[[World, int, str], Verdict]
     mutations: tuple[str, ...] = ()
     quick: bool = False
-    cores: int = 4
+    cores: int = 2
 
     @property
     def id(self) -> str:

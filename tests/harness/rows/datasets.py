@@ -59,15 +59,11 @@ def dataset_is_wrong(damage: Callable[[Path], None], words: str, world: World, s
 
 CASES = (
     Case("80", "joints in degrees",
-         partial(dataset_is_wrong, degrees, "panda_joint2 is -22.92 rad, allowed"), ("joint_values_are_believed",),
-         cores=2),
+         partial(dataset_is_wrong, degrees, "panda_joint2 is -22.92 rad, allowed"), ("joint_values_are_believed",)),
     Case("81", "joints in another order",
-         partial(dataset_is_wrong, other_order, "in another order than the robot's"), ("joint_names_are_not_read",),
-         cores=2),
+         partial(dataset_is_wrong, other_order, "in another order than the robot's"), ("joint_names_are_not_read",)),
     Case("82", "a picture lost",
-         partial(dataset_is_wrong, picture_lost, "frame 4: no picture at 0.2000 s"), ("pictures_are_counted",),
-         cores=2),
+         partial(dataset_is_wrong, picture_lost, "frame 4: no picture at 0.2000 s"), ("pictures_are_counted",)),
     Case("83", "nothing to learn from",
-         partial(dataset_is_wrong, nobody_drove, "would be empty"), ("empty_is_enough",),
-         cores=2),
+         partial(dataset_is_wrong, nobody_drove, "would be empty"), ("empty_is_enough",)),
 )  # fmt: skip

@@ -243,18 +243,12 @@ def checkpoint_is_broken(world: World, seed: int, mutation: str) -> Verdict:  # 
 
 
 CASES = (
-    Case(
-        "2",
-        "kill -9 learner while it learns",
-        learner_is_killed,
-        ("receipts_are_forgotten", "versions_begin_again"),
-        cores=2,
-    ),
+    Case("2", "kill -9 learner while it learns", learner_is_killed, ("receipts_are_forgotten", "versions_begin_again")),
     Case("2", "kill -9 learner beside an arm that moves", arm_plays_on),
-    Case("41", "kill -9 learner and transition_node", everything_is_killed, ("draws_begin_again",), cores=2),
-    Case("38", "restarts in every order", both_sides_restart, ("everything_is_new",), cores=2),
-    Case("36", "no learner for long", no_learner_for_long, ("lost_is_not_noticed",), cores=2),
-    Case("37", "a slow learner", learner_is_slow, ("band_is_ignored",), cores=2),
-    Case("35", "diverging updates", learner_diverges, ("gradients_are_believed",), cores=2),
-    Case("32", "broken checkpoints", checkpoint_is_broken, ("checkpoints_are_believed",), cores=2),
+    Case("41", "kill -9 learner and transition_node", everything_is_killed, ("draws_begin_again",)),
+    Case("38", "restarts in every order", both_sides_restart, ("everything_is_new",)),
+    Case("36", "no learner for long", no_learner_for_long, ("lost_is_not_noticed",)),
+    Case("37", "a slow learner", learner_is_slow, ("band_is_ignored",)),
+    Case("35", "diverging updates", learner_diverges, ("gradients_are_believed",)),
+    Case("32", "broken checkpoints", checkpoint_is_broken, ("checkpoints_are_believed",)),
 )

@@ -159,5 +159,5 @@ CASES = (
     Case("52", "second commander", second_commander, ("surroundings_are_ignored",), quick=True),
     Case("53", "second stack", second_stack, ("namesakes_are_ignored",), quick=True),
     Case("54", "operator without a terminal", operator_without_terminal, ("operator_is_not_needed",), quick=True),
-    Case("55", "client of a goal killed", client_is_killed, ("clients_are_ignored",)),
+    Case("55", "client of a goal killed", client_is_killed, ("clients_are_ignored",), cores=4),
 )

@@ -256,7 +256,7 @@ CASES = (
     ),
     Case("43", "pause while lagging", paused_while_lagging, ("stop_steps_back",)),
     Case("44", "e-stop", estop, ("estop_is_ignored", "estop_is_not_latched"), quick=True),
-    Case("44", "e-stop with a hung supervisor", estop_without_supervisor, ("estop_is_ignored",)),
+    Case("44", "e-stop with a hung supervisor", estop_without_supervisor, ("estop_is_ignored",), cores=4),
     Case(
         "45",
         "takeover during inference",

@@ -163,8 +163,8 @@ def drive_timeouts(cell: Cell, since_ns: int) -> list[int]:
 
 CASES = (
     Case("1", "kill -9 policy", policy_is_killed, ("chunk_never_ends", "lost_policy_may_return"), quick=True),
-    Case("1", "kill -9 vla_node in the ring", vla_node_is_killed),
-    Case("5", "kill -9 simulator", simulator_is_killed, ("silence_is_ignored", "sick_nodes_are_ignored")),
+    Case("1", "kill -9 vla_node in the ring", vla_node_is_killed, cores=4),
+    Case("5", "kill -9 simulator", simulator_is_killed, ("silence_is_ignored", "sick_nodes_are_ignored"), cores=4),
     Case("6", "kill -9 one of two cameras", camera_is_killed, ("old_parts_are_used",)),
     Case("9", "a callback raises mid-motion", callback_raises, ("nothing_is_guarded",)),
     Case("8", "SIGSTOP policy", policy_hangs, ("chunk_never_ends",)),

@@ -68,6 +68,6 @@ def learner_is_started_again(world: World, seed: int, mutation: str) -> Verdict:
 
 
 CASES = (
-    Case("65", "a full disk and space again", disk_is_full, ("room_is_not_looked_at",), quick=True, cores=2),
-    Case("67", "kill -9 learner under a launch", learner_is_started_again, cores=2),
+    Case("65", "a full disk and space again", disk_is_full, ("room_is_not_looked_at",), quick=True),
+    Case("67", "kill -9 learner under a launch", learner_is_started_again),
 )

@@ -119,7 +119,7 @@ def ramped(cell: Cell) -> Verdict:
 
 
 CASES = (
-    Case("10", "Ctrl-C twice to the launch", signals_to_launch),
+    Case("10", "Ctrl-C twice to the launch", signals_to_launch, cores=4),
     Case("10", "SIGINT and SIGTERM at once", signals, ("signals_are_not_caught",), quick=True),
     Case(
         "18",

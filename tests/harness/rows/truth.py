@@ -132,10 +132,10 @@ def observer_refuses_words(world: World, seed: int, mutation: str) -> Verdict:
 
 
 CASES = (
-    Case("75", "blind episode", blind_episode, ("holding_is_well",), quick=True, cores=2),
-    Case("75", "blind from the start", blind_from_the_start, ("holding_is_well",), cores=2),
-    Case("76", "words that cannot be said", words_that_cannot_be_said, ("any_words_may_be_said",), quick=True, cores=2),
-    Case("76", "words that are not followed", words_that_are_not_followed, ("words_are_not_compared",), cores=2),
-    Case("76", "observer refuses words", observer_refuses_words, ("any_words_are_shown",), cores=2),
-    Case("77", "words change midway", words_change_midway, ("words_are_not_compared",), quick=True, cores=2),
+    Case("75", "blind episode", blind_episode, ("holding_is_well",), quick=True),
+    Case("75", "blind from the start", blind_from_the_start, ("holding_is_well",)),
+    Case("76", "words that cannot be said", words_that_cannot_be_said, ("any_words_may_be_said",), quick=True),
+    Case("76", "words that are not followed", words_that_are_not_followed, ("words_are_not_compared",)),
+    Case("76", "observer refuses words", observer_refuses_words, ("any_words_are_shown",)),
+    Case("77", "words change midway", words_change_midway, ("words_are_not_compared",), quick=True),
 )
