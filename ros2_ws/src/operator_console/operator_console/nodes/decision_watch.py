@@ -21,7 +21,7 @@ from operator_console.core.decision_value import value_of_chosen
 from operator_console.nodes.cameras import CameraStreams
 from operator_console.web.interface import CameraShot, DecisionShot
 from whetstone_common.core.contract import Contract
-from whetstone_common.core.kinematics import Pose
+from whetstone_common.core.kinematics import Kinematics, Pose
 from whetstone_common.core.pixels import ImageError
 from whetstone_common.core.robot import Robot, RobotError
 from whetstone_common.nodes import qos
@@ -54,7 +54,7 @@ class DecisionWatch:
 
     def __init__(self, node: WhetstoneNode, robot: Robot, cameras: CameraStreams) -> None:
         self._node, self._robot, self._cameras = node, robot, cameras
-        self._lock = threading.Lock()
+        self._lock, self._drawing = threading.Lock(), threading.Lock()
         self._contract: Contract | None = None
         self._newest: tuple[int, Decision, Mapping[str, bytes]] | None = None
         self._values: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
@@ -63,6 +63,7 @@ class DecisionWatch:
         self._calibrations = {name: _Calibration() for name in robot.cameras}
         self._infos: dict[str, Any] = {}
         self._shown: DecisionShot | None = None
+        self._kinematics: Kinematics | None = None
         for name, topic in robot.cameras.items():
             node.create_subscription(PoseStamped, f"{_beside(topic)}/pose", self._pose_of(name), qos.LATCHED)
 
@@ -125,12 +126,13 @@ class DecisionWatch:
         self._cameras.keep_all()
         with self._lock:
             newest, values = self._newest, tuple(self._values)
-            if newest is None or self._contract is None:
-                return None
+        if newest is None or self._contract is None:
+            return None
+        # Another lock: the node's callbacks do not wait for pictures, and kinematics is of one thread at a time.
+        with self._drawing:
             if self._shown is None or self._shown.number != newest[0]:
                 self._shown = self._shot(*newest)
-            self._shown = replace(self._shown, values=values)
-            return self._shown
+            return replace(self._shown, values=values)
 
     def _shot(self, number: int, msg: Decision, pictures: Mapping[str, bytes]) -> DecisionShot:
         assert self._contract is not None  # noqa: S101 - the caller has checked
@@ -166,9 +168,11 @@ class DecisionWatch:
         if contract.action_space != "joint":
             return None
         try:
-            return find_kinematics(self._robot).fk
+            if self._kinematics is None:
+                self._kinematics = find_kinematics(self._robot)
         except RobotError as error:
             raise CandidatesError(str(error)) from error
+        return self._kinematics.fk
 
 
 def _arrays(msg: Decision) -> DecisionArrays:
