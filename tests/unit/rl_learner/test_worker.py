@@ -114,6 +114,21 @@ def test_when_a_round_says_that_weights_are_bad_expect_the_base_published_and_ne
     until(lambda: not line.session.guard.is_withdrawn, DEADLINE_S, "them confirmed")
 
 
+def test_when_nothing_but_a_round_came_since_the_last_checkpoint_expect_its_verdict_in_the_next(make):
+    line = make(checkpoint_s=0.0)
+    line.put((1, 2))
+    line.worker.start()
+    line.wait_updates(10)
+    until(lambda: line.worker.checkpoints.saved_updates == 10, DEADLINE_S, "a checkpoint")
+    line.worker.begin_evaluation()
+    until(lambda: line.worker.trials.is_evaluating, DEADLINE_S, "the round")
+    line.worker.end_evaluation(8, 8)
+    until(lambda: not line.worker.trials.is_evaluating, DEADLINE_S, "its end")
+    assert line.worker.stop(DEADLINE_S)
+    (judged,) = load(latest(line.folder)[0]).notes["guard"]["rounds"]
+    assert judged["episodes"] == 8
+
+
 def test_when_counts_of_a_round_cannot_be_expect_a_refusal(make):
     with pytest.raises(ValueError, match="9 successes of 8 episodes"):
         make().worker.end_evaluation(9, 8)

@@ -46,5 +46,5 @@ class CheckpointKeeper:
         self.problem = ""
         self.saved_updates, self._saved = self._run.learner.updates, self._content()
 
-    def _content(self) -> tuple[int, int]:
-        return self._run.learner.updates, self._run.receipts.through
+    def _content(self) -> tuple[int, int, int]:
+        return self._run.learner.updates, self._run.receipts.through, len(self._run.guard.rounds)
