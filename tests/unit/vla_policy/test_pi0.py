@@ -18,6 +18,7 @@ from rl_methods.ppo.decisions import Decisions
 from rl_methods.ppo.settings import Likelihood, PpoSettings
 from vla_policy.core.backends import load_backend
 from vla_policy.core.backends.pi0 import Pi0Backend
+from vla_policy.core.backends.pi0_parts import MeanFeaturizer
 from vla_policy.core.conditioning import Conditioning
 from vla_policy.core.files import read_manifest, write_manifest
 from vla_policy.core.normalise import PolicyStats, Stats
@@ -156,6 +157,14 @@ def test_when_a_published_directory_names_words_expect_them_served_and_guided(pu
 def test_when_the_prompt_is_too_long_expect_it_refused(published):
     with pytest.raises(ObservationError, match="tokens"):
         load_backend("pi0", str(published[0])).prefix(look("cube " * 60))
+
+
+def test_when_a_prompt_is_padded_expect_the_mean_feature_not_to_see_the_padding():
+    last = torch.arange(12.0).reshape(1, 4, 3)
+    padded = torch.cat([last, torch.full((1, 5, 3), 1e6)], dim=1)
+    mean, seen = MeanFeaturizer(3), torch.tensor([[1] * 4 + [0] * 5])
+    assert torch.equal(mean(padded, seen), mean(last))
+    assert torch.equal(mean(last), torch.tensor([4.5, 5.5, 6.5]))
 
 
 def test_when_asked_for_features_expect_the_promised_length(published):

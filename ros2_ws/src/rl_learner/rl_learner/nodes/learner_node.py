@@ -162,10 +162,13 @@ class LearnerNode(WhetstoneNode):
         )
 
     def _session(self, shape: WindowShape, contract_hash: str) -> TrainingRun:
-        return TrainingRun(
-            self._recipe, shape, seed=self.param("seed"), capacity=self.param("capacity"), limits=self._limits(),
-            contract_hash=contract_hash, device=self._device,
-        )  # fmt: skip
+        try:
+            return TrainingRun(
+                self._recipe, shape, seed=self.param("seed"), capacity=self.param("capacity"), limits=self._limits(),
+                contract_hash=contract_hash, device=self._device,
+            )  # fmt: skip
+        except ValueError as error:
+            raise ReasonedError(Reason.BAD_PARAMETER, f"method_file: {error}") from error
 
     def _saved(self) -> checkpoint.Snapshot | None:
         """The newest checkpoint that is whole; weights that nobody trained must never reach an arm by accident."""

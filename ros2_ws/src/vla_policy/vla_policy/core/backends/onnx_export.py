@@ -34,7 +34,7 @@ class _PrefixGraph(nn.Module):
 
     def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor, proprio: Tensor) -> tuple[Tensor, ...]:
         prefix = encode_prefix(self.model, input_ids, pixels, None, attention_mask)
-        feature = self.featurizer(prefix.last)
+        feature = self.featurizer(prefix.last, attention_mask)
         if self.eyes is not None:
             words = input_ids[:, -self.eyes.shape.prompt_length :]
             feature = torch.cat([feature, self.eyes(pixels, words, proprio)[0]])

@@ -169,7 +169,8 @@ class Pi0Backend:
     @torch.inference_mode()
     def features(self, context: Pi0Context) -> FloatArray:
         """Compact feature of the prefix, normalised proprioception, then what the eyes read."""
-        token = self._parts.featurizer(context.prefix.last).float().cpu().numpy()
+        last, seen = context.prefix.last, context.prefix.attention_mask
+        token = self._parts.featurizer(last, seen).float().cpu().numpy()
         return np.concatenate([token, context.proprio, context.readouts]).astype(np.float32)
 
     def denoise(self, context: Pi0Context, noise: FloatArray, old: ChunkPrefix | None = None) -> FloatArray:

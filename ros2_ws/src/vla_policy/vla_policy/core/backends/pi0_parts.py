@@ -28,8 +28,8 @@ class Featurizer(Protocol):
         """Length of the vector."""
         ...
 
-    def __call__(self, last: Tensor) -> Tensor:
-        """[1, S, D] -> [dim]."""
+    def __call__(self, last: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Last [1, S, D], seen [1, S], 0 for padding and None without any -> [dim]."""
         ...
 
 
@@ -39,9 +39,12 @@ class MeanFeaturizer:
 
     dim: int
 
-    def __call__(self, last: Tensor) -> Tensor:
-        """Averages over tokens."""
-        return last[0].float().mean(dim=0)
+    def __call__(self, last: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Averages over tokens, padding left out."""
+        if seen is None:
+            return last[0].float().mean(dim=0)
+        weight = seen[0].float()
+        return (weight[:, None] * last[0].float()).sum(dim=0) / weight.sum()
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ class TokenFeaturizer:
         shape = self.encoder.shape
         return shape.token_dim + len(READOUTS) * shape.embedding_dim
 
-    def __call__(self, last: Tensor) -> Tensor:
-        """[1, S, D] -> [dim]."""
+    def __call__(self, last: Tensor, seen: Tensor | None = None) -> Tensor:
+        """[1, S, D] -> [dim]; nothing is padding."""
         token: Tensor = self.encoder(prefix_embeddings(last.float(), self.image_tokens))[0]
         return torch.cat([token, last[0, -len(READOUTS) :].float().flatten()])
 
