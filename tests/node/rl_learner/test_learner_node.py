@@ -18,7 +18,7 @@ from experience.core.spool.record import MAGIC
 from experience.nodes.convert import from_transition
 from experience.nodes.transition_node import TransitionNode
 from fakes.rl_board import curve
-from fakes.rl_runs import CONTRACT, HASH, SPOOL, episode, store, write_method
+from fakes.rl_runs import CONTRACT, HASH, SMALL, SPOOL, episode, store, write_method
 from harness.rig import Rig
 from rl_learner.core.checkpoint import digest, latest, load
 from rl_learner.nodes.learner_node import LearnerNode
@@ -356,6 +356,14 @@ def test_when_a_method_file_is_wrong_expect_refusal_that_names_the_key(desk: Des
     desk.method.write_text("expo: {margen: 1}\n", encoding="utf-8")
     node = desk.start(contract=None)
     assert node.status[:2] == (State.ERROR, Reason.BAD_PARAMETER) and "margen" in node.status[2]
+
+
+def test_when_a_bound_does_not_fit_the_policys_actions_expect_its_name(desk: Desk) -> None:
+    write_method(desk.folder, SMALL | {"expo": SMALL["expo"] | {"edit_scale": [0.1, 0.1]}})
+    node = desk.start()
+    desk.tell(range(1, 2), first=1)
+    desk.rig.until_status(node, State.ERROR, Reason.BAD_PARAMETER)
+    assert "edit_scale has 2 entries" in node.status[2]
 
 
 def test_when_it_learns_expect_curves_that_tensorboard_reads_and_that_go_on_after_a_restart(desk: Desk) -> None:
