@@ -76,11 +76,11 @@ def test_when_another_client_runs_a_goal_expect_stop_to_cancel_it_and_words_to_a
     assert code == 0 and "goals cancelled: 1" in text
     until(result.done, 20.0, "the goal ends")
     assert whetstone(world, "instruct", "put the green cube on the red plate")[0] == 0
-    until(lambda: words and words[-1][1].data == "put the green cube on the red plate", 5.0, "the words")
+    until(lambda: words and words[-1][1].data == "put the green cube on the red plate", 20.0, "the words")
     assert whetstone(world, "mark", "success")[0] == 0
     phases = world.watcher.listen(Bool, "critical_phase", LATCHED)
     assert whetstone(world, "critical", "off")[0] == 0
-    until(lambda: phases and not phases[-1][1].data, 5.0, "the operator's word")
+    until(lambda: phases and not phases[-1][1].data, 20.0, "the operator's word")
 
 
 def test_when_nothing_runs_expect_a_sentence_that_names_what_is_missing(world: World) -> None:

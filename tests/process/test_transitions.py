@@ -105,7 +105,7 @@ class Line:
         return {n.episode: n for n in notes}
 
     def settle(self, episodes: int) -> None:
-        until(lambda: set(range(1, episodes + 1)) <= set(self.entries()), 30.0, "all episodes are in the ledger")
+        until(lambda: set(range(1, episodes + 1)) <= set(self.entries()), 90.0, "all episodes are in the ledger")
         wanted = sum(e.transitions for e in self.entries().values())
         until(lambda: len(read_store(self.store)) >= wanted, 60.0, f"the learner has {wanted} transitions")
 
