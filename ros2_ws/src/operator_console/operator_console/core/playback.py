@@ -31,7 +31,9 @@ from experience.core.recording.schema import (
     episode_metadata,
 )
 from operator_console.core.decision_value import value_of_chosen
+from operator_console.core.jpeg import encode_jpeg
 from whetstone_common.core.enums import RequestKind
+from whetstone_common.core.pixels import ImageError
 
 _NS_PER_S = 1e9
 _QUALITY, _WIDEST_PX = 85, 640
@@ -75,10 +77,10 @@ def jpeg_of(rgb: NDArray[np.uint8]) -> bytes:
     if width > _WIDEST_PX:
         size = (_WIDEST_PX, max(1, round(height * _WIDEST_PX / width)))
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    if not done:
-        raise PlaybackError(f"a picture of {width} x {height} px cannot be shown")
-    return encoded.tobytes()
+    try:
+        return encode_jpeg(rgb, _QUALITY)
+    except ImageError as error:
+        raise PlaybackError(str(error)) from error
 
 
 # ---- recordings ------------------------------------------------------------------------------------------------------

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from whetstone_common.core.pixels import ImageError, raw_view, view_to_rgb
+from operator_console.core.jpeg import encode_jpeg
+from whetstone_common.core.pixels import raw_view, view_to_rgb
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.node import WhetstoneNode
 
@@ -136,12 +136,7 @@ class CameraStreams:
             return bytes(compressed.data)
         msg: Any = deserialize_message(data, Image)
         rgb = view_to_rgb(raw_view(msg.height, msg.width, msg.encoding, msg.step, msg.data), msg.encoding)
-        done, encoded = cv2.imencode(
-            ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, self._quality]
-        )
-        if not done:
-            raise ImageError(f"{rgb.shape[1]} x {rgb.shape[0]} px cannot be encoded as JPEG")
-        return encoded.tobytes()
+        return encode_jpeg(rgb, self._quality)
 
 
 def _stamp_ns(data: bytes) -> int:

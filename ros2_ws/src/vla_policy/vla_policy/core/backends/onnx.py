@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from rl_methods.common.checkpoint_error import CheckpointError
-from vla_policy.core.backends.spec import NetworkSizes, spec_of
+from vla_policy.core.backends.spec import NetworkSizes, Size, spec_of
 from vla_policy.core.chunk_prefix import ChunkPrefix, step_towards
 from vla_policy.core.conditioning import conditioning_in, guided, with_guidance
 from vla_policy.core.files import manifest_as, model_directory, read_manifest
@@ -25,7 +25,7 @@ from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.prompter import Prompter, WordPrompter
 from vla_policy.core.protocol import BackendError, FloatArray, Observation, PolicySpec
 from vla_policy.core.tokenizer import WordTokenizer
-from whetstone_common.core.foreign import Name, OpenModel, StrictModel, reading
+from whetstone_common.core.foreign import Name, OpenModel, reading
 
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 GRAPHS = ("prefix.onnx", "denoise.onnx")
@@ -43,22 +43,11 @@ class OnnxContext:
     plain: dict[str, NDArray[Any]] | None = None
 
 
-_Size = Annotated[int, Field(ge=1)]
-
-
-class _Network(StrictModel):
-    image_size_px: _Size
-    image_tokens: _Size
-    horizon: _Size
-    state_dim: _Size
-    action_dim: _Size
-
-
 class _OnnxEntries(OpenModel):
     model_id: Name
-    network: _Network
-    num_steps: _Size
-    feature_dim: _Size
+    network: NetworkSizes
+    num_steps: Size
+    feature_dim: Size
     readout_names: list[Name] = Field(default_factory=list)
 
 
@@ -81,11 +70,14 @@ class OnnxBackend:
         self._prefix, self._step = (_session(directory / name, num_threads) for name in GRAPHS)
         self.num_steps = num_steps or entries.num_steps
         self._stats = PolicyStats.load(directory / "stats.json")
-        sizes = NetworkSizes(**entries.network.model_dump())
-        self._state_dim = sizes.state_dim
-        self._prompter = _prompter_of(directory, sizes.image_tokens * len(self._stats.cameras), self._stats)
+        self._state_dim = entries.network.state_dim
+        self._prompter = _prompter_of(directory, entries.network.image_tokens, len(self._stats.cameras))
         self._spec = spec_of(
-            sizes, self._stats, entries.model_id, entries.feature_dim, readout_names=tuple(entries.readout_names)
+            entries.network,
+            self._stats,
+            entries.model_id,
+            entries.feature_dim,
+            readout_names=tuple(entries.readout_names),
         )
 
     @classmethod
@@ -167,12 +159,14 @@ class OnnxBackend:
         return out
 
 
-def _prompter_of(directory: Path, image_tokens: int, stats: PolicyStats) -> Prompter:
+def _prompter_of(directory: Path, image_tokens: int, cameras: int) -> Prompter:
     if (directory / "vocab.json").is_file():
-        return WordPrompter(WordTokenizer.load(directory / "vocab.json"), image_tokens)
-    from vla_policy.core.published.prompt import published_prompter  # transformers' tokenizers: seconds to import
+        return WordPrompter(WordTokenizer.load(directory / "vocab.json"), image_tokens * cameras)
+    # transformers takes seconds to import
+    from vla_policy.core.published.directory import read_config
+    from vla_policy.core.published.prompt import published_prompter
 
-    return published_prompter(directory, len(stats.cameras))
+    return published_prompter(directory, read_config(directory), cameras)
 
 
 def _session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -85,7 +84,7 @@ def export_onnx(parts: Parts, spec: PolicySpec, source: Path, out: Path, *, num_
     for name in kept:
         shutil.copyfile(source / name, out / name)
     body = {"model_id": f"{parts.model_id}-onnx", "num_steps": num_steps, "feature_dim": spec.feature_dim}
-    body |= {"network": asdict(sizes_of(model.config)), "readout_names": list(spec.readout_names)}
+    body |= {"network": sizes_of(model.config).model_dump(), "readout_names": list(spec.readout_names)}
     body |= {} if parts.conditioning is None else parts.conditioning.entry()
     write_manifest(out, [*GRAPHS, *kept], body)
 

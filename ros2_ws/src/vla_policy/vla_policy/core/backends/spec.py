@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.protocol import PolicySpec
+from whetstone_common.core.foreign import StrictModel
+
+Size = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True)
-class NetworkSizes:
-    """Of a PI0.
+class NetworkSizes(StrictModel):
+    """Of a PI0, as the manifest of an export says them.
 
     Attributes:
         image_size_px: Side of an image.
@@ -21,11 +25,11 @@ class NetworkSizes:
         action_dim: Numbers of an action, padding included.
     """
 
-    image_size_px: int
-    image_tokens: int
-    horizon: int
-    state_dim: int
-    action_dim: int
+    image_size_px: Size
+    image_tokens: Size
+    horizon: Size
+    state_dim: Size
+    action_dim: Size
 
 
 def spec_of(

@@ -17,9 +17,9 @@ from vla_policy.core.conditioning import conditioning_of
 from vla_policy.core.files import model_directory
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.published.adapter import ModelAdapter, adapter_of
-from vla_policy.core.published.directory import PALIGEMMA, network_of, read_published
+from vla_policy.core.published.directory import network_of, read_published
 from vla_policy.core.published.mapping import mapping_path, misfits, read_model_mapping
-from vla_policy.core.published.prompt import PROMPT_LENGTH, PublishedPrompter, load_tokenizer
+from vla_policy.core.published.prompt import PublishedPrompter, published_prompter
 from vla_policy.core.published.tensors import StoredTensor, StoredTensors, copy_into
 
 STATS_FILE = "stats.json"
@@ -49,8 +49,7 @@ def load_published(
 def _with_stats(directory: Path, dtype: torch.dtype) -> Parts:
     config, stored = network_of(directory)
     stats = PolicyStats.load(directory / STATS_FILE)
-    tokenizer = load_tokenizer(directory, "", PALIGEMMA, _vocabulary(config))
-    prompter = PublishedPrompter(tokenizer, config, len(stats.cameras), PROMPT_LENGTH)
+    prompter = published_prompter(directory, config, len(stats.cameras))
     return _parts(directory, load_network(config, stored, dtype), stats, prompter)
 
 
@@ -66,8 +65,14 @@ def _with_mapping(directory: Path, named: str, joint_names: tuple[str, ...], dty
     if problems := misfits(mapping, model, joint_names):
         raise CheckpointError(f"{path}: {first_of(problems)}")
     adapter, stats = adapter_of(mapping, model, joint_names)
-    tokenizer = load_tokenizer(directory, mapping.tokenizer, model.tokenizer, _vocabulary(model.config))
-    prompter = PublishedPrompter(tokenizer, model.config, len(stats.cameras), model.prompt_length)
+    prompter = published_prompter(
+        directory,
+        model.config,
+        len(stats.cameras),
+        named=mapping.tokenizer,
+        hub_name=model.tokenizer,
+        length=model.prompt_length,
+    )
     network = load_network(model.config, model.stored, dtype)
     reorder_actions(network, adapter)
     names = mapping.action_names(joint_names) if mapping.action_space == "joint" else ()
@@ -92,10 +97,6 @@ def _parts(
         adapter=adapter,
         joint_names=joint_names,
     )
-
-
-def _vocabulary(config: PI0Config) -> int:
-    return int(config.vlm_config.text_config.vocab_size)
 
 
 def empty_network(config: PI0Config, dtype: torch.dtype) -> PI0ForConditionalGeneration:

@@ -16,7 +16,7 @@ from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.prompter import Prompt
 from vla_policy.core.protocol import ObservationError
 from vla_policy.core.published.detect import hub_answers
-from vla_policy.core.published.directory import PALIGEMMA, read_config
+from vla_policy.core.published.directory import PALIGEMMA
 from whetstone_common.core.foreign import shortened
 
 PROMPT_LENGTH = 48  # the published models were trained with prompts padded to this
@@ -53,15 +53,22 @@ class PublishedPrompter:
         return np.array([ids], np.int64), np.array([mask], np.int64)
 
 
-def published_prompter(directory: Path, cameras: int) -> PublishedPrompter:
-    """Of a directory with transformers' config.json and the tokenizer's files.
+def published_prompter(
+    directory: Path,
+    config: PI0Config,
+    cameras: int,
+    *,
+    named: str = "",
+    hub_name: str = PALIGEMMA,
+    length: int = PROMPT_LENGTH,
+) -> PublishedPrompter:
+    """Of a checkpoint; `named` and `hub_name` are as in `load_tokenizer`, `length` as in `PublishedPrompter`.
 
     Raises:
-        CheckpointError: One of them cannot be used.
+        CheckpointError: Its tokenizer cannot be used.
     """
-    config = read_config(directory)
-    tokenizer = load_tokenizer(directory, "", PALIGEMMA, int(config.vlm_config.text_config.vocab_size))
-    return PublishedPrompter(tokenizer, config, cameras)
+    tokenizer = load_tokenizer(directory, named, hub_name, int(config.vlm_config.text_config.vocab_size))
+    return PublishedPrompter(tokenizer, config, cameras, length)
 
 
 def tokenizer_source(directory: Path, named: str, hub_name: str) -> tuple[str, bool]:
