@@ -42,7 +42,7 @@ def trace_options(episode: EpisodeReplay) -> dict[str, Any]:
     has_values = bool(episode.values)
     series = [_joint(episode, number, name) for number, name in enumerate(episode.joints)]
     series[0]["markArea"] = {"silent": True, "data": [_band(episode, *span) for span in driver_spans(episode.actors)]}
-    options = {
+    options: dict[str, Any] = {
         "animation": False,
         "legend": {"data": list(episode.joints), "top": 0, "type": "scroll"},
         "tooltip": {"trigger": "axis", "showContent": False, "axisPointer": {"label": {"show": True}}},
