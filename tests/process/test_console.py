@@ -278,8 +278,10 @@ class LearnTab:
     def wait_points(self, count: int) -> None:
         """Until the chosen run's curve has so many points in the picture itself."""
         self.page.wait_for_function(
-            """count => getElement(Number(document.querySelector('.run-curve').id.slice(1))).chart.getOption().series
-                .some(series => series.name === 'mine' && series.data.length >= count)""",
+            # A page that is being loaded anew has neither yet.
+            """count => typeof getElement === 'function' && document.querySelector('.run-curve') !== null
+                && getElement(Number(document.querySelector('.run-curve').id.slice(1))).chart?.getOption().series
+                    .some(series => series.name === 'mine' && series.data.length >= count)""",
             arg=count, timeout=RUN_MS, polling=POLLING_MS,
         )  # fmt: skip
 
@@ -312,6 +314,7 @@ def test_when_a_run_is_started_from_the_page_expect_its_curve_one_at_a_time_and_
 
         tab.press("resume")
         tab.says("run-process", "mine runs")
+        tab.page.reload()  # shows the same tab again
         tab.wait_points(before + 1)
         tab.press("stop")
         tab.says("run-process", "mine was stopped; it can be resumed")

@@ -28,6 +28,9 @@ _REFUSED = {
 }
 _STATUS = {Admission.OTHER_SITE: 403, Admission.NEEDS_TOKEN: 401}
 _POLICY_VIOLATION = 1008
+# A page that a busy machine has kept waiting goes on; after this time it is loaded anew, and what was typed is lost.
+# Who is in control does not hang on this: the control connection has a heartbeat of its own.
+_RECONNECT_S = 30.0
 _PNG = b"\x89PNG"
 
 
@@ -62,7 +65,10 @@ def build_app(console: Console) -> ASGIApp:
         await _talk(console, socket)
 
     app.mount("/static_console", StaticFiles(directory=_STATIC))
-    ui.run_with(app, root=lambda: build_page(console), title="Whetstone", show_welcome_message=False)
+    ui.run_with(
+        app, root=lambda: build_page(console), title="Whetstone", show_welcome_message=False,
+        reconnect_timeout=_RECONNECT_S,
+    )  # fmt: skip
     return AccessGuard(app, console.access)
 
 

@@ -16,6 +16,7 @@ from operator_console.web.why_panel import WhyPanel
 
 _REFRESH_S = 0.5
 _SHORT = 4
+_TAB = "tab"  # in the address
 _STATIC = Path(__file__).with_name("static")
 
 
@@ -51,20 +52,26 @@ def build_page(console: Console) -> None:
 
 
 def _build_tabs(*names: str) -> dict[str, ui.column]:
-    """Panes of which one is seen.
+    """Panes of which one is seen; the address says which, so that a page that is loaded again shows the same.
 
     All of them stay in the page: the control connection shows the clutch wherever a person looks.
     """
+    asked = ui.context.client.request.query_params.get(_TAB, "")
+    first = next((name for name in names if name.lower() == asked), names[0])
 
     def show(name: str) -> None:
         for each, pane in panes.items():
             pane.set_visibility(each == name)
 
-    with ui.tabs(value=names[0], on_change=lambda event: show(event.value)).classes("w-full"):
+    def choose(name: str) -> None:
+        show(name)
+        ui.navigate.history.replace(f"?{_TAB}={name.lower()}")
+
+    with ui.tabs(value=first, on_change=lambda event: choose(event.value)).classes("w-full"):
         for name in names:
             ui.tab(name).props(f"id=tab-{name.lower()} no-caps")
     panes = {name: ui.column().classes("w-full") for name in names}
-    show(names[0])
+    show(first)
     return panes
 
 
