@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robot_bringup.core.watchdog import ClockJump, FrozenJoints, FrozenParts, Timeout
+from robot_bringup.core.watchdog import ClockJump, FrozenJoints, FrozenParts, Stall, Timeout
 
 
 @pytest.mark.parametrize("limit_s", [0.0, -1.0, float("nan"), float("inf")])
@@ -76,3 +76,11 @@ def test_when_time_runs_back_expect_the_jump_told_once():
     assert clock.update(0) == pytest.approx(1.0)
     assert clock.update(1) == 0.0
     assert clock.update(1000 * 10**9) == 0.0
+
+
+def test_when_periods_follow_each_other_expect_no_pause_and_after_a_gap_its_length():
+    stall = Stall(0.1)
+    assert stall.update(100.0) == 0.0
+    assert stall.update(100.1 - 1e-9) == 0.0
+    assert stall.update(100.6) == pytest.approx(0.5)
+    assert stall.update(100.61) == 0.0

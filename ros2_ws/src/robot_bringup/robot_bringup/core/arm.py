@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 from robot_bringup.core.arm_motion import ArmMotion
-from robot_bringup.core.chunk import Chunk, check_chunk
+from robot_bringup.core.chunk import Chunk
 from robot_bringup.core.chunk_queue import ChunkAcceptance
 from robot_bringup.core.outputs import ArmOutputs, Now
-from robot_bringup.core.playback import Playback
 from robot_bringup.core.state_machine import Mode, Refused
 from robot_bringup.core.takeover import InputResult, TakeoverSample
 from whetstone_common.core.clock import other_clock
 from whetstone_common.core.contract import Contract
-from whetstone_common.core.joint_parts import JointMessage, shown
+from whetstone_common.core.joint_parts import JointMessage
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.robot_joints import JointSample
 from whetstone_common.core.stamp import Stamp
@@ -44,17 +43,16 @@ class Arm(ArmMotion):
     @property
     def episode(self) -> int:
         """Number of the newest episode."""
-        return self._request_counter.episode
+        return self._playback.requests.episode
 
     @property
     def steps(self) -> int:
         """Policy steps since the resume."""
-        return self._request_counter.steps
+        return self._playback.requests.steps
 
     def waits_for(self, stamp: Stamp) -> bool:
         """Whether a request is the one that still waits for its chunk."""
-        out = None if self._playback is None else self._playback.queue.outstanding
-        return out is not None and out.same_request(stamp)
+        return self._playback.waits_for(stamp)
 
     # ---- services ----------------------------------------------------------------------------------------------------
 
@@ -64,16 +62,11 @@ class Arm(ArmMotion):
         Raises:
             Refused: With the reason in words.
         """
-        why = self.ready_to_arm(now)
+        why = self.ready_to_arm(now) or self._playback.contract.mismatch(expected_contract)
         if why:
             raise Refused(why)
-        if expected_contract and expected_contract != self._contract_hash:
-            raise Refused(f"contract_hash is {self._contract_hash}, expected {expected_contract}")
         self.state = self.state.arm()
-        assert self._contract is not None  # noqa: S101 - ready_to_arm() has seen it
-        last = None if self._playback is None else self._playback.drive.motion
-        self._playback = Playback(self._robot, self._player, self._contract, self._set, self._request_counter)
-        self._playback.drive.motion = last
+        self._playback.arm(self._set)
 
     def autoarm(self, now: Now) -> None:
         """Arm when disarmed and nothing speaks against it."""
@@ -93,10 +86,7 @@ class Arm(ArmMotion):
         """
         self.state = self.state.reset()
         self._takeover.forget_source()
-        self._rejections = 0
-        self._trusted = False
-        if self._playback is not None:
-            self._playback.queue.forget_source()
+        self._playback.reset()
 
     def resume(self, now: Now, *, episode: int, seed: int, max_steps: int, not_before_ns: int) -> ArmOutputs:
         """READY to RUNNING.
@@ -112,16 +102,17 @@ class Arm(ArmMotion):
             Refused: Not READY, no fresh joint states, or the number is used.
         """
         state = self.state.resume()
-        why = self._obstacle[1] or self._no_joints(now)
+        why = self._obstacle[1] or self._joints.problem(now.steady_s)
         if why:
             raise Refused(why)
         try:
-            self._request_counter.begin(episode, seed, max_steps)
+            self._playback.requests.begin(episode, seed, max_steps)
         except ValueError as error:
             raise Refused(str(error)) from error
         self.state = state
         self._begin_episode(now, not_before_ns)
-        known = self._sample is not None and 0 < not_before_ns <= self._sample.stamp_ns
+        sample = self._joints.sample
+        known = sample is not None and 0 < not_before_ns <= sample.stamp_ns
         return self._lockstep(now) if self._set.lockstep and known else ArmOutputs()
 
     # ---- events ------------------------------------------------------------------------------------------------------
@@ -146,10 +137,7 @@ class Arm(ArmMotion):
 
     def on_contract(self, contract: Contract) -> None:
         """The policy says what it expects and returns; another contract while armed is refused motion."""
-        digest = contract.hash()
-        if digest == self._contract_hash:
-            return
-        old, self._contract, self._contract_hash = self._contract, contract, digest
+        old = self._playback.contract.replace(contract)
         if old is None or not self.state.armed:
             return
         self._counters["contract_mismatch"] += 1
@@ -163,7 +151,7 @@ class Arm(ArmMotion):
         try:
             # In lockstep the stamps themselves are the time.
             ros_ns = None if self._set.lockstep else now.ros_ns
-            sample = self._joints.update(message, now.steady_s, ros_ns)
+            sample = self._joints.read(message, now.steady_s, ros_ns)
         except ReasonedError as error:
             counter = "second_source" if error.reason is Reason.SECOND_SOURCE else "joint_state_refused"
             self.refuse_message(counter, error)
@@ -171,24 +159,19 @@ class Arm(ArmMotion):
         return ArmOutputs() if sample is None else self._on_joints(sample, now)
 
     def _on_joints(self, sample: JointSample, now: Now) -> ArmOutputs:
-        back_s = self._watchdogs.joint_clock.update(sample.stamp_ns)
-        if back_s and self.state.moving and self._starting_ns is None:
+        back_s = self._joints.accept(sample)
+        if back_s and self.state.moving and not self._episode_clock.is_waiting:
             self.stop(Reason.CLOCK_JUMP, f"joint state stamps went back by {back_s:.3f} s")
-        self._watchdogs.joints.feed(sample.heard_s)
-        self._sample = sample
         self._watch_frozen(sample, now)
         return self._lockstep(now) if self._set.lockstep else ArmOutputs()
 
     def _watch_frozen(self, sample: JointSample, now: Now) -> None:
-        motion = None if self._playback is None else self._playback.drive.motion
-        if motion is None or not self.state.moving or self._starting_ns is not None or self._set.dry_run:
+        motion = self._playback.motion
+        if motion is None or not self.state.moving or self._episode_clock.is_waiting or self._set.dry_run:
             return
         clock_s = sample.stamp_ns / _NS if self._set.lockstep else now.steady_s
-        frozen = self._watchdogs.frozen.update(clock_s, motion.position, sample.positions, sample.groups)
-        if frozen:
-            names = shown([self._robot.joints[index] for index in frozen])
-            detail = f"{names} on {self._robot.joint_states_topic}: positions do not change under motion"
-            self.stop(Reason.FROZEN_SOURCE, detail)
+        if frozen := self._joints.frozen(sample, clock_s, motion.position):
+            self.stop(Reason.FROZEN_SOURCE, frozen)
 
     def refuse_message(self, counter: str, error: ReasonedError) -> None:
         """Count and show a message that could not be used; the silence of good ones is what stops the arm."""
@@ -197,17 +180,17 @@ class Arm(ArmMotion):
 
     def on_chunk(self, chunk: Chunk, now: Now) -> ArmOutputs:
         """The policy answers."""
-        play, contract = self._playback, self._contract
-        if play is None or contract is None or not self.state.moving or self._starting_ns is not None:
+        if not self.state.moving or self._episode_clock.is_waiting:
             self._counters["chunk_unwanted"] += 1
             return ArmOutputs()
+        play, sample = self._playback.current, self._joints.sample
         slot_ns = self._next_slot_ns(now)
         offer = play.judge(chunk, slot_ns)
         try:
             if offer is ChunkAcceptance.TAKEN:
-                check_chunk(chunk, contract, self._contract_hash, len(self._robot.joints))
-                if self._set.dry_run and self._sample is not None:
-                    self._seed(self._sample, trusted=False)
+                self._playback.contract.check(chunk)
+                if self._set.dry_run and sample is not None:
+                    self._seed(sample, trusted=False)
                 play.take(chunk, slot_ns, now.steady_s)
                 self._watchdogs.chunk.clear()
             else:
@@ -224,7 +207,7 @@ class Arm(ArmMotion):
         if reason is not Reason.NONE:
             self._notice.give(reason, f"{offer.value}: chunk of {chunk.source} for request {chunk.stamp.request_id}")
         if offer in (ChunkAcceptance.STALE, ChunkAcceptance.FUTURE):
-            self._the_playback().queue.cancel()
+            self._playback.current.queue.cancel()
 
     def on_takeover(self, sample: TakeoverSample, now: Now) -> ArmOutputs:
         """Take a message of the takeover device."""
@@ -250,11 +233,12 @@ class Arm(ArmMotion):
 
     def _time_problem(self, sample: TakeoverSample, now: Now) -> str:
         """Why a command is of another time, for example of a recording that is played; a release is of any."""
-        if not sample.engaged or (self._set.lockstep and self._sample is None):
+        joints = self._joints.sample
+        if not sample.engaged or (self._set.lockstep and joints is None):
             return ""
         if not sample.time_ns:
             return "time is zero; in lockstep it says which tick is answered" if self._set.lockstep else ""
-        here_ns = self._sample.stamp_ns if self._set.lockstep and self._sample is not None else now.ros_ns
+        here_ns = joints.stamp_ns if self._set.lockstep and joints is not None else now.ros_ns
         return other_clock(sample.time_ns, here_ns, sim_time=self._set.sim_time)
 
     def _refuse_takeover(self, sample: TakeoverSample, why: str) -> None:
@@ -266,7 +250,8 @@ class Arm(ArmMotion):
         self.state = self.state.continue_takeover()
         if not self.state.moving:
             return
-        if was_lost and self.at_rest and (self._sample is None or not self._seed(self._sample, trusted=True)):
+        joints = self._joints.sample
+        if was_lost and self.at_rest and (joints is None or not self._seed(joints, trusted=True)):
             return
         self._restart(now)
         self.state = self.state.run(Reason.TAKEOVER)

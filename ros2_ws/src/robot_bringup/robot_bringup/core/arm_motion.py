@@ -7,29 +7,25 @@ joint state, a chunk or an operator's target may each lead to the one command of
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 from robot_bringup.core.arm_watchdogs import ArmWatchdogs
-from robot_bringup.core.hold import reseed
+from robot_bringup.core.chunk_playback import ChunkPlayback
+from robot_bringup.core.episode_clock import EpisodeClock
+from robot_bringup.core.measured_joints import MeasuredJoints
 from robot_bringup.core.notice import Notice
 from robot_bringup.core.outputs import ArmOutputs, Now
-from robot_bringup.core.playback import Playback, StepStatus
-from robot_bringup.core.player import Player
-from robot_bringup.core.request_counter import RequestCounter
+from robot_bringup.core.playback import StepStatus
 from robot_bringup.core.safety import LimitVerdict
 from robot_bringup.core.settings import ArmSettings
 from robot_bringup.core.state_machine import ArmState, Mode
-from robot_bringup.core.takeover import DeadmanState, Takeover, TakeoverSample
-from whetstone_common.core.contract import NO_CONTRACT, Contract
-from whetstone_common.core.enums import Actor
+from robot_bringup.core.takeover import Takeover
 from whetstone_common.core.kinematics import Kinematics
 from whetstone_common.core.reason import Reason
 from whetstone_common.core.robot import Robot
-from whetstone_common.core.robot_joints import JointSample, RobotJoints
+from whetstone_common.core.robot_joints import JointSample
 
 _NS = 1_000_000_000
-_STALL_S = 0.1  # without a command for this long a controller has stopped the arm
 
 
 def _takeover_of(settings: ArmSettings) -> Takeover:
@@ -50,26 +46,15 @@ class ArmMotion:
     def __init__(
         self, robot: Robot, kinematics: Kinematics, settings: ArmSettings, epoch: int, counters: Counter[str]
     ) -> None:
-        self._robot = robot
         self._set = settings
         self._counters = counters
-        self._player = Player(robot, kinematics)
-        self._request_counter = RequestCounter(epoch)
+        self._playback = ChunkPlayback(robot, kinematics, epoch)
         self._takeover = _takeover_of(settings)
+        self._joints = MeasuredJoints(robot, settings)
         self._watchdogs = ArmWatchdogs(settings)
+        self._episode_clock = EpisodeClock()
         self._notice = Notice()
         self._obstacle = (Reason.NONE, "")
-        self._contract: Contract | None = None
-        self._contract_hash = ""
-        self._playback: Playback | None = None
-        # A world that waits for each command cannot send a second message to confirm that its clock went back.
-        self._joints = RobotJoints(robot, confirm_back=not settings.lockstep, sim_time=settings.sim_time)
-        self._sample: JointSample | None = None
-        self._rejections = 0
-        self._trusted = False  # whether the last command still means something
-        self._starting_ns: int | None = None  # resume waits for a joint state at least this new
-        self._ticked_s = math.inf  # real time: the last control period
-        self._answered_ns = -1  # lockstep: the tick whose command was sent
         self.state = ArmState()
 
     def configure(self, settings: ArmSettings) -> None:
@@ -77,34 +62,22 @@ class ArmMotion:
         self._set = settings
         if not self.state.armed:
             self._takeover = _takeover_of(settings)
+            self._joints.configure(settings)
             self._watchdogs.configure(settings)
 
     @property
     def at_rest(self) -> bool:
         """Whether the last command does not move."""
-        motion = None if self._playback is None else self._playback.drive.motion
-        return motion is None or motion.at_rest
+        return self._playback.at_rest
 
     def ready_to_arm(self, now: Now) -> str:
         """Why arming is refused; empty when it is not."""
-        if self._obstacle[1]:
-            return self._obstacle[1]
-        if self._contract is None:
-            return NO_CONTRACT
-        problems = self._robot.contract_problems(self._contract)
-        if problems:
-            return "the policy does not fit the robot: " + "; ".join(problems)
-        return self._no_joints(now)
+        return self._obstacle[1] or self._playback.contract.problem() or self._joints.problem(now.steady_s)
 
     def _disarmed(self, now: Now) -> ArmState:
-        if self._contract is None and not self._obstacle[1]:
+        if self._playback.contract.newest is None and not self._obstacle[1]:
             return self.state.disarm(reason=Reason.NO_CONTRACT)
         return self.state.disarm(self.ready_to_arm(now))
-
-    def _no_joints(self, now: Now) -> str:
-        if self._sample is None or self._watchdogs.joints.expired(now.steady_s):
-            return self._joints.loss(now.steady_s)[1]
-        return self._joints.conflict(now.steady_s)
 
     # ---- time --------------------------------------------------------------------------------------------------------
 
@@ -123,8 +96,8 @@ class ArmMotion:
             self.stop(Reason.CLOCK_JUMP, f"ROS time went back by {back_s:.3f} s")
         if lost:
             self.stop(Reason.TAKEOVER_LOST, lost)
-        if self._watchdogs.joints.expired(now.steady_s):
-            self.stop(*self._joints.loss(now.steady_s))
+        if loss := self._joints.loss(now.steady_s):
+            self.stop(*loss)
         if conflict := self._joints.conflict(now.steady_s):
             self.stop(Reason.SECOND_SOURCE, conflict)
         if self._watchdogs.chunk.expired(now.steady_s):
@@ -139,7 +112,7 @@ class ArmMotion:
         out = ArmOutputs()
         if not (self.state.moving and self._started()):
             return self._ramp(out)
-        if self._the_playback().drive.due(now.steady_s):
+        if self._playback.current.drive.due(now.steady_s):
             self._next_step(now, out)
         if self.state.moving:
             self._advance(now, out)
@@ -147,82 +120,74 @@ class ArmMotion:
 
     def _notice_stall(self, now: Now) -> None:
         """After a pause of our own the arm stands where it was last told to; what was planned then is void."""
-        last_s, self._ticked_s = self._ticked_s, now.steady_s
-        if self._playback is None or now.steady_s - last_s <= _STALL_S:
+        pause_s = self._watchdogs.stall.update(now.steady_s)
+        if not pause_s:
             return
-        self._playback.drive.rest()
+        self._playback.rest()
         if self.state.moving:
             self._counters["stalls"] += 1
-            self._notice.give(Reason.DEADLINE_MISSED, f"nothing was sent for {now.steady_s - last_s:.2f} s")
+            self._notice.give(Reason.DEADLINE_MISSED, f"nothing was sent for {pause_s:.2f} s")
             self._restart(now)
 
     def _ramp(self, out: ArmOutputs) -> ArmOutputs:
         """Come to rest, then be silent."""
         self._record(out)
-        if self._playback is not None and not self.at_rest:
-            out.command = self._playback.drive.advance(0.0)[0]
+        out.command = self._playback.ramp()
         return out
 
     def _lockstep(self, now: Now) -> ArmOutputs:
         """The command of the present tick, when everything for it is here."""
         out = ArmOutputs()
-        if not (self._set.lockstep and self.state.moving and self._started()) or self._sample is None:
+        sample = self._joints.sample
+        if not (self._set.lockstep and self.state.moving and self._started()) or sample is None:
             return out
-        tick = Now(now.steady_s, self._sample.stamp_ns)
-        if tick.ros_ns <= self._answered_ns or self._awaits_human(tick):
+        tick = Now(now.steady_s, sample.stamp_ns)
+        if not self._episode_clock.awaits_command(tick.ros_ns) or self._takeover.is_behind(tick.ros_ns):
             return out
         if self._next_step(tick, out):
-            self._answered_ns = tick.ros_ns
+            self._episode_clock.answer(tick.ros_ns)
             self._advance(tick, out)
             self._record(out)
         return out
-
-    def _awaits_human(self, tick: Now) -> bool:
-        sample = self._takeover.sample
-        return self._takeover.deadman is DeadmanState.ON and sample is not None and sample.time_ns < tick.ros_ns
 
     # ---- steps -------------------------------------------------------------------------------------------------------
 
     def _next_step(self, now: Now, out: ArmOutputs) -> bool:
         """End the step in progress and begin the next; False when there is none."""
-        play = self._the_playback()
         self._record(out)
-        begun, why = play.next_step(now, out, self._human_step())
+        begun, why = self._playback.current.next_step(now, out, self._takeover.command)
         if begun is StepStatus.OVER:
-            self.pause(Reason.EPISODE_END, f"{self._request_counter.steps} steps")
+            self.pause(Reason.EPISODE_END, f"{self._playback.requests.steps} steps")
         elif begun is StepStatus.REFUSED:
             self._refuse_step(now, out, why)
         elif begun is StepStatus.WAITS:
             self._wait(now, out)
         else:
-            self.state = self.state.run(Reason.TAKEOVER if self._human_step() else Reason.NONE)
+            self.state = self.state.run(Reason.TAKEOVER if self._takeover.command else Reason.NONE)
         return begun is StepStatus.STEP
 
-    def _human_step(self) -> TakeoverSample | None:
-        return self._takeover.sample if self._takeover.deadman is DeadmanState.ON else None
-
     def _advance(self, now: Now, out: ArmOutputs) -> None:
-        limited = self._the_playback().advance(now, out)
+        limited = self._playback.current.advance(now, out)
         if limited is None or limited.verdict is LimitVerdict.PASSED:
             return
         self._counters[f"limit_{limited.verdict.value}"] += 1
         if limited.verdict is not LimitVerdict.CLAMPED:
             self._record(out)
-            self._the_playback().queue.clear()
+            self._playback.clear()
             self._register_rejection(Reason.LIMIT_EXCEEDED, f"{limited.excess_rad:.3f} rad beyond the limits")
 
     def _refuse_step(self, now: Now, out: ArmOutputs, detail: str) -> None:
         """A step that must not even begin: drop the chunk, hold, ask anew."""
         self._counters["limit_refused"] += 1
-        self._the_playback().queue.clear()
+        self._playback.clear()
         self._register_rejection(Reason.LIMIT_EXCEEDED, detail)
         if self.state.moving:
-            self._the_playback().ask(now, out)
+            self._playback.current.ask(now, out)
             self._watchdogs.chunk.start(now.steady_s)
 
     def _wait(self, now: Now, out: ArmOutputs) -> None:
         """Nothing to play: hold, and say so when it takes long."""
-        play = self._the_playback()
+        play = self._playback.current
         self._watchdogs.chunk.start(now.steady_s)
         if play.ran_dry:
             # The arm stands now, so the reply that is under way was made for another motion.
@@ -239,18 +204,14 @@ class ArmMotion:
             self.state = self.state.hold(Reason.UNDERRUN, detail)
 
     def _record(self, out: ArmOutputs) -> None:
-        if self._playback is None or self._sample is None:
-            return
-        done = self._playback.record(out, self._sample)
-        if done is not None and done.actor is not Actor.HOLD:
-            self._rejections = 0
+        self._playback.record(out, self._joints.sample)
 
     def _next_slot_ns(self, now: Now) -> int:
         """ROS time at which the next slot begins."""
-        play = self._the_playback()
-        if self._set.lockstep and self._sample is not None:
-            waits = self._sample.stamp_ns > self._answered_ns
-            return self._sample.stamp_ns + (0 if waits else round(play.dt_s * _NS))
+        play, sample = self._playback.current, self._joints.sample
+        if self._set.lockstep and sample is not None:
+            waits = self._episode_clock.awaits_command(sample.stamp_ns)
+            return sample.stamp_ns + (0 if waits else round(play.dt_s * _NS))
         end_s = play.drive.step_end_s
         return now.ros_ns + (0 if end_s is None else round(max(0.0, end_s - now.steady_s) * _NS))
 
@@ -273,63 +234,53 @@ class ArmMotion:
         self._drop()
 
     def _begin_episode(self, now: Now, not_before_ns: int) -> None:
-        self._rejections = 0
-        self._answered_ns = -1
-        self._starting_ns = not_before_ns
+        self._episode_clock.begin(not_before_ns)
         fresh = not_before_ns if self._set.lockstep else max(not_before_ns, now.ros_ns)
-        self._the_playback().begin_episode(fresh, self._set)
-        self._watchdogs.frozen.clear()
+        self._playback.begin_episode(fresh, self._set)
+        self._joints.forget_frozen()
         self._watchdogs.chunk.clear()
 
     def _started(self) -> bool:
         """Whether the first joint state of the episode is here; then the target has been seeded from it."""
-        if self._starting_ns is None:
+        if not self._episode_clock.is_waiting:
             return True
-        sample = self._sample
-        if sample is None or sample.stamp_ns < self._starting_ns:
+        sample = self._joints.sample
+        if sample is None or not self._episode_clock.may_start(sample.stamp_ns):
             return False
         if not (self._set.lockstep or self.at_rest):
             return False  # the hold ramp ends first
-        if not self._seed(sample, trusted=self._trusted and not self._set.lockstep):
+        if not self._seed(sample, trusted=self._playback.is_trusted and not self._set.lockstep):
             return False
-        self._starting_ns = None
+        self._episode_clock.stop_waiting()
         return True
 
     def _seed(self, sample: JointSample, *, trusted: bool) -> bool:
-        play = self._the_playback()
-        last = play.drive.motion
         try:
-            play.seed(reseed(sample.positions, sample.opening, last, self._robot.limits, trusted=trusted), sample)
+            self._playback.seed(sample, trusted=trusted)
         except ValueError as error:
             self.stop(Reason.LIMIT_EXCEEDED, str(error))
             return False
-        self._trusted = True
         return True
 
     def _restart(self, now: Now) -> None:
-        lockstep = self._set.lockstep and self._sample is not None
-        self._the_playback().restart(self._sample.stamp_ns if lockstep and self._sample else now.ros_ns)
+        sample = self._joints.sample
+        self._playback.current.restart(sample.stamp_ns if self._set.lockstep and sample else now.ros_ns)
         self._watchdogs.chunk.clear()
 
     def _drop(self) -> None:
-        if self._playback is not None:
-            self._playback.queue.clear()
+        self._playback.clear()
         self._watchdogs.chunk.clear()
-        self._starting_ns = None
+        self._episode_clock.stop_waiting()
 
     def _stopped(self) -> None:
         self._drop()
-        self._trusted = self.state.reason is Reason.TAKEOVER_LOST
+        self._playback.is_trusted = self.state.reason is Reason.TAKEOVER_LOST
         self._takeover.drop()
 
     def _register_rejection(self, reason: Reason, detail: str) -> None:
-        self._rejections += 1
+        count = self._playback.reject()
         self._notice.give(reason, detail)
-        if self._rejections >= self._set.max_rejections:
-            self.stop(reason, f"{self._rejections} in a row: {detail}")
-        elif not self._the_playback().drive.playing:
+        if count >= self._set.max_rejections:
+            self.stop(reason, f"{count} in a row: {detail}")
+        elif not self._playback.current.drive.playing:
             self.state = self.state.hold(reason, detail)
-
-    def _the_playback(self) -> Playback:
-        assert self._playback is not None  # noqa: S101 - made by arm(), and nothing moves unarmed
-        return self._playback

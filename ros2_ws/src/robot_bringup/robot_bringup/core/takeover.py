@@ -191,6 +191,15 @@ class Takeover:
             self.deadman = DeadmanState.LOST
         return why
 
+    @property
+    def command(self) -> TakeoverSample | None:
+        """The newest message of who drives, None while nobody does."""
+        return self.sample if self.deadman is DeadmanState.ON else None
+
+    def is_behind(self, tick_ns: int) -> bool:
+        """Whether somebody drives and has not yet answered a tick (ROS time)."""
+        return self.command is not None and self.command.time_ns < tick_ns
+
     def drop(self) -> None:
         """The arm was stopped: who drives must release and engage anew."""
         if self.deadman is DeadmanState.ON:

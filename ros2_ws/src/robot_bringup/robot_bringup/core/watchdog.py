@@ -141,3 +141,20 @@ class ClockJump:
             return (newest - stamp_ns) / 1e9
         self._newest_ns = stamp_ns if newest is None else max(newest, stamp_ns)
         return 0.0
+
+
+class Stall:
+    """Notices a pause of one's own: of a process that was suspended, or that the machine did not let run.
+
+    Args:
+        limit_s: Time between two periods that is no pause yet.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._ticked_s = math.inf
+
+    def update(self, now_s: float) -> float:
+        """A period begins: seconds since the one before when that is a pause, else 0."""
+        pause_s, self._ticked_s = now_s - self._ticked_s, now_s
+        return pause_s if pause_s > self._limit_s else 0.0
