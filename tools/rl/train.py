@@ -53,7 +53,7 @@ def line(training: InProcessTraining) -> str:
     last, run = training.episodes[-_LAST:], training.run
     alone = sum(bool(e.success) for e in last if e.human_steps == 0)
     changed = np.concatenate([e.source[e.acted] != ChunkSource.BASE for e in last]).mean()
-    shown = " ".join(f"{k} {v:.3f}" for k, v in run.metrics.items() if not k.endswith("norm"))
+    shown = " ".join(f"{k} {v:.3f}" for k, v in run.learning.metrics.items() if not k.endswith("norm"))
     return (
         f"episode {len(training.episodes)} steps {run.tally.steps} success {np.mean([e.success for e in last]):.2f} "
         f"alone {alone}/{len(last)} human {training.human_share:.2f} changed {changed:.2f} "

@@ -17,7 +17,7 @@ def receipts_are_forgotten() -> None:
 
     def restore(self: Any, *args: Any) -> None:
         original(self, *args)
-        self.receipts = ReceivedSequence()
+        self.intake.receipts = ReceivedSequence()
 
     original = replace(f"{_LEARNER}.training_run:TrainingRun._restore", restore)
 
@@ -27,7 +27,7 @@ def draws_begin_again() -> None:
 
     def restore(self: Any, *args: Any) -> None:
         original(self, *args)
-        self.generator.manual_seed(self.seed)
+        self.learning.generator.manual_seed(self.seed)
 
     original = replace(f"{_LEARNER}.training_run:TrainingRun._restore", restore)
 

@@ -236,9 +236,9 @@ def test_when_the_newest_checkpoint_is_broken_expect_the_one_before_and_its_name
     (desk.checkpoints / "step-000000099").mkdir()
     node = desk.start(contract=None, freeze=True)
     assert node.counters["checkpoints_skipped"] == 1
-    assert digest(node._worker.session.learner.state() | {"generator": node._worker.session.generator.get_state()}) == (
-        digest(load(newest).learner)
-    )
+    assert digest(
+        node._worker.session.learner.state() | {"generator": node._worker.session.learning.generator.get_state()}
+    ) == (digest(load(newest).learner))
 
 
 @pytest.mark.parametrize("freeze", [True, False])

@@ -64,7 +64,7 @@ def test_when_transitions_have_no_images_expect_them_refused_counted_and_the_rea
     run = begun(tmp_path)
     feed(run, episode(2))
     assert (run.tally.without_images, run.tally.refused) == (3, 3)
-    assert len(run.data.online) == 0 and run.mismatch.startswith("transitions hold no images")
+    assert len(run.data.online) == 0 and run.intake.mismatch.startswith("transitions hold no images")
 
 
 def test_when_a_run_is_stopped_and_resumed_expect_the_same_weights(tmp_path: Path) -> None:

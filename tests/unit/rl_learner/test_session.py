@@ -139,7 +139,7 @@ def test_when_a_run_has_prior_data_expect_its_share_in_every_batch(tmp_path):
     for made in episode(7):
         run.add_prior(replace(made, rewards=np.full_like(made.rewards, -1.0)))
     feed(run, [t for n in (1, 2) for t in episode(n)])
-    assert int((run._sample().reward < 0).sum()) == 4
+    assert int((run.learning.sample(run.data, run.limits.prior_share).reward < 0).sum()) == 4
 
 
 class Breaking:

@@ -49,7 +49,9 @@ class TensorBoardLogger:
             self._updates = updates
             tally = session.tally
             run = {"buffer": len(session.data.online), "behind": session.due, "robot_steps": tally.steps}
-            self._write("updates", updates, session.metrics | {f"run/{name}": value for name, value in run.items()})
+            self._write(
+                "updates", updates, session.learning.metrics | {f"run/{name}": value for name, value in run.items()}
+            )
 
     def on_transition(self, session: TrainingRun) -> None:
         """After a transition: an episode is written when all of it has come, or the next one begins."""

@@ -19,20 +19,19 @@ from torch import Tensor
 from experience.core.ledger import ReceivedSequence, ReceiveResult
 from experience.core.transition import Transition
 from rl_learner.core.checkpoint import Snapshot
-from rl_learner.core.intake import MissingImagesError, RunStatistics, window_of
+from rl_learner.core.gradient_updates import GradientUpdates
+from rl_learner.core.intake import RunStatistics
 from rl_learner.core.policy_guard import PolicyGuard, Verdict
-from rl_learner.core.replay import Window
 from rl_learner.core.run_data import RunData
+from rl_learner.core.transition_intake import TransitionIntake
 from rl_learner.core.update_budget import UpdateBudget
 from rl_learner.core.update_failures import UpdateFailures
-from rl_methods.common.batch import Batch, WindowShape
+from rl_methods.base import Algorithm
+from rl_methods.common.batch import WindowShape
 from rl_methods.common.checkpoint_error import CheckpointError
-from rl_methods.common.guard import DivergenceError
 from rl_methods.config import MethodConfig, differences
 
 _CONFIRMED = "confirmed/"  # what the guard holds, among the tensors of a checkpoint
-_EARLIER_COUNTS = {"other_discount"}  # in checkpoints of releases whose transitions held discounted rewards
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 class Phase(Enum):
@@ -65,7 +64,7 @@ class RuntimeLimits:
 
 
 class TrainingRun:
-    """Replay, learner, books and debts of one run.
+    """What a run has taken in, what it learns from that, what is still due, and what may play.
 
     Args:
         method: The method.
@@ -77,16 +76,12 @@ class TrainingRun:
         device: That the networks live on; the replay and everything that is stored or published are on the CPU.
 
     Attributes:
-        receipts: Which transitions are in the replay.
-        tally: What they amount to.
-        phase: Where the run is.
-        data: What it learns from.
+        intake: What was taken in: windows, receipts, counts.
+        learning: The networks, and the updates of them.
         updates: Updates that are due.
-        failures: Updates that failed, and whether the learning has stopped.
-        problem: What was refused last.
-        mismatch: Why the last transition without images was refused, empty when there was none.
-        metrics: Of the last update.
+        phase: Where the run is.
         guard: Whether the newest weights may play.
+        problem: What was refused last.
     """
 
     def __init__(
@@ -100,20 +95,39 @@ class TrainingRun:
         contract_hash: str = "",
         device: torch.device | None = None,
     ) -> None:
-        self.method, self.seed, self.contract_hash = method, seed, contract_hash
+        self.method, self.seed = method, seed
         self.limits = limits or RuntimeLimits()
-        torch.manual_seed(seed)
-        self.learner = method.learner(shape)
-        self.device = device or torch.device("cpu")
-        self.learner.move_to(self.device)
-        self.generator = torch.Generator().manual_seed(seed)
-        self.data = RunData(shape, capacity, self.learner.data_spec)
-        self.receipts, self.tally, self.phase = ReceivedSequence(), RunStatistics(), Phase.COLLECT
-        self.updates, self.failures = UpdateBudget(), UpdateFailures(method.schedule.batch)
-        self.problem = self.mismatch = ""
-        self.metrics: dict[str, float] = {}
+        self.learning = GradientUpdates(method, shape, seed=seed, device=device or torch.device("cpu"))
+        data = RunData(shape, capacity, self.learner.data_spec)
+        self.intake = TransitionIntake(data, contract_hash=contract_hash, discount=method.schedule.discount)
+        self.updates, self.phase = UpdateBudget(), Phase.COLLECT
         self.guard = PolicyGuard()
-        self._rates = {name: o.param_groups[0]["lr"] for name, o in self.learner.optimizers().items()}
+        self.problem = ""
+
+    @property
+    def learner(self) -> Algorithm:
+        """The method's learner half."""
+        return self.learning.learner
+
+    @property
+    def failures(self) -> UpdateFailures:
+        """Updates that failed, and whether the learning has stopped."""
+        return self.learning.failures
+
+    @property
+    def data(self) -> RunData:
+        """What the run learns from."""
+        return self.intake.data
+
+    @property
+    def receipts(self) -> ReceivedSequence:
+        """Which transitions are in the replay."""
+        return self.intake.receipts
+
+    @property
+    def tally(self) -> RunStatistics:
+        """What they amount to."""
+        return self.intake.tally
 
     # -- data -------------------------------------------------------------------------------------------------------
 
@@ -128,37 +142,21 @@ class TrainingRun:
         Raises:
             ValueError: It is of another contract or spool; it does not count as received.
         """
-        if self.receipts.spool not in (0, spool):
-            raise ValueError(f"spool {spool}, this run's is {self.receipts.spool}: its transitions were exchanged")
-        self._check_contract(transition)
-        offer = self.receipts.receive(spool, seq)
+        offer = self.intake.receive(transition, spool, seq)
         if offer is ReceiveResult.NEW:
             self._accept(transition)
         return offer
 
     def skip_to(self, first: int) -> None:
         """The sender has nothing before `first` any more."""
-        self.tally.lost += self.receipts.skip_to(first)
-
-    def _check_contract(self, transition: Transition) -> None:
-        if self.contract_hash and transition.contract_hash != self.contract_hash:
-            raise ValueError(f"contract {transition.contract_hash[:12]}, this run's is {self.contract_hash[:12]}")
+        self.intake.skip_to(first)
 
     def _accept(self, transition: Transition) -> None:
         try:
-            is_kept = self.data.keep(
-                self._window(transition),
-                is_critical=transition.critical_phase,
-                is_of_base=self.phase is Phase.COLLECT,
-            )
+            is_kept = self.intake.keep(transition, is_of_base=self.phase is Phase.COLLECT)
         except ValueError as error:
-            if isinstance(error, MissingImagesError):
-                self.tally.without_images += 1
-                self.mismatch = str(error)
-            self.tally.refused += 1
             self.problem = f"window refused: {error}"
             return
-        self.tally.windows += is_kept
         finished = self.tally.finished
         fresh = self.tally.add(transition)
         if self.phase is Phase.COLLECT and self.tally.finished > finished:
@@ -180,9 +178,6 @@ class TrainingRun:
         """What learning waits for besides base episodes, empty for nothing."""
         return self.data.lacks(self.method.method)
 
-    def _window(self, transition: Transition) -> Window:
-        return window_of(transition, self.data.shape, self.method.schedule.discount)
-
     def _maybe_finish(self) -> None:
         if self.phase is Phase.ONLINE and self.tally.steps >= self.most_steps:
             self.phase = Phase.FINISHED
@@ -193,8 +188,7 @@ class TrainingRun:
         Raises:
             ValueError: It does not fit.
         """
-        self._check_contract(transition)
-        self.data.add_prior(self._window(transition))
+        self.intake.add_prior(transition)
 
     def begin_with_prior(self) -> None:
         """Learn from the prior data before anything is played, where the method's schedule has no base episodes.
@@ -212,9 +206,7 @@ class TrainingRun:
         self._begin()
 
     def _begin(self) -> None:
-        self.learner.fit_scaler(self.data.column("features").to(self.device))
-        if self.learner.data_spec.keeps("proprio"):
-            self.learner.fit_proprio(self.data.column("proprio").to(self.device))
+        self.learning.fit_scalers(self.data)
         self.phase, self.updates.warm_up_left = Phase.WARM_UP, self.method.schedule.warm_up_updates
         if self.updates.warm_up_left == 0:
             self.phase = Phase.ONLINE
@@ -263,54 +255,35 @@ class TrainingRun:
 
     def learn(self) -> bool:
         """One update; returns whether it was applied. One that was refused is not due any more."""
-        try:
-            self._set_rates()
-            batch = self._sample()
-            update = self.learner.offline_update if self.updates.is_warm_up else self.learner.update
-            self.metrics = update(batch, self.generator)
-            self.failures.on_success()
-        except DivergenceError as error:
-            self.failures.on_divergence()
-            self.problem = str(error)
-        except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is what the CPU's allocator raises
-            if not any(text in str(error).lower() for text in _OUT_OF_MEMORY):
-                raise
-            self.failures.on_out_of_memory()
-            self.problem = str(error).splitlines()[0]
+        problem = self.learning.step(
+            self.data, prior_share=self.limits.prior_share, learning_rate=self.limits.learning_rate,
+            is_offline=self.updates.is_warm_up,
+        )  # fmt: skip
+        self.problem = problem or self.problem
         if self.updates.spend():
             self.phase = Phase.ONLINE
             self._maybe_finish()
-        return not self.failures.is_in_row and self.failures.halt is None
-
-    def _sample(self) -> Batch:
-        batch = self.data.sample(self.failures.batch, self.limits.prior_share, self.generator)
-        return batch.to(self.device)
-
-    def _set_rates(self) -> None:
-        for name, optimizer in self.learner.optimizers().items():
-            for group in optimizer.param_groups:
-                group["lr"] = self.limits.learning_rate or self._rates[name]
+        return self.learning.is_going_well
 
     # -- as a checkpoint ----------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """Everything, as copies."""
-        learner = self.learner.state() | {"generator": self.generator.get_state()}
-        learner |= {f"{_CONFIRMED}{name}": value for name, value in self.guard.tensors().items()}
+        confirmed = {f"{_CONFIRMED}{name}": value for name, value in self.guard.tensors().items()}
         counts = {
             "pending_updates": self.updates.pending, "warm_up_left": self.updates.warm_up_left,
             "skipped": self.failures.skipped,
         }  # fmt: skip
         notes = {
             "config": self.config(),
-            "contract_hash": self.contract_hash,
+            "contract_hash": self.intake.contract_hash,
             "shape": asdict(self.data.shape),
             "phase": self.phase.value,
-            "receipts": {"spool": str(self.receipts.spool), "through": self.receipts.through},
-            "tally": asdict(self.tally),
+            **self.intake.notes(),
             "counts": counts,
             "guard": self.guard.notes(),
         }
+        learner = self.learning.state() | confirmed
         return Snapshot(self.learner.updates, learner, self.data.state(), json.loads(json.dumps(notes)))
 
     def config(self) -> dict[str, Any]:
@@ -331,7 +304,7 @@ class TrainingRun:
         changed = differences(notes["config"], self.config())
         if changed and not allow_change:
             raise CheckpointError(f"the configuration differs from the checkpoint's: {'; '.join(changed)}")
-        if notes["contract_hash"] != self.contract_hash or WindowShape(**notes["shape"]) != self.data.shape:
+        if notes["contract_hash"] != self.intake.contract_hash or WindowShape(**notes["shape"]) != self.data.shape:
             raise CheckpointError("the checkpoint was made with another contract: features, horizon or scales differ")
         try:
             self._restore(saved.learner, saved.replays, notes)
@@ -341,16 +314,10 @@ class TrainingRun:
 
     def _restore(self, learner: Mapping[str, Tensor], replays: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
         confirmed = {name: value for name, value in learner.items() if name.startswith(_CONFIRMED)}
-        self.learner.restore({name: learner[name] for name in learner.keys() - confirmed.keys() - {"generator"}})
+        networks = {name: value for name, value in learner.items() if name not in confirmed}
+        self.learning.restore(networks, skipped=notes["counts"]["skipped"])
         if "guard" in notes:  # checkpoints of earlier releases have none
             self.guard.restore({k.removeprefix(_CONFIRMED): v for k, v in confirmed.items()}, notes["guard"])
-        self.generator.set_state(learner["generator"])
-        self.data.restore(replays)
-        self.receipts = ReceivedSequence(int(notes["receipts"]["spool"]), notes["receipts"]["through"])
-        noted = {k: v for k, v in notes["tally"].items() if k not in _EARLIER_COUNTS}
-        counted: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in noted.items()}
-        self.tally = RunStatistics(**counted)
+        self.intake.restore(replays, notes)
         self.phase = Phase(notes["phase"])
-        counts = notes["counts"]
-        self.updates = UpdateBudget(counts["pending_updates"], counts["warm_up_left"])
-        self.failures.skipped = counts["skipped"]
+        self.updates = UpdateBudget(notes["counts"]["pending_updates"], notes["counts"]["warm_up_left"])

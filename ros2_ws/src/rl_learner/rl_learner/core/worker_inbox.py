@@ -63,6 +63,6 @@ class Inbox:
             self.gap = self.gap or result is ReceiveResult.GAP
             if result is ReceiveResult.NEW:
                 # more of that kind will follow: a setting is wrong, not a number
-                self.problem = run.mismatch if run.tally.without_images > without_images else ""
+                self.problem = run.intake.mismatch if run.tally.without_images > without_images else ""
                 on_transition()
         return taken

@@ -258,7 +258,7 @@ class LearnerNode(WhetstoneNode):
             return
         if self._worker is None and not differences:
             self._begin(self._fresh(contract))
-        bound = self._worker.session.contract_hash if self._worker else contract.hash()
+        bound = self._worker.session.intake.contract_hash if self._worker else contract.hash()
         if not differences and contract.hash() != bound:
             differences = [f"contract {contract.hash()[:12]}, the run's is {bound[:12]}"]
         self._mismatch = "; ".join(differences)
@@ -340,7 +340,7 @@ class LearnerNode(WhetstoneNode):
 
     def diagnostic_values(self) -> Mapping[str, object]:
         """Counters, and the metrics of the last update."""
-        return {**self.counters, **(self._worker.session.metrics if self._worker else {})}
+        return {**self.counters, **(self._worker.session.learning.metrics if self._worker else {})}
 
     # ---- from the thread that learns -------------------------------------------------------------------------------
 
@@ -350,7 +350,7 @@ class LearnerNode(WhetstoneNode):
         version = self._versions.next()
         manifest, data = pack(
             weights, learner.architecture(), method=self._recipe.method, run=self.param("run"),
-            step=learner.updates, version=version, parent=self._parent, contract_hash=session.contract_hash,
+            step=learner.updates, version=version, parent=self._parent, contract_hash=session.intake.contract_hash,
             created_ns=self.get_clock().now().nanoseconds, key=self._key,
         )  # fmt: skip
         pieces = split(data)
@@ -377,7 +377,7 @@ class LearnerNode(WhetstoneNode):
             }  # fmt: skip
             for name, count in told.items():
                 self.counters[name] = count
-            self._warn_of(worker.session.mismatch)
+            self._warn_of(worker.session.intake.mismatch)
             self._warn_of_guard(worker.session.guard.text)
         self.set_state(*self._state(worker))
 

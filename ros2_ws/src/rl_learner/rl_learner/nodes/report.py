@@ -46,7 +46,7 @@ def _progress_of(worker: Worker, status: LearnerStatus) -> None:
     status.evaluating, status.evaluations = worker.trials.is_evaluating, len(run.guard.rounds)
     status.verdict = run.guard.rounds[-1].verdict if run.guard.rounds else ""
     status.guard = run.guard.text
-    metrics = dict(run.metrics)
+    metrics = dict(run.learning.metrics)
     status.critic_loss, status.mean_target = (float(metrics.pop(name, _NAN)) for name in _CRITIC)
     status.metric_names, status.metrics = list(metrics), [float(value) for value in metrics.values()]
 
