@@ -142,7 +142,7 @@ def test_when_a_peg_lies_on_its_side_expect_it_tilted() -> None:
     world.reset(0)
     name = world.layout.object_name
     put(world, name, np.array([0.3, 0.3, 0.012]), ROLLED)
-    assert world._tilt_rad(world.model.body(name).id) == pytest.approx(np.pi / 2, abs=0.1)
+    assert world._bodies.tilt_rad(name) == pytest.approx(np.pi / 2, abs=0.1)
     assert world.body_state(name).upright == pytest.approx(0.0, abs=0.1)
     world.close()
 

@@ -49,11 +49,15 @@ class Cameras:
         model: The compiled model.
         size: Width and height (px).
         names: Public name of each camera and its name in the model.
+
+    Attributes:
+        size: As given.
+        names: As given.
     """
 
     def __init__(self, model: Any, size: int, names: dict[str, str]) -> None:
         self._model = model
-        self._size = size
+        self.size = size
         self.names = names
         self._renderer: Any = None
 
@@ -66,7 +70,7 @@ class Cameras:
         if camera not in self.names:
             raise ValueError(f"unknown camera {camera!r}; there are {', '.join(self.names)}")
         if self._renderer is None:
-            self._renderer = mujoco.Renderer(self._model, self._size, self._size, max_geom=MAX_GEOMS)
+            self._renderer = mujoco.Renderer(self._model, self.size, self.size, max_geom=MAX_GEOMS)
             _open.add(self)
             # MuJoCo ends EGL at exit, and contexts left until then die with error messages: close first, which
             # means to register last.
@@ -85,7 +89,7 @@ class Cameras:
         is_at_hand = int(self._model.cam_bodyid[number]) != 0
         if is_at_hand:
             position, rotation = tcp.rotation.T @ (position - tcp.position), tcp.rotation.T @ rotation
-        return CameraCalibration(0.5 * self._size / math.tan(0.5 * fovy), is_at_hand, Pose(position, rotation))
+        return CameraCalibration(0.5 * self.size / math.tan(0.5 * fovy), is_at_hand, Pose(position, rotation))
 
     def close(self) -> None:
         """Free the OpenGL context; call it from the thread that rendered."""
