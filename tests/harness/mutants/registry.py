@@ -274,7 +274,7 @@ def any_words_are_shown() -> None:
 
 def words_are_not_compared() -> None:
     """What the policy is shown is taken for what the episode says."""
-    replace("robot_operation.nodes.episode_runner:EpisodeRunner._instruction_problem", lambda _self, _live: "")
+    replace("robot_operation.nodes.episode_instruction:EpisodeInstruction.problem", lambda _self, _instruction: "")
 
 
 def own_pause_is_not_noticed() -> None:

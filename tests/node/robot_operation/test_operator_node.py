@@ -155,7 +155,7 @@ def test_when_an_episode_is_an_evaluation_expect_the_script_to_let_go_and_to_wat
     started(EpisodeEvent(event=EpisodeEvent.STARTED, evaluation=True))
     rig.until(lambda: (table.show(1, next(tick), beside, 0.1), not heard.engaged())[-1])
     monitor = heard.node._monitor  # noqa: SLF001
-    rig.until(lambda: (table.show(2, next(tick), beside, 0.1), monitor._scene == 2)[-1])  # noqa: SLF001
+    rig.until(lambda: (table.show(2, next(tick), beside, 0.1), monitor.commanded.scene == 2)[-1])
     assert heard.node.counters["takeovers"] == 1
     started(EpisodeEvent(event=EpisodeEvent.STARTED))
     rig.until(lambda: (table.show(3, next(tick), beside, 0.1), heard.engaged())[-1])
@@ -169,8 +169,8 @@ def test_when_the_last_command_of_an_episode_comes_after_the_reset_expect_nobody
     def close(episode: int) -> None:
         executed(Executed(stamp=Stamp(epoch=7, episode=episode), joint_command=[*table.robot.home.tolist(), 0.0]))
 
-    heard.until(lambda: (table.show(1, 0, far, 0.1), close(1), monitor._newest_episode == (7, 1))[-1])  # noqa: SLF001
-    heard.until(lambda: (table.show(2, 0, far, 0.1), monitor._scene == 2)[-1])  # noqa: SLF001
+    heard.until(lambda: (table.show(1, 0, far, 0.1), close(1), monitor.commanded.newest_episode == (7, 1))[-1])
+    heard.until(lambda: (table.show(2, 0, far, 0.1), monitor.commanded.scene == 2)[-1])
     close(1)
     ticks = itertools.count(1)
     watched = monitor.intervention

@@ -13,7 +13,12 @@ from whetstone_common.core.enums import EpisodePhase
 
 @dataclass
 class EpisodeContext:
-    """The episode in progress."""
+    """The episode in progress.
+
+    Attributes:
+        is_scene_reset: The operator has reset the scene since the episode's turn began.
+        is_abort_marked: The operator marked "abort" in the episode's turn, before there was a detector.
+    """
 
     plan: EpisodePlan
     number: int
@@ -29,3 +34,5 @@ class EpisodeContext:
     progressed_s: float = 0.0
     detectors: DetectorPanel | None = None
     holds: HoldTimes | None = None
+    is_scene_reset: bool = False
+    is_abort_marked: bool = False

@@ -14,8 +14,6 @@ from vla_interfaces.srv import SetInstruction
 
 from robot_operation.core.episodes import SEED_BOUND, EpisodePlan, EpisodeResult, EpisodeRun, plans_of
 from robot_operation.core.health import Health
-from robot_operation.core.marks import Mark
-from robot_operation.core.success_detection import MarkEvent
 from robot_operation.nodes import episode_convert as convert
 from robot_operation.nodes.episode_context import EpisodeContext
 from robot_operation.nodes.episode_runner import EpisodeRunner
@@ -167,7 +165,7 @@ class EpisodeNode(WhetstoneNode):
         self._runner.contract = msg
 
     def _on_instruction_in_use(self, msg: String) -> None:
-        self._runner.instruction_in_use = msg.data
+        self._runner.instruction.in_use = msg.data
         self._driver.step()
 
     def _on_mark(self, msg: EpisodeMark) -> None:
@@ -177,8 +175,7 @@ class EpisodeNode(WhetstoneNode):
             self.counters["bad_message"] += 1
             self.get_logger().warning(str(error))
             return
-        self._runner.is_scene_reset = self._runner.is_scene_reset or mark is Mark.RESET
-        self._runner.observe(MarkEvent(mark, self._runner.now_ns()))
+        self._runner.on_mark(mark)
         self._driver.step()
 
     def _on_score(self, msg: Float32) -> None:
@@ -193,7 +190,7 @@ class EpisodeNode(WhetstoneNode):
             )
             return response
         try:
-            self._runner.publish_instruction(check_instruction(request.instruction))
+            self._runner.instruction.publish(check_instruction(request.instruction))
         except InstructionError as error:
             response.message = str(error)
             return response

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from rclpy.duration import Duration
-from std_msgs.msg import String
 from vla_interfaces.msg import EpisodeEvent, PolicyContract
 from vla_interfaces.srv import Arm, Pause, Reset, Resume, SimReset
 
@@ -25,20 +23,18 @@ from robot_operation.core.success_detection import (
     TruthSample,
 )
 from robot_operation.nodes.episode_context import EpisodeContext
+from robot_operation.nodes.episode_instruction import EpisodeInstruction
 from robot_operation.nodes.episode_record_publisher import EpisodeRecordPublisher
 from robot_operation.nodes.episode_services import EpisodeServices
 from robot_operation.nodes.waiting import Aborted, Waiter
 from whetstone_common.core.contract import NO_CONTRACT
 from whetstone_common.core.enums import EpisodePhase, Outcome
-from whetstone_common.core.instruction import InstructionError, check_instruction, shown
+from whetstone_common.core.instruction import InstructionError, check_instruction
 from whetstone_common.core.reason import Reason, State, cause
-from whetstone_common.nodes import graph, qos
 from whetstone_common.nodes.convert import to_ns, to_time
 from whetstone_common.nodes.node import WhetstoneNode
 
 _NS_PER_S = 1e9
-# Who shows the instruction to the policy.
-_OBSERVER = "observation_node"
 # How long subscribers may take to acknowledge the instruction, and the observer to use it.
 _ACK_TIMEOUT_S = 5.0
 
@@ -57,9 +53,7 @@ class EpisodeRunner:
         context: The episode in progress, None between goals.
         truth: Newest truth of the simulator.
         contract: Of the served policy.
-        instruction_in_use: What the policy is shown as instruction, None when nobody has said so.
-        is_scene_reset: The operator has reset the scene since the episode's turn began.
-        is_abort_marked: The operator marked "abort" in the episode's turn, before there was a detector.
+        instruction: What the policy is told, and what it is shown.
     """
 
     def __init__(self, node: WhetstoneNode, health: Health, waiter: Waiter, wake: Callable[[], None]) -> None:
@@ -73,13 +67,11 @@ class EpisodeRunner:
         """
         self._node, self._health, self._waiter, self._wake = node, health, waiter, wake
         self._services = EpisodeServices(node)
-        self._instruction = node.create_publisher(String, "instruction", qos.LATCHED)
+        self.instruction = EpisodeInstruction(node, health)
         self._records = EpisodeRecordPublisher(node, health, wake)
         self.context: EpisodeContext | None = None
         self.truth: TruthSample | None = None
         self.contract: PolicyContract | None = None
-        self.instruction_in_use: str | None = None
-        self.is_scene_reset = self.is_abort_marked = False
         self._heard_all = False
 
     def close(self) -> None:
@@ -88,7 +80,6 @@ class EpisodeRunner:
 
     def begin(self, plan: EpisodePlan, number: int) -> EpisodeContext:
         """The next episode's turn."""
-        self.is_scene_reset = self.is_abort_marked = False
         self.context = EpisodeContext(plan, number)
         return self.context
 
@@ -110,12 +101,18 @@ class EpisodeRunner:
         Raises:
             Aborted: They do.
         """
-        if self.is_abort_marked:
+        if self.context is not None and self.context.is_abort_marked:
             raise Aborted("aborted by the operator before it began")
 
     def abort(self, context: EpisodeContext, reason: str) -> EpisodeResult:
         """Result of an episode that could not go on."""
         return EpisodeResult(Outcome.ABORTED, context.steps, self.now_ns(), "episode_node", reason)
+
+    def on_mark(self, mark: Mark) -> None:
+        """The operator has marked something."""
+        if self.context is not None and mark is Mark.RESET:
+            self.context.is_scene_reset = True
+        self.observe(MarkEvent(mark, self.now_ns()))
 
     def observe(self, event: Event) -> None:
         """Pass an event to the success detectors."""
@@ -123,7 +120,7 @@ class EpisodeRunner:
         if context is None:
             return
         if context.detectors is None:
-            self.is_abort_marked = self.is_abort_marked or (isinstance(event, MarkEvent) and event.mark is Mark.ABORT)
+            context.is_abort_marked |= isinstance(event, MarkEvent) and event.mark is Mark.ABORT
             return
         context.detectors.observe(event)
         if (steps := _steps_of(event, context)) > context.steps:
@@ -135,10 +132,6 @@ class EpisodeRunner:
         """Ask the arm to hold without waiting; whoever drives it may not be there any more."""
         if self.context is not None and self.context.resumed and self._services.pause.service_is_ready():
             self._services.pause.call_async(Pause.Request(reason=f"{self._node.get_name()}: {cause(reason)}"))
-
-    def publish_instruction(self, instruction: str) -> None:
-        """Publish an instruction."""
-        self._instruction.publish(String(data=instruction))
 
     # ---- before it ---------------------------------------------------------------------------------------------------
 
@@ -196,7 +189,7 @@ class EpisodeRunner:
         plan = context.plan
         if plan.manual_reset or self._services.sim_reset is None:
             await self._waiter.until(
-                lambda: self.is_scene_reset,
+                lambda: context.is_scene_reset,
                 self._node.param("manual_reset_timeout_s"),
                 'no mark "reset" from the operator',
             )
@@ -218,25 +211,13 @@ class EpisodeRunner:
             context.instruction = check_instruction(context.instruction)
         except InstructionError as error:
             raise Aborted(str(error)) from error
-        self.publish_instruction(context.instruction)
-        if not self._instruction.wait_for_all_acked(Duration(seconds=_ACK_TIMEOUT_S)):
+        self.instruction.publish(context.instruction)
+        if not self.instruction.is_acknowledged(_ACK_TIMEOUT_S):
             raise Aborted(f"the instruction was not acknowledged within {_ACK_TIMEOUT_S:g} s")
         await self._waiter.until(
-            lambda: not self._instruction_problem(context),
+            lambda: not self.instruction.problem(context.instruction),
             _ACK_TIMEOUT_S,
-            lambda: f"not begun: {self._instruction_problem(context)}",
-        )
-
-    def _instruction_problem(self, context: EpisodeContext) -> str:
-        """How the policy's instruction differs from that of the episode, empty when it does not."""
-        if self.instruction_in_use == context.instruction or not self._health.watches(_OBSERVER):
-            return ""
-        report = self._health.report(_OBSERVER)
-        state = f", it is {report.text}" if report and not self.instruction_in_use else ""
-        speakers = ", ".join(sorted(graph.full_name(info) for info in graph.publishers(self._node, "instruction")))
-        return (
-            f"{_OBSERVER} uses the instruction {shown(self.instruction_in_use or '')} instead of "
-            f"{shown(context.instruction)}{state}; publishers of the topic: {speakers}"
+            lambda: f"not begun: {self.instruction.problem(context.instruction)}",
         )
 
     async def _wait_until_well(self) -> None:
@@ -281,7 +262,7 @@ class EpisodeRunner:
         def over() -> bool:
             now_s = time.monotonic()
             holds.update(self._episode_s(context), self._health.holding())
-            if problem := self._instruction_problem(context):
+            if problem := self.instruction.problem(context.instruction):
                 raise Aborted(problem)
             if detectors.result is not None:
                 return True

@@ -11,6 +11,7 @@ import numpy as np
 from sensor_msgs.msg import JointState
 from vla_interfaces.msg import EpisodeEvent, Executed, TaskTruth
 
+from robot_operation.core.commanded_opening import CommandedOpening
 from robot_operation.core.scripted_intervention import InterventionConfig, ScriptedIntervention, SimState
 from whetstone_common.core.reason import Reason, ReasonedError
 from whetstone_common.core.robot import RobotError
@@ -33,21 +34,18 @@ class InterventionMonitor:
             ReasonedError: The robot file cannot be used.
         """
         self._node, self._engage = node, engage
-        self._robot = robot_of_parameter(node.param("robot_file")).in_namespace(node.get_namespace())
+        robot = robot_of_parameter(node.param("robot_file")).in_namespace(node.get_namespace())
         try:
-            self._kinematics = find_kinematics(self._robot)
+            self._kinematics = find_kinematics(robot)
         except RobotError as error:
             raise ReasonedError(Reason.BAD_PARAMETER, str(error)) from error
         self.intervention = ScriptedIntervention(InterventionConfig(max_rate=node.param("max_intervention_rate")))
-        self._merger = RobotJoints(self._robot)
+        self._merger = RobotJoints(robot)
         self._joints: JointSample | None = None
         self._pending: deque[TaskTruth] = deque(maxlen=_MOST_WAITING)
-        self._commanded = 1.0
-        self._scene = -1
+        self.commanded = CommandedOpening()
         self._is_evaluation = False
-        # Newest episode of the arm, (epoch, number), that was received, and the one that the last reset ended.
-        self._newest_episode = self._ended_episode = (0, 0)
-        node.create_subscription(JointState, self._robot.joint_states_topic, self._on_joints, qos.SENSOR_IN)
+        node.create_subscription(JointState, robot.joint_states_topic, self._on_joints, qos.SENSOR_IN)
         node.create_subscription(Executed, "executed", self._on_executed, qos.RECORD)
         node.create_subscription(TaskTruth, "sim/truth", self._on_truth, qos.RECORD)
         node.create_subscription(EpisodeEvent, "episode", self._on_event, qos.RECORD)
@@ -60,13 +58,8 @@ class InterventionMonitor:
         self._engage(drives)
 
     def _on_executed(self, msg: Executed) -> None:
-        episode = (msg.stamp.epoch, msg.stamp.episode)
-        # Numbers of different starts of the arm say nothing about which came first.
-        if episode[0] != self._newest_episode[0] or episode > self._newest_episode:
-            self._newest_episode = episode
-        # The last commands of an episode arrive after the reset: a hand that closed then closes nothing now.
-        if msg.joint_command and (episode[0] != self._ended_episode[0] or episode > self._ended_episode):
-            self._commanded = float(msg.joint_command[-1])
+        opening = float(msg.joint_command[-1]) if msg.joint_command else None
+        self.commanded.on_executed((msg.stamp.epoch, msg.stamp.episode), opening)
 
     def _on_joints(self, msg: JointState) -> None:
         try:
@@ -90,8 +83,7 @@ class InterventionMonitor:
             self._update(self._pending.popleft(), self._joints)
 
     def _update(self, truth: TaskTruth, sample: JointSample) -> None:
-        if truth.reset_id != self._scene:
-            self._scene, self._commanded, self._ended_episode = truth.reset_id, 1.0, self._newest_episode
+        self.commanded.on_scene(truth.reset_id)
         state = SimState(
             task=truth.task,
             scene=int(truth.reset_id),
@@ -101,7 +93,7 @@ class InterventionMonitor:
             goal=np.asarray(truth.goal_position, dtype=np.float64),
             progress=float(truth.progress),
             opening=sample.opening,
-            commanded=self._commanded,
+            commanded=self.commanded.opening,
         )
         if not self._is_evaluation:
             self._engage(self.intervention.update(state))
