@@ -7,18 +7,19 @@ Fed by the node's callbacks and read by the pages, from different threads; time 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from operator_console.core.episode_tally import EpisodeTally, EpisodeView
+from operator_console.core.stage_latency import StageLatency
 from whetstone_common.core.enums import Actor, Outcome
 from whetstone_common.core.reason import Reason, State, sentence
 from whetstone_common.core.success_rate import Rate, wilson
 
 # Nodes say their state twice a second.
 _SILENT_S = 3.0
-_REMEMBERED = 50
-_MS_PER_S = 1000.0
+_S_PER_MIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,6 @@ class NodeView:
     def is_silent(self) -> bool:
         """Whether it should have spoken since."""
         return self.age_s > _SILENT_S
-
-
-@dataclass(frozen=True)
-class EpisodeView:
-    """The episode that runs, or ran last."""
-
-    task: str = ""
-    instruction: str = ""
-    number: int = 0
-    outcome: Outcome | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,13 +88,10 @@ class Session:
         """Nothing is known yet."""
         self._lock = threading.Lock()
         self._nodes: dict[str, tuple[State, str, float]] = {}
-        self._episode = EpisodeView()
-        self._outcomes: Counter[Outcome] = Counter()
-        self._robot_s = 0.0
+        self._episodes = EpisodeTally()
         self._steps: Counter[Actor] = Counter()
         self._driver = Actor.HOLD
-        self._stages: dict[str, deque[float]] = {}
-        self._asked: tuple[int, float] = (0, 0.0)
+        self._latency = StageLatency()
         self.instruction = self.model = self.method = ""
         self.policy_version = 0
 
@@ -116,16 +103,14 @@ class Session:
     def on_start(self, task: str, instruction: str, number: int) -> None:
         """An episode begins."""
         with self._lock:
-            self._episode = EpisodeView(task, instruction, number)
+            self._episodes.begin(EpisodeView(task, instruction, number))
 
     def on_end(
         self, task: str, instruction: str, number: int, outcome: Outcome, reason: str, duration_s: float
     ) -> None:
         """An episode has ended."""
         with self._lock:
-            self._episode = EpisodeView(task, instruction, number, outcome, reason)
-            self._outcomes[outcome] += 1
-            self._robot_s += duration_s
+            self._episodes.end(EpisodeView(task, instruction, number, outcome, reason), outcome, duration_s)
 
     def on_step(self, actor: Actor) -> None:
         """A step was executed."""
@@ -135,44 +120,37 @@ class Session:
 
     def on_request(self, request_id: int, now_s: float) -> None:
         """The arm asks the policy."""
-        self._asked = (request_id, now_s)
+        with self._lock:
+            self._latency.on_request(request_id, now_s)
 
     def on_chunk(self, request_id: int, now_s: float) -> None:
         """The policy has answered."""
-        asked_id, asked_s = self._asked
-        if request_id == asked_id:
-            self.on_stage("request to chunk", now_s - asked_s)
+        with self._lock:
+            self._latency.on_chunk(request_id, now_s)
 
     def on_stage(self, stage: str, duration_s: float) -> None:
         """A stage of the request cycle took so long."""
         with self._lock:
-            self._stages.setdefault(stage, deque(maxlen=_REMEMBERED)).append(duration_s * _MS_PER_S)
+            self._latency.on_stage(stage, duration_s)
 
     def snapshot(self, now_s: float) -> GraphSnapshot:
         """All of it at this moment."""
         with self._lock:
-            judged = sum(count for outcome, count in self._outcomes.items() if outcome is not Outcome.ABORTED)
             steps = sum(self._steps.values())
             return GraphSnapshot(
                 nodes=tuple(
                     NodeView(name, state, words, now_s - heard_s)
                     for name, (state, words, heard_s) in sorted(self._nodes.items())
                 ),
-                episode=self._episode,
+                episode=self._episodes.newest,
                 instruction=self.instruction,
-                outcomes=dict(self._outcomes),
-                rate=wilson(self._outcomes[Outcome.SUCCEEDED], judged),
-                robot_min=self._robot_s / 60.0,
+                outcomes=self._episodes.outcomes,
+                rate=self._episodes.rate,
+                robot_min=self._episodes.robot_s / _S_PER_MIN,
                 human_share=self._steps[Actor.HUMAN] / steps if steps else 0.0,
                 driver=self._driver,
                 model=self.model,
                 policy_version=self.policy_version,
                 method=self.method,
-                latencies_ms={name: (_median(values), len(values)) for name, values in self._stages.items()},
+                latencies_ms=self._latency.medians_ms(),
             )
-
-
-def _median(values: deque[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

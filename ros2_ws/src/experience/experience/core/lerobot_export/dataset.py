@@ -14,13 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experience.core.lerobot_export import layout, statistics
+from experience.core.lerobot_export import layout
+from experience.core.lerobot_export.camera_videos import CameraVideos
+from experience.core.lerobot_export.data_files import DataFiles
 from experience.core.lerobot_export.frames import ExportedEpisode
 from experience.core.lerobot_export.layout import DatasetSchema, FileIndex
-from experience.core.video import VideoFile, codec
+from experience.core.lerobot_export.statistics import DatasetStatistics
+from experience.core.video import codec
 from whetstone_common.core.joint_range import JointRange
 
-_BYTES_PER_MB = 1024 * 1024
 _ARROW = {"float32": pa.float32(), "int64": pa.int64(), "bool": pa.bool_()}
 
 
@@ -54,12 +56,10 @@ class DatasetWriter:
         self._tasks: dict[str, int] = {}
         self._episodes: list[dict[str, Any]] = []
         self._frames = 0
-        self._rows: list[pa.Table] = []
-        self._data_index = FileIndex()
-        self._video_index = dict.fromkeys(schema.video_keys, FileIndex())
-        self._videos: dict[str, VideoFile] = {}
-        self._columns: dict[str, list[np.ndarray]] = {name: [] for name in schema.numeric}
-        self._images: dict[str, list[tuple[np.ndarray, int]]] = {key: [] for key in schema.video_keys}
+        self._data = DataFiles(self._partial)
+        self._videos = CameraVideos(self._partial, schema)
+        cameras = {layout.VIDEO_PREFIX + name: name for name, *_ in schema.cameras}
+        self._statistics = DatasetStatistics(schema.numeric, cameras)
 
     def add(self, episode: ExportedEpisode) -> None:
         """Append an episode.
@@ -77,10 +77,10 @@ class DatasetWriter:
             "length": len(episode.frames),
             "dataset_from_index": self._frames,
             "dataset_to_index": self._frames + len(episode.frames),
-            **self._add_videos(episode),
+            **self._videos.add(episode),
             **self._episode_stats(episode, columns),
+            **self._data.add(table),
         }
-        self._add_rows(table, entry)
         self._episodes.append(entry)
         self._frames += len(episode.frames)
 
@@ -92,17 +92,15 @@ class DatasetWriter:
         """
         if not self._episodes:
             raise DatasetWriteError("no episode to export")
-        for video in self._videos.values():
-            video.close()
-        self._flush_rows()
+        self._videos.close()
+        self._data.flush()
         self._write_meta()
         os.replace(self._partial, self._root)
         return self._root
 
     def discard(self) -> None:
         """Forget all of it."""
-        for video in self._videos.values():
-            video.discard()
+        self._videos.discard()
         shutil.rmtree(self._partial, ignore_errors=True)
 
     # ---- parts of an episode ---------------------------------------------------------------------------------------
@@ -149,61 +147,10 @@ class DatasetWriter:
             "task_index": np.full(count, task, dtype=np.int64),
         }
 
-    def _add_videos(self, episode: ExportedEpisode) -> dict[str, Any]:
-        entry: dict[str, Any] = {}
-        for name, height, width in self._schema.cameras:
-            key = layout.VIDEO_PREFIX + name
-            video = self._video(key, height, width)
-            start = video.frames
-            for frame in episode.frames:
-                video.append(frame.images[name])
-            index = self._video_index[key]
-            entry |= {
-                f"videos/{key}/chunk_index": index.chunk,
-                f"videos/{key}/file_index": index.file,
-                f"videos/{key}/from_timestamp": start / self._schema.fps,
-                f"videos/{key}/to_timestamp": video.frames / self._schema.fps,
-            }
-        return entry
-
-    def _video(self, key: str, height: int, width: int) -> VideoFile:
-        video = self._videos.get(key)
-        if video is not None and video.bytes > layout.VIDEO_FILE_MB * _BYTES_PER_MB:
-            video.close()
-            self._video_index[key] = self._video_index[key].next()
-            video = None
-        if video is None:
-            path = self._partial / self._video_index[key].path(layout.VIDEO_PATH, video_key=key)
-            video = self._videos[key] = VideoFile(path, self._schema.fps, height, width)
-        return video
-
     def _episode_stats(self, episode: ExportedEpisode, columns: dict[str, np.ndarray]) -> dict[str, Any]:
-        stats = {name: statistics.of_vectors(column) for name, column in columns.items()}
-        for name, column in columns.items():
-            self._columns[name].append(column)
-        for name, _, _ in self._schema.cameras:
-            key = layout.VIDEO_PREFIX + name
-            some = statistics.sampled([frame.images[name] for frame in episode.frames])
-            self._images[key].append((statistics.histogram(some), len(some)))
-            stats[key] = statistics.of_images(*self._images[key][-1])
+        images = {name: [frame.images[name] for frame in episode.frames] for name, *_ in self._schema.cameras}
+        stats = self._statistics.add(columns, images)
         return {f"stats/{name}/{kind}": value for name, kinds in stats.items() for kind, value in kinds.items()}
-
-    def _add_rows(self, table: pa.Table, entry: dict[str, Any]) -> None:
-        waiting = sum(rows.nbytes for rows in self._rows)
-        if self._rows and waiting + table.nbytes > layout.DATA_FILE_MB * _BYTES_PER_MB:
-            self._flush_rows()
-            self._data_index = self._data_index.next()
-        entry["data/chunk_index"], entry["data/file_index"] = self._data_index.chunk, self._data_index.file
-        self._rows.append(table)
-
-    def _flush_rows(self) -> None:
-        path = self._partial / self._data_index.path(layout.DATA_PATH)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(path, self._rows[0].schema, write_page_checksum=True) as writer:
-            # One row group per episode: a reader fetches an episode without the rest.
-            for table in self._rows:
-                writer.write_table(table)
-        self._rows = []
 
     # ---- metadata --------------------------------------------------------------------------------------------------
 
@@ -224,12 +171,8 @@ class DatasetWriter:
             "video_path": layout.VIDEO_PATH,
             "features": self._schema.features(codec()[1]),
         }
-        stats = {name: statistics.of_vectors(np.concatenate(parts)) for name, parts in self._columns.items()}
-        for key, parts in self._images.items():
-            counts, frames = zip(*parts, strict=True)
-            stats[key] = statistics.of_images(np.sum(counts, axis=0), sum(frames))
         _write_json(self._partial / layout.INFO_PATH, info)
-        _write_json(self._partial / layout.STATS_PATH, stats)
+        _write_json(self._partial / layout.STATS_PATH, self._statistics.total())
         pq.write_table(_tasks_table(self._tasks), self._partial / layout.TASKS_PATH)
         place = FileIndex()
         path = self._partial / place.path(layout.EPISODES_PATH)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,3 +73,43 @@ def _quantile(levels: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], sh
     place = share * (int(ends[-1]) - 1)
     low, high = (float(levels[np.searchsorted(ends, rank, side="right")]) for rank in (np.floor(place), np.ceil(place)))
     return low + (place - np.floor(place)) * (high - low)
+
+
+class DatasetStatistics:
+    """Statistics of every feature, of each episode and of all of them.
+
+    Args:
+        numeric: Names of the features in the data files.
+        cameras: Name of each camera by the name of its feature.
+    """
+
+    def __init__(self, numeric: Iterable[str], cameras: Mapping[str, str]) -> None:
+        self._cameras = cameras
+        self._columns: dict[str, list[np.ndarray]] = {name: [] for name in numeric}
+        self._images: dict[str, list[tuple[np.ndarray, int]]] = {key: [] for key in cameras}
+
+    def add(
+        self, columns: Mapping[str, np.ndarray], images: Mapping[str, Sequence[np.ndarray]]
+    ) -> dict[str, dict[str, list[Any]]]:
+        """Take an episode in, and return its own statistics by feature.
+
+        Args:
+            columns: Values of each feature in the data files, [frames, dim] or [frames].
+            images: Of each camera, [H, W, 3].
+        """
+        stats = {name: of_vectors(column) for name, column in columns.items()}
+        for name, column in columns.items():
+            self._columns[name].append(column)
+        for key, camera in self._cameras.items():
+            some = sampled(images[camera])
+            self._images[key].append((histogram(some), len(some)))
+            stats[key] = of_images(*self._images[key][-1])
+        return stats
+
+    def total(self) -> dict[str, dict[str, list[Any]]]:
+        """Statistics over all episodes by feature; there is at least one."""
+        stats = {name: of_vectors(np.concatenate(parts)) for name, parts in self._columns.items()}
+        for key, parts in self._images.items():
+            counts, frames = zip(*parts, strict=True)
+            stats[key] = of_images(np.sum(counts, axis=0), sum(frames))
+        return stats
