@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from nicegui import ui
 
-from operator_console.core.commands import Command, CommandRefusedError
+from operator_console.core.commands import Command
 from operator_console.core.control import ControlError
 from operator_console.core.session import GraphSnapshot
 from operator_console.web import tables
+from operator_console.web.command_answer import answer_of
 from operator_console.web.interface import Console, PageState
 
-_ANSWER_S = 10.0
 _LOG_LINES = 20
 _MS_PER_S = 1000.0
 _KEYS = (
@@ -105,13 +104,7 @@ class OperatePanel:
 
     async def _act(self, command: Command, words: str) -> None:
         answer = self._console.command(self._key, self._viewer, command, words)
-        try:
-            text = await asyncio.wait_for(asyncio.wrap_future(answer), _ANSWER_S)
-        except CommandRefusedError as error:
-            text = f"refused: {error}"
-        except TimeoutError:
-            text = f"no answer within {_ANSWER_S:g} s"
-        self._answer.set_text(f"{command.value}: {text}")
+        self._answer.set_text(f"{command.value}: {(await answer_of(answer)).text}")
 
     def _set_speed(self, percent: float) -> None:
         try:

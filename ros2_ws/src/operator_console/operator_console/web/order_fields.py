@@ -18,7 +18,7 @@ class OrderFields:
 
     def __init__(self) -> None:
         """Build them where the caller is."""
-        self._offers = Offers()
+        self._offers: Offers | None = None
         with ui.row().classes("w-full no-wrap"):
             self._name = ui.input("name").props("for=run-name").classes("w-1/3")
             self._task = ui.select([], label="task").classes("w-1/3")
@@ -33,6 +33,11 @@ class OrderFields:
         self._helped = ui.checkbox("the simulator's scripted operator takes over before a failure", value=True)
         self._about = ui.label("asks which methods there are").classes("text-xs text-grey")
 
+    @property
+    def has_offers(self) -> bool:
+        """Whether tasks and methods are known."""
+        return self._offers is not None
+
     def show_offers(self, offers: Offers) -> None:
         """Offer what this computer can train, or say why it can train nothing."""
         self._offers = offers
@@ -44,6 +49,8 @@ class OrderFields:
 
     def _say_about(self) -> None:
         """Say what the chosen method does, and what it needs."""
+        if self._offers is None:
+            return
         offer = next((each for each in self._offers.methods if each.name == self._method.value), None)
         needs = f"; needs {', '.join(offer.needs)}" if offer is not None and offer.needs else ""
         said = f"{offer.name} {offer.summary}{needs}" if offer is not None else ""

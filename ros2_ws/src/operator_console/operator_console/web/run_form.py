@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 
 from nicegui import ui
 from starlette.concurrency import run_in_threadpool
 
-from operator_console.core.commands import CommandRefusedError
 from operator_console.core.runs import RunState, RunView
-from operator_console.web import tables
-from operator_console.web.interface import Console, Offers, PageState
+from operator_console.web.command_answer import answer_of
+from operator_console.web.interface import Console, PageState
 from operator_console.web.order_fields import OrderFields
+from operator_console.web.run_output import RunOutput
 
-_ANSWER_S = 10.0
 _ABOUT = (
     "A run has a simulator, a policy and a learner of its own: it does not move the arm of this page. One at a time. "
     "It ends with the console, stores what it has, and can be resumed."
@@ -44,7 +42,6 @@ class RunForm:
     ) -> None:
         self._console, self._key, self._viewer = console, key, viewer
         self._chosen, self._on_started = chosen, on_started
-        self._offers: Offers | None = None
         self._controls = False
         with ui.card().classes("w-full"):
             ui.label("Start a run").classes("font-bold")
@@ -55,17 +52,15 @@ class RunForm:
                 self._resume = self._button("resume", "resume the ticked run", self._on_resume)
             self._answer = ui.label("take control to start a run").props("id=run-answer").classes("text-sm")
             ui.label(_ABOUT).classes("text-xs text-grey")
-            self._process = ui.label().props("id=run-process").classes("text-sm font-bold")
-            self._lines = ui.html("", sanitize=False).props("id=run-lines").classes("w-full")
+            self._output = RunOutput()
 
     def _button(self, name: str, text: str, act: Callable[[], object]) -> ui.button:
         return ui.button(text, on_click=act).props(f"id=run-{name} dense no-caps")
 
     async def load(self) -> None:
         """Ask for tasks and methods when somebody looks for the first time."""
-        if self._offers is None:
-            self._offers = await run_in_threadpool(self._console.offers)
-            self._fields.show_offers(self._offers)
+        if not self._fields.has_offers:
+            self._fields.show_offers(await run_in_threadpool(self._console.offers))
 
     # ---- commands --------------------------------------------------------------------------------------------------
 
@@ -84,16 +79,9 @@ class RunForm:
 
     async def _tell(self, answer: Future[str]) -> bool:
         """Show what came of a command; whether it was carried out."""
-        is_done = False
-        try:
-            text = await asyncio.wait_for(asyncio.wrap_future(answer), _ANSWER_S)
-            is_done = True
-        except CommandRefusedError as error:
-            text = f"refused: {error}"
-        except TimeoutError:
-            text = f"no answer within {_ANSWER_S:g} s"
-        self._answer.set_text(text)
-        return is_done
+        came_of_it = await answer_of(answer)
+        self._answer.set_text(came_of_it.text)
+        return came_of_it.is_done
 
     # ---- what is true now ------------------------------------------------------------------------------------------
 
@@ -107,8 +95,6 @@ class RunForm:
         """Show what is true now."""
         self._controls = state.controls
         training = self._console.training()
-        self._start.set_enabled(state.controls and self._offers is not None)
+        self._start.set_enabled(state.controls and self._fields.has_offers)
         self._stop.set_enabled(state.controls and training.is_running)
-        self._process.set_text(training.text)
-        lines = "<br>".join(tables.escape(line) for line in training.lines)
-        self._lines.set_content(f"<div class='log'>{lines}</div>")
+        self._output.show(training)
