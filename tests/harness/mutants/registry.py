@@ -446,7 +446,7 @@ def weights_are_unpickled() -> None:
 
 def any_trainer_is_followed() -> None:
     """Weights are taken whoever publishes them."""
-    replace("vla_policy.nodes.weights_intake:WeightsIntake._is_foreign", lambda _self, _source: False)
+    replace("vla_policy.nodes.followed_publisher:FollowedPublisher.is_foreign", lambda _self, _source: False)
 
 
 def signatures_are_not_read() -> None:

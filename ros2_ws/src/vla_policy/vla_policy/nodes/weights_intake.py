@@ -8,20 +8,19 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from vla_interfaces.msg import PolicyWeights, WeightsAck
+from vla_interfaces.msg import PolicyWeights
 from vla_interfaces.srv import PinPolicy
 
 from rl_methods.base import LearnedPolicy, ValidationContext
 from rl_methods.common.weights import MAX_PIECES, Assembler, PolicyManifest, WeightsError
 from vla_policy.core.steering.weight_store import WeightStore
-from vla_policy.nodes.weights_wire import from_verdict, read_key, to_manifest
+from vla_policy.nodes.followed_publisher import FollowedPublisher
+from vla_policy.nodes.weights_answers import WeightsAnswers
+from vla_policy.nodes.weights_wire import read_key, to_manifest
 from whetstone_common.core.reason import Reason
-from whetstone_common.core.sources import identity_of
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.graph import identity
 from whetstone_common.nodes.node import WhetstoneNode
 from whetstone_common.nodes.sources import with_source
 
@@ -29,7 +28,6 @@ _TOPIC = "policy_weights"
 _RETRY_PERIOD_S = 1.0
 _JOIN_TIMEOUT_S = 1.0
 _MIB = 1 << 20
-_ANSWERED = 64  # refusals remembered, so that a flood of one is answered once
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +58,12 @@ class WeightsIntake:
         torch.set_num_threads(1)  # small networks: a second thread costs more than it gives
         self._node, self._context, self._changed = node, context, changed
         key = read_key(node.param("weights_key_file"))
-        self._is_signed = bool(key)
+        self._publisher = FollowedPublisher(node, _TOPIC, is_signed=bool(key))
         self.store = WeightStore(method, node.param("method"), node.param("run"), key)
         self._assembler = Assembler(node.param("max_weights_mib") * _MIB)
-        self._source = b""  # publisher of the set accepted last
-        self.alarm: tuple[Reason, str] | None = None
+        self._answers = WeightsAnswers(node)
         self._waiting: deque[Piece] = deque(maxlen=MAX_PIECES)
-        self._answered: deque[tuple[Any, ...]] = deque(maxlen=_ANSWERED)
         self._queue: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
-        self._acks = node.create_publisher(WeightsAck, "weights_ack", qos.RECORD)
         node.create_subscription(PolicyWeights, _TOPIC, with_source(self.on_weights), qos.WEIGHTS)
         node.create_service(PinPolicy, "~/pin_policy", self.on_pin)
         node.create_steady_timer(_RETRY_PERIOD_S, self.retry)
@@ -83,9 +78,9 @@ class WeightsIntake:
 
     def status(self) -> tuple[Reason, str]:
         """What decides, and what was refused since."""
-        if self.alarm is None:
+        if self._answers.alarm is None:
             return Reason.NONE, self.store.description()
-        reason, text = self.alarm
+        reason, text = self._answers.alarm
         return reason, f"{self.store.description()}; {text}"
 
     # ---- callbacks: short ------------------------------------------------------------------------------------------
@@ -94,7 +89,7 @@ class WeightsIntake:
         """Hand a piece to the thread, or keep it until it can be judged."""
         if self._context() is None:
             self._waiting.append(Piece(source, msg))
-        elif self._is_foreign(source):
+        elif self._publisher.is_foreign(source):
             self._waiting.append(Piece(source, msg))
             self._refuse(to_manifest(msg), WeightsError("source", "another publisher of weights is followed"))
         else:
@@ -102,11 +97,11 @@ class WeightsIntake:
 
     def retry(self) -> None:
         """Take up what waited: the contract is known now, or the publisher that was followed is gone."""
-        if self._waiting and self._context() is not None and not self._is_foreign(self._waiting[-1].source):
+        if self._waiting and self._context() is not None and not self._publisher.is_foreign(self._waiting[-1].source):
             waiting, newest = list(self._waiting), self._waiting[-1].source
             self._waiting.clear()
             for piece in waiting:
-                if piece.source == newest or not self._is_foreign(piece.source):
+                if piece.source == newest or not self._publisher.is_foreign(piece.source):
                     self._queue.put(piece)
 
     def on_pin(self, request: PinPolicy.Request, response: PinPolicy.Response) -> PinPolicy.Response:
@@ -119,13 +114,6 @@ class WeightsIntake:
         response.version = self.store.version
         self._changed()
         return response
-
-    def _is_foreign(self, source: bytes) -> bool:
-        """Whether another publisher is followed, and lives. With a key it does not matter who sends."""
-        if self._is_signed or not self._source or source == self._source:
-            return False
-        known = self._node.get_publishers_info_by_topic(_TOPIC)
-        return any(identity(info) == identity_of(self._source) for info in known)
 
     # ---- in the thread ---------------------------------------------------------------------------------------------
 
@@ -146,24 +134,13 @@ class WeightsIntake:
             if not self.store.holds(manifest):
                 self.store.take(self.store.check(manifest, data, context))
                 self._node.counters["weights_accepted"] += 1
-                self._source, self.alarm = piece.source, None
+                self._publisher.follow(piece.source)
+                self._answers.alarm = None
                 self._changed()
-            self._acks.publish(from_verdict(manifest, "", self._now_ns()))
+            self._answers.acknowledge(manifest)
         except WeightsError as error:
             self._refuse(manifest, error)
 
     def _refuse(self, manifest: PolicyManifest, error: WeightsError) -> None:
-        """Count, warn and answer; once per set and reason, so that a flood of it costs nothing."""
-        self._node.counters["weights_refused"] += 1
-        what = (manifest.run, manifest.version, manifest.sha256, error.reason)
-        if what in self._answered:
-            return
-        self._answered.append(what)
-        reason = Reason.SECOND_SOURCE if error.reason in ("source", "signature") else Reason.BAD_MESSAGE
-        self.alarm = (reason, f"version {manifest.version} refused ({error.reason}): {error}")
-        self._node.get_logger().warning(self.alarm[1])
-        self._acks.publish(from_verdict(manifest, f"{error.reason}: {error}", self._now_ns()))
-        self._changed()
-
-    def _now_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)
+        if self._answers.refuse(manifest, error):
+            self._changed()
