@@ -3,49 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from experience.core.episode import Rules as WindowRules
 from experience.core.transition import Transition
 from rl_learner.core.evaluation_plan import EvaluationPlan
+from rl_learner.core.evaluation_rounds import EvaluationPoint, EvaluationRounds
+from rl_learner.core.installed_weights import InstalledWeights
 from rl_learner.core.rollout.episode import PlayedEpisode, transitions_of
 from rl_learner.core.rollout.rollout import Rollout
 from rl_learner.core.rollout.scene import Operator
 from rl_learner.core.training_run import Phase, RuntimeLimits, TrainingRun
-from rl_methods.base import LearnedPolicy, ValidationContext
-from rl_methods.common.probes import probes
-from rl_methods.common.weights import pack, unpack
+from rl_methods.base import LearnedPolicy
 from rl_methods.config import MethodConfig
 from rl_methods.registry import make_policy
 from vla_policy.core.serving import contract_of
 
 TRAINING_SEED = 50_000
-EVALUATION_SEED = 20_000  # of rounds on the way: none of the scenes on which results are reported
-EDIT_LIMIT = 2.0  # normalised units, as steering_node's edit_limit
 _EPISODES_PER_RUN = 10_000
 _SPOOL = 1
 _S_PER_MIN = 60.0
-
-
-@dataclass(frozen=True)
-class EvaluationPoint:
-    """A round of evaluation in the course of a run.
-
-    Attributes:
-        robot_min: Robot time when it was over, evaluations included.
-        successes: Without help.
-        episodes: Of the round.
-        verdict: What it said of the weights, empty for the base's own episodes.
-    """
-
-    robot_min: float
-    successes: int
-    episodes: int
-    verdict: str = ""
 
 
 class InProcessTraining:
@@ -62,8 +42,7 @@ class InProcessTraining:
         device: That the learner's networks live on; the CPU by default.
 
     Attributes:
-        curve: Success without help so far: the base's first, then of each round.
-        evaluation_steps: Control steps of all rounds.
+        rounds: Rounds of evaluation so far.
 
     Raises:
         ValueError: The method's policy takes no weights.
@@ -95,16 +74,24 @@ class InProcessTraining:
         )  # fmt: skip
         self.episodes: list[PlayedEpisode] = []
         self._rules = WindowRules(window_steps=config.steps, lockstep=True)
-        self.evaluation = evaluation or EvaluationPlan()
-        self.curve: list[EvaluationPoint] = []
-        self.evaluation_steps = self._evaluated_steps = self._evaluations = 0
+        self.rounds = EvaluationRounds(evaluation or EvaluationPlan(), spec.dt_s)
+        self._weights = InstalledWeights(config.method, policy, self.contract)
         self._sent = 0
-        self._installed: tuple[int, bool, bool] | None = None
 
     @property
     def is_finished(self) -> bool:
         """Whether all control steps were used."""
         return self.run.phase is Phase.FINISHED
+
+    @property
+    def curve(self) -> list[EvaluationPoint]:
+        """Success without help so far: the base's first, then of each round."""
+        return self.rounds.curve
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Control steps of all rounds of evaluation."""
+        return self.rounds.steps
 
     @property
     def human_share(self) -> float:
@@ -137,10 +124,7 @@ class InProcessTraining:
             operator: May take over.
             newest: Play the newest weights whatever the guard says of them.
         """
-        wanted = (self.run.learner.updates, newest, self.run.guard.is_withdrawn)
-        if self.run.ready and wanted != self._installed:
-            self._install(self.run.learner.policy_weights() if newest else self.run.weights_to_play())
-            self._installed = wanted
+        self._weights.update(self.run, newest=newest)
         self.rollout.policy, self.rollout.config = self.policy, replace(self.rollout.config, explore=explore)
         return self.rollout.play(seed, operator)
 
@@ -158,45 +142,22 @@ class InProcessTraining:
             self._sent += 1
             self.run.add(transition, _SPOOL, self._sent)
         self._learn()
-        if self._evaluation_is_due:
+        if self.run.ready and self.rounds.is_due(self.run.tally.steps, is_last=self.is_finished):
             self.evaluate()
         return episode
 
-    @property
-    def _evaluation_is_due(self) -> bool:
-        if not self.run.ready or not self.evaluation.every_min:
-            return False
-        since = self.run.tally.steps - self._evaluated_steps
-        minutes = since * self.rollout.backend.spec.dt_s / _S_PER_MIN
-        return self.is_finished or not self.curve or minutes >= self.evaluation.every_min
-
     def evaluate(self) -> EvaluationPoint:
         """A round of the newest weights by themselves; the guard judges them by it."""
-        run, guard, count = self.run, self.run.guard, self.evaluation.episodes
-        self._evaluated_steps = run.tally.steps
+        run, guard = self.run, self.run.guard
         if not self.curve and guard.base_episodes:
-            self.curve.append(EvaluationPoint(self.robot_min, guard.base_successes, guard.base_episodes))
-        first = EVALUATION_SEED + self._evaluations
-        played = [self.play(seed, explore=False, newest=True) for seed in range(first, first + count)]
-        self._evaluations += count
-        self.evaluation_steps += sum(episode.steps for episode in played)
+            self.rounds.add(EvaluationPoint(self.robot_min, guard.base_successes, guard.base_episodes))
+        played = [self.play(seed, explore=False, newest=True) for seed in self.rounds.begin(run.tally.steps)]
+        self.rounds.steps += sum(episode.steps for episode in played)
         successes = sum(bool(episode.success) for episode in played)
-        verdict = run.on_evaluation(successes, count, run.learner.policy_weights())
-        self.curve.append(EvaluationPoint(self.robot_min, successes, count, verdict.value))
+        verdict = run.on_evaluation(successes, len(played), run.learner.policy_weights())
+        self.rounds.add(EvaluationPoint(self.robot_min, successes, len(played), verdict.value))
         return self.curve[-1]
 
     def _learn(self) -> None:
         while self.run.due:
             self.run.learn()
-
-    def _install(self, weights: Mapping[str, Tensor]) -> None:
-        """Weights through the same packing and validation as in the graph."""
-        run, name = self.run, self.config.method
-        manifest, data = pack(
-            weights, run.learner.architecture(), method=name, run="process",
-            step=run.learner.updates, version=self.policy.version + 1, parent=self.policy.version,
-            contract_hash=self.contract.hash(), created_ns=0,
-        )  # fmt: skip
-        unpacked = unpack(manifest, data, method=name, contract_hash=self.contract.hash())
-        context = ValidationContext(self.contract, probes(self.contract), EDIT_LIMIT)
-        self.policy.install(self.policy.prepare(unpacked, context))
