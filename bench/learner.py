@@ -26,7 +26,7 @@ from rl_methods.expo.algorithm import Expo, ExpoConfig
 from rl_methods.registry import settings_file
 
 GROUP = "Learner (one thread)"
-SHAPE = WindowShape(features=458, steps=8, action_dim=7, candidates=8, horizon=16, noise_dim=7)
+SHAPE = WindowShape(features=458, steps=8, action_dim=7, candidates=8, horizon=16, noise_dim=7, state_features=21)
 METHOD = settings_file("expo")
 LARGE = CriticConfig(members=10, hidden=(256, 256, 256))
 WIDTHS = (256, 256)
@@ -118,7 +118,7 @@ def products() -> Callable[[], object]:
 def updates(replay: Replay, repeats: int) -> list[Figure]:
     """Whole updates: as shipped, and with the sizes of a plain SAC, against Stable-Baselines3 where it is there."""
     generator = torch.Generator().manual_seed(0)
-    shipped = read_method_config(METHOD)
+    shipped = read_method_config(METHOD).for_shape(SHAPE)
     expo = shipped.settings_of(ExpoConfig, features=SHAPE.features, steps=SHAPE.steps, action_dim=SHAPE.action_dim)
     figures = [_update("EXPO update as shipped", expo, replay, shipped.schedule.batch, generator, repeats)]
     plain = ExpoConfig(

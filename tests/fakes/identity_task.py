@@ -33,6 +33,7 @@ SCALE, OFFSET = CONTRACT.action_scale[-1], CONTRACT.action_offset[-1]
 SHAPE = WindowShape(
     features=F, steps=C, action_dim=A, candidates=N, horizon=H, noise_dim=A, proprio=CONTRACT.proprio_dim,
     gripper_closed=-OFFSET / SCALE, gripper_open=(1.0 - OFFSET) / SCALE,
+    state_features=CONTRACT.state_features,
 )  # fmt: skip
 TRIAL = ValidationContext(CONTRACT, probes(CONTRACT), 2.0)
 TOLERANCE, BIAS, NOISE = 0.2, -0.3, 0.4

@@ -359,11 +359,11 @@ def test_when_a_method_file_is_wrong_expect_refusal_that_names_the_key(desk: Des
 
 
 def test_when_a_bound_does_not_fit_the_policys_actions_expect_its_name(desk: Desk) -> None:
-    write_method(desk.folder, SMALL | {"expo": SMALL["expo"] | {"edit_scale": [0.1, 0.1]}})
+    write_method(desk.folder, SMALL | {"expo": SMALL["expo"] | {"edit_scale": [0.1] * 4}})
     node = desk.start()
     desk.tell(range(1, 2), first=1)
     desk.rig.until_status(node, State.ERROR, Reason.BAD_PARAMETER)
-    assert "edit_scale has 2 entries" in node.status[2]
+    assert "edit_scale has 4 entries" in node.status[2]
 
 
 def test_when_it_learns_expect_curves_that_tensorboard_reads_and_that_go_on_after_a_restart(desk: Desk) -> None:

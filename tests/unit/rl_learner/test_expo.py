@@ -242,7 +242,7 @@ def test_when_the_default_target_entropy_is_used_expect_it_to_be_reachable():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"edit_scale": (0.1, 0.2)}, {"mc_share": 1.5}, {"best_of": 0}, {"edit_knots": 9}, {"acting_polyak": 0.0}],
+    [{"edit_scale": (0.1,) * 4}, {"mc_share": 1.5}, {"best_of": 0}, {"edit_knots": 9}, {"acting_polyak": 0.0}],
 )
 def test_when_a_setting_cannot_work_expect_its_name_in_the_error(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from fakes.rl_runs import SHAPE, SMALL, recipe, write_method
+from rl_learner.core.run_data import shape_in
 from rl_methods.common.batch import WindowShape
 from rl_methods.common.scoring import Reduce
 from rl_methods.config import differences, read_method_config
@@ -83,3 +85,41 @@ def test_when_a_number_is_written_as_a_word_expect_the_number(tmp_path):
 def test_when_configurations_are_compared_expect_every_difference_by_its_name():
     one, other = {"a": 1, "b": {"c": [1], "d": 2}}, {"a": 1, "b": {"c": [2], "e": 2}}
     assert differences(one, other) == ["b.c: [1], now [2]", "b.d: 2, now None", "b.e: None, now 2"]
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+@pytest.mark.parametrize(("space", "dims"), [("cartesian", 7), ("joint", 8)])
+def test_when_a_shipped_method_learns_in_an_action_space_expect_bounds_of_it_and_the_state_features(name, space, dims):
+    read = read_method_config(SHIPPED[name])
+    shape = WindowShape(
+        features=138, steps=read.steps, action_dim=dims, candidates=8, horizon=16, noise_dim=dims, proprio=10,
+        state_features=21, action_space=space, cameras=2 if read.image_size else 0, image_size=read.image_size,
+    )  # fmt: skip
+    config = read.learner(shape).config
+    assert getattr(config, "state_features", 21) == 21
+    assert json.loads(json.dumps(read.for_shape(shape).resolved())) == read.for_shape(shape).resolved()
+
+
+def test_when_a_bound_is_given_per_action_space_expect_the_one_of_the_windows(tmp_path):
+    blocks = {
+        **SMALL,
+        "expo": {"edit_scale": {"cartesian": [0.1], "joint": [0.3, 2]}, "state_features": 3, "edit_knots": 2},
+    }
+    read, joint = recipe(tmp_path, blocks), replace(SHAPE, action_space="joint", state_features=5)
+    assert read.learner(SHAPE).config.edit_scale == (0.1,)
+    learnt = read.learner(joint).config
+    assert learnt.edit_scale == (0.3, 2) and learnt.state_features == 3  # what the file says goes before the contract
+    assert learnt.scale()[: joint.action_dim].tolist() == pytest.approx([0.3] * (joint.action_dim - 1) + [2.0])
+
+
+@pytest.mark.parametrize("bound", [{"joint": [0.1]}, {"cartesian": [0.1], "joint": [0.1], "polar": [0.1]}, {}])
+def test_when_a_bound_leaves_an_action_space_out_expect_those_that_are_expected(tmp_path, bound):
+    with pytest.raises(ValueError, match=r"expo.edit_scale has keys \[.*\], expected cartesian, joint"):
+        recipe(tmp_path, {**SMALL, "expo": {"edit_scale": bound}})
+
+
+def test_when_a_checkpoint_of_an_earlier_release_is_read_expect_the_state_features_of_its_settings():
+    shape = replace(SHAPE, state_features=2)
+    notes = {"config": {"expo": {"state_features": 2}, "critic": {}, "seed": 0}, "shape": asdict(shape)}
+    earlier = {name: value for name, value in asdict(shape).items() if name not in {"state_features", "action_space"}}
+    assert shape_in(notes) == shape_in({**notes, "shape": earlier}) == shape

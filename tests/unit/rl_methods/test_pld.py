@@ -183,7 +183,7 @@ def test_when_an_actor_does_not_suit_the_robot_expect_refusal(changes: dict[str,
 
 @pytest.mark.parametrize(
     "change",
-    [{"alpha": -1.0}, {"xi": (0.1, 0.2)}, {"xi": (float("nan"),)}, {"knots": 9}, {"probe_share": 1.5},
+    [{"alpha": -1.0}, {"xi": (0.1,) * 4}, {"xi": (float("nan"),)}, {"knots": 9}, {"probe_share": 1.5},
      {"probe_steps": 0}, {"conservative_weight": float("nan")}, {"conservative_samples": 0}, {"target_entropy": 1.0},
      {"actor_rate": 0.0}],
 )  # fmt: skip

@@ -167,7 +167,7 @@ def test_when_an_actors_numbers_overflow_expect_refusal() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"beta": -1.0}, {"beta": float("nan")}, {"reference_dropout": 1.5}, {"bound": (0.1, 0.2)}, {"bound": (0.0,)},
+    [{"beta": -1.0}, {"beta": float("nan")}, {"reference_dropout": 1.5}, {"bound": (0.1,) * 4}, {"bound": (0.0,)},
      {"sigma": float("inf")}, {"actor_every": 0}, {"actor_rate": 0.0}],
 )  # fmt: skip
 def test_when_a_setting_cannot_work_expect_its_name_in_the_error(change: dict[str, Any]) -> None:

@@ -36,8 +36,12 @@ def test_when_one_is_asked_for_expect_type_default_shipped_value_and_meaning_of_
 ) -> None:
     text = said(monkeypatch, "rlt")
     (line,) = [line for line in text.splitlines() if "rlt.bound" in line]
-    assert "tuple[float, ...]" in line and "[0.5]" in line and "[0.5, 0.5, 1.5, 0.3, 0.3, 0.7, 2.0]" in line
-    assert "largest distance of the chunk from the VLA's per action dim" in line and "for all or A entries" in line
+    assert (
+        "tuple[float, ...]" in line
+        and "[0.5]" in line
+        and "cartesian: [0.5, 0.5, 1.5, 0.3, 0.3, 0.7, 2.0], joint: [0.3, 2.0]" in line
+    )
+    assert "largest distance of the chunk from the VLA's per action dim" in line and "or A entries" in line
     assert "critic.polyak" in text and "schedule.base_episodes" in text and "rlt.features" not in text
 
 

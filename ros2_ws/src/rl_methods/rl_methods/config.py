@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import yaml
 
@@ -15,10 +15,11 @@ from rl_methods.base import Algorithm
 from rl_methods.common.batch import WindowShape
 from rl_methods.common.critic import CriticConfig
 from rl_methods.registry import IMAGES, algorithm_of, online_methods, settings_file, training_settings_type
-from whetstone_common.core.contract import Contract
+from whetstone_common.core.contract import ACTION_SPACES, Contract
 from whetstone_common.core.foreign import SchemaError, reading, shortened, text_of
 
 Settings = TypeVar("Settings")
+_STATE_FEATURES = "state_features"  # of every method that reads the VLA's features
 IMAGE_SETTINGS = ("encoder", "image_size")  # of every method that can have an image encoder
 DERIVED = {"derived": True}  # metadata of settings that follow from the robot's contract, and so are never in a file
 # Keys of earlier releases, and what they are called now.
@@ -83,7 +84,8 @@ class MethodConfig:
 
     Attributes:
         method: Name, as in the registry.
-        settings: Of the method, as in the file: fields of its `Algorithm.settings_type`.
+        settings: Of the method, as in the file: fields of its `Algorithm.settings_type`. A bound may be given per
+            action space.
         critic: Of its critics.
         schedule: When.
     """
@@ -123,7 +125,16 @@ class MethodConfig:
             horizon=contract.horizon, noise_dim=contract.action_dim, proprio=contract.proprio_dim,
             cameras=len(contract.cameras) if size else 0, image_size=size,
             gripper_closed=-offset / scale, gripper_open=(1.0 - offset) / scale,
+            state_features=contract.state_features, action_space=contract.action_space,
         )  # fmt: skip
+
+    def for_shape(self, shape: WindowShape) -> MethodConfig:
+        """The same for windows of a shape: bounds of its action space, and its state features where none are given."""
+        space = shape.action_space
+        settings = {name: value[space] if isinstance(value, dict) else value for name, value in self.settings.items()}
+        if _STATE_FEATURES in {f.name for f in fields(algorithm_of(self.method).settings_type)}:
+            settings.setdefault(_STATE_FEATURES, shape.state_features)
+        return replace(self, settings=settings)
 
     def settings_of(self, kind: type[Settings], **sizes: Any) -> Settings:
         """The method's settings dataclass, with what follows from the robot's contract.
@@ -141,12 +152,13 @@ class MethodConfig:
         Raises:
             ValueError: The settings do not fit the shape.
         """
-        return algorithm_of(self.method).build(self, shape)
+        return algorithm_of(self.method).build(self.for_shape(shape), shape)
 
     def resolved(self) -> dict[str, Any]:
         """Everything that was decided, as JSON can hold it."""
         kind = algorithm_of(self.method).settings_type
-        names = [f for f in fields(kind) if f.name not in derived(kind)]
+        left_out = derived(kind) | ({_STATE_FEATURES} - set(self.settings))
+        names = [f for f in fields(kind) if f.name not in left_out]
         settings = {f.name: self.settings.get(f.name, _default(f)) for f in names}
         blocks = {self.method: settings, "critic": asdict(self.critic), "schedule": asdict(self.schedule)}
         return {name: _plain(block) for name, block in blocks.items()}
@@ -254,6 +266,10 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     """YAML reads 3e-4 as a word; a learning rate that is a word must not get far."""
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint(value)
+    if isinstance(value, Mapping) and get_origin(hint) is tuple:
+        if set(value) != set(ACTION_SPACES):
+            raise ValueError(f"{name} has keys {sorted(map(str, value))}, expected {', '.join(ACTION_SPACES)}")
+        return {space: _typed(f"{name}.{space}", each, None) for space, each in value.items()}
     if isinstance(value, list):
         return tuple(_number(name, each) for each in value)
     return value if hint is str else _number(name, value)
@@ -276,6 +292,8 @@ def _plain(block: Mapping[str, Any]) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, Enum):
             return value.value
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
         return list(value) if isinstance(value, tuple) else value
 
     return {name: plain(value) for name, value in block.items()}

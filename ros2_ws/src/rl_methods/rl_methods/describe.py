@@ -94,4 +94,6 @@ def _default(field: Any) -> Any:
 def _plain(value: Any) -> str:
     if isinstance(value, Enum):
         return str(value.value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_plain(each)}" for key, each in value.items())
     return str(list(value)) if isinstance(value, tuple) else str(value)

@@ -19,6 +19,13 @@ from rl_methods.common.batch import Batch, WindowShape
 LEAST_WINDOWS = 2  # statistics of features need two
 
 
+def shape_in(notes: Mapping[str, Any]) -> WindowShape:
+    """Shape of a checkpoint's windows; those of earlier releases leave out what the method's settings said."""
+    blocks = [block for block in notes["config"].values() if isinstance(block, Mapping)]
+    earlier = {"state_features": max(block.get("state_features", 0) for block in blocks)}
+    return WindowShape(**{**earlier, **notes["shape"]})
+
+
 class RunData:
     """The replay of a run, and beside it that of prior data once there are any.
 

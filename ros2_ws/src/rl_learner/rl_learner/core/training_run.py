@@ -22,7 +22,7 @@ from rl_learner.core.checkpoint import Snapshot
 from rl_learner.core.gradient_updates import GradientUpdates
 from rl_learner.core.intake import RunStatistics
 from rl_learner.core.policy_guard import PolicyGuard, Verdict
-from rl_learner.core.run_data import RunData
+from rl_learner.core.run_data import RunData, shape_in
 from rl_learner.core.transition_intake import TransitionIntake
 from rl_learner.core.update_budget import UpdateBudget
 from rl_learner.core.update_failures import UpdateFailures
@@ -95,7 +95,7 @@ class TrainingRun:
         contract_hash: str = "",
         device: torch.device | None = None,
     ) -> None:
-        self.method, self.seed = method, seed
+        self.method, self.seed = method.for_shape(shape), seed
         self.limits = limits or RuntimeLimits()
         self.learning = GradientUpdates(method, shape, seed=seed, device=device or torch.device("cpu"))
         data = RunData(shape, capacity, self.learner.data_spec)
@@ -304,7 +304,7 @@ class TrainingRun:
         changed = differences(notes["config"], self.config())
         if changed and not allow_change:
             raise CheckpointError(f"the configuration differs from the checkpoint's: {'; '.join(changed)}")
-        if notes["contract_hash"] != self.intake.contract_hash or WindowShape(**notes["shape"]) != self.data.shape:
+        if notes["contract_hash"] != self.intake.contract_hash or shape_in(notes) != self.data.shape:
             raise CheckpointError("the checkpoint was made with another contract: features, horizon or scales differ")
         try:
             self._restore(saved.learner, saved.replays, notes)

@@ -20,6 +20,7 @@ from experience.core.prior import check_weights, transitions_in
 from experience.nodes import convert
 from experience.nodes.runs import check_run, folder_of
 from rl_learner.core import checkpoint
+from rl_learner.core.run_data import shape_in
 from rl_learner.core.tensorboard import TensorBoardLogger
 from rl_learner.core.training_run import RuntimeLimits, TrainingRun
 from rl_learner.core.update_failures import StopReason
@@ -186,7 +187,7 @@ class LearnerNode(WhetstoneNode):
             raise ReasonedError(Reason.MODEL_FAILURE, str(error)) from error
 
     def _restored(self, saved: checkpoint.Snapshot) -> TrainingRun:
-        session = self._session(WindowShape(**saved.notes["shape"]), saved.notes["contract_hash"])
+        session = self._session(shape_in(saved.notes), saved.notes["contract_hash"])
         try:
             changed = session.restore(saved, allow_change=self.param("allow_config_change"))
         except CheckpointError as error:

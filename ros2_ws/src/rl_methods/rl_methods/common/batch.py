@@ -101,6 +101,8 @@ class WindowShape:
         image_size: S, side that images are brought to (px).
         gripper_closed: Normalised value of the last action that closes the gripper.
         gripper_open: Normalised value that opens it.
+        state_features: How many of the features, the last ones, are proprioception and readouts.
+        action_space: "cartesian" or "joint".
     """
 
     features: int
@@ -114,6 +116,8 @@ class WindowShape:
     image_size: int = 0
     gripper_closed: float = 0.0
     gripper_open: float = 1.0
+    state_features: int = 0
+    action_space: str = "cartesian"
 
     def of(self, name: str) -> tuple[int, ...]:
         """Shape of one row of a field."""

@@ -14,21 +14,26 @@ from torch import Tensor, nn
 
 from rl_methods.common.networks import ScaledTanhNormal, knots_over, mlp
 
+_ARM_AND_GRIPPER = 2
+
 
 def check_bound(name: str, bound: Sequence[float], action_dim: int) -> None:
-    """Refuse a bound that is none.
+    """Refuse a bound that is none: one entry for all dims, two for the arm's and the gripper, or one per dim.
 
     Raises:
         ValueError: With its name, value and what is allowed.
     """
-    if len(bound) not in (1, action_dim):
-        raise ValueError(f"{name} has {len(bound)} entries, allowed: 1 or {action_dim}")
+    if len(bound) not in (1, _ARM_AND_GRIPPER, action_dim):
+        allowed = f"1, {_ARM_AND_GRIPPER} (arm, gripper) or {action_dim}"
+        raise ValueError(f"{name} has {len(bound)} entries, allowed: {allowed}")
     if not all(math.isfinite(b) and b > 0.0 for b in bound):
         raise ValueError(f"{name} is {tuple(bound)}, must be finite and positive")
 
 
 def bound_over(bound: Sequence[float], rows: int, action_dim: int) -> Tensor:
-    """[rows * A] of one entry for all action dims, or of A entries."""
+    """[rows * A] of one entry for all action dims, two for the arm's and the gripper, or A entries."""
+    if len(bound) == _ARM_AND_GRIPPER:
+        bound = (*(action_dim - 1) * bound[:1], bound[1])
     return torch.tensor(bound).expand(rows, action_dim).reshape(-1).clone()
 
 

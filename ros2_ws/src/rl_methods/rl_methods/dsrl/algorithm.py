@@ -48,7 +48,8 @@ class DsrlConfig:
         learn_alpha: adapt it.
         target_entropy: nats; 0 as published.
         distil_draws: pairs per decision that Q_W is fitted to in an update.
-        state_features: how many of the features, the last ones, are positions and proprioception.
+        state_features: how many of the features, the last ones, are positions and proprioception; as the VLA's
+            contract says where a file leaves it out.
         image_feature_scale: deviation of the other features beside those; see `feature_scales`.
     """
 

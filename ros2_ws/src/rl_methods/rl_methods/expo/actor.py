@@ -33,7 +33,7 @@ class ExpoActorConfig:
         bounded: values are in [0, 1].
         deviations: k of `Reduce.LOWER`.
         edit: whether there is an edit policy.
-        edit_scale: largest edit per action dimension, normalised units; one entry for all or A entries.
+        edit_scale: largest edit per action dimension, normalised units; see `bound_over`.
         edit_knots: K; an edit is K values per action dimension, interpolated over the steps.
         edit_hidden: widths of the edit policy.
         select: how the critics' values become one score, a value of `Reduce`.

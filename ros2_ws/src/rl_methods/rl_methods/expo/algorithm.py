@@ -49,10 +49,12 @@ class ExpoConfig:
         steps: C.
         action_dim: A.
         critic: of the values.
-        state_features: how many of the features, the last ones, are positions and proprioception.
+        state_features: how many of the features, the last ones, are positions and proprioception; as the VLA's
+            contract says where a file leaves it out.
         image_feature_scale: deviation of the other features beside those; see `feature_scales`.
         edit: whether there is an edit policy.
-        edit_scale: largest edit per action dimension, normalised units; one entry for all or A entries.
+        edit_scale: largest edit per action dimension, normalised units; one entry for all, two for the arm's and the
+            gripper, or A entries. A file may give `{cartesian: [...], joint: [...]}`.
         edit_knots: K; an edit is K values per action dimension, interpolated over the steps. C means every step its
             own, 1 the same for all: what a wrong guess of the object's place asks for.
         edit_hidden: widths of the edit policy.

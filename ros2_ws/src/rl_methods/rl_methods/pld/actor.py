@@ -26,7 +26,7 @@ class PldActorConfig:
         features: F.
         steps: C.
         action_dim: A.
-        xi: Largest residual per action dim, normalised units; one entry for all or A entries.
+        xi: Largest residual per action dim, normalised units; see `bound_over`.
         knots: K; a residual is K values per action dim, interpolated over the steps. C means every step its own.
         hidden: Widths.
         probe_share: Largest share of an episode that the VLA plays alone while exploring, 0..1.

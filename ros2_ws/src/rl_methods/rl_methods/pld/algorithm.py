@@ -42,9 +42,11 @@ class PldConfig:
         steps: C.
         action_dim: A.
         critic: of the values.
-        state_features: how many of the features, the last ones, are positions and proprioception; at least 0.
+        state_features: how many of the features, the last ones, are positions and proprioception; at least 0. As the
+            VLA's contract says where a file leaves it out.
         image_feature_scale: deviation of the other features beside those, above 0; see `feature_scales`.
-        xi: largest residual per action dim, normalised units, above 0; one entry for all or A entries.
+        xi: largest residual per action dim, normalised units, above 0; one entry for all, two for the arm's and the
+            gripper, or A entries. A file may give `{cartesian: [...], joint: [...]}`.
         knots: K, 1..C; a residual is K values per action dim, interpolated over the steps. C means every step its own.
         actor_hidden: widths.
         actor_rate: learning rate of actor and temperature, above 0.

@@ -41,10 +41,11 @@ class RltConfig:
         steps: C.
         action_dim: A.
         critic: of the twin critics.
-        state_features: how many of the features, the last ones, are positions and proprioception; at least 0.
+        state_features: how many of the features, the last ones, are positions and proprioception; at least 0. As the
+            VLA's contract says where a file leaves it out.
         image_feature_scale: deviation of the other features beside those, above 0; see `feature_scales`.
         bound: largest distance of the chunk from the VLA's per action dim, normalised units, above 0; one entry for
-            all or A entries.
+            all, two for the arm's and the gripper, or A entries. A file may give `{cartesian: [...], joint: [...]}`.
         sigma: deviation of the chunk while exploring and in the target, normalised units, at least 0.
         beta: weight of the squared distance to the reference (mean over the chunk's numbers), times the mean |Q| of
             the batch; at least 0.

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from whetstone_common.core.contract import ACTION_SPACES
+
 if TYPE_CHECKING:
     from vla_policy.core.chunk_prefix import ChunkPrefix
 
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
-
-ACTION_SPACES = ("cartesian", "joint")
 
 
 class ObservationError(ValueError):

@@ -12,6 +12,7 @@ import math
 from array import array
 from dataclasses import asdict, dataclass, field, fields
 
+ACTION_SPACES = ("cartesian", "joint")
 NO_CONTRACT = "no policy_contract yet"  # why an arm is not armed until the policy has said what its numbers mean
 # Fields that name the weights, not their meaning: another training run of the same policy keeps its contract.
 _NOT_HASHED = {"model_id", "weights_sha256"}
@@ -69,8 +70,8 @@ class Contract:
         for name in ("action_scale", "action_offset"):
             # Messages carry 32-bit floats; both sides of the wire must hash the same numbers.
             object.__setattr__(self, name, tuple(array("f", getattr(self, name))))
-        if self.action_space not in ("cartesian", "joint"):
-            raise ValueError(f"action_space is {self.action_space!r}, not cartesian or joint")
+        if self.action_space not in ACTION_SPACES:
+            raise ValueError(f"action_space is {self.action_space!r}, not {' or '.join(ACTION_SPACES)}")
         for name in ("image_height", "image_width", "horizon", "feature_dim"):
             if not 1 <= getattr(self, name) <= 1_000_000:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
@@ -107,6 +108,11 @@ class Contract:
     def proprio_dim(self) -> int:
         """P."""
         return len(self.proprio_names)
+
+    @property
+    def state_features(self) -> int:
+        """How many of the features, the last ones, are numbers of the robot's state: proprioception and readouts."""
+        return min(self.feature_dim, self.proprio_dim + len(self.readout_names))
 
     def hash(self) -> str:
         """SHA-256 (hex) of the canonical text; equal hashes mean the same thing by the same numbers."""
