@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +86,13 @@ def summarise(
         bar="" if bar is None else f"{bar_on} <= {bar:g} {unit}",
         holds=None if bar is None else judged <= bar,
     )
+
+
+def write_json(path: Path, machine: Mapping[str, str], figures: Sequence[Figure]) -> None:
+    """Figures and what they were taken on; the folder is made."""
+    content = {"machine": dict(machine), "figures": [figure.to_json() for figure in figures]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -8,7 +8,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("ros-rclpy", "torch", "onnxruntime", "mujoco", "numpy", "opencv-python-headless")
+import torch
+
+_PACKAGES = ("ros-rclpy", "torch", "transformers", "onnxruntime", "mujoco", "numpy", "opencv-python-headless")
 
 
 def describe() -> dict[str, str]:
@@ -21,6 +23,7 @@ def describe() -> dict[str, str]:
         "processor": model,
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{memory_kib / 2**20:.0f} GiB",
+        "gpu": _gpu(),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "middleware": os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"),
@@ -28,6 +31,13 @@ def describe() -> dict[str, str]:
         "scheduling": _scheduling(),
         **{name: _version(name) for name in _PACKAGES},
     }
+
+
+def _gpu() -> str:
+    if not torch.cuda.is_available():
+        return "none"
+    found = torch.cuda.get_device_properties(0)
+    return f"{found.name}, {found.total_memory / 2**30:.0f} GiB"
 
 
 def _scheduling() -> str:

@@ -18,20 +18,14 @@ import learner  # noqa: E402
 import lockstep  # noqa: E402
 import memory  # noqa: E402
 import model  # noqa: E402
+import page  # noqa: E402
 import serving  # noqa: E402
+import vla_sizes  # noqa: E402
 import weights  # noqa: E402
-from figures import Figure, table  # noqa: E402
+from figures import Figure, table, write_json  # noqa: E402
 from machine import describe  # noqa: E402
 
 DOCS = ROOT / "docs" / "reference" / "performance.md"
-HEAD = """# Performance
-
-Made by `make bench ARGS=--docs`; the same figures are in `out/bench.json`. Less is run by
-`make bench ARGS="--only serving,arm --quick"`.
-Each figure is a median and a 99th percentile. A ratio compares two medians of the same run, so that it says something
-on another machine too. These are measurements, not tests: nothing in CI fails on them.
-
-"""
 
 
 def main() -> None:
@@ -46,6 +40,7 @@ def main() -> None:
         "weights": lambda: weights.run(swaps=10 if quick else 50),
         "learner": lambda: learner.run(repeats=20 if quick else 100),
         "lockstep": lambda: lockstep.run(directory if has_model else None, ticks=200 if quick else 1000),
+        "vla_sizes": lambda: vla_sizes.run(("tiny",) if quick else ()),
     }
     benchmarks["memory"] = lambda: memory.run(directory if has_model else None)
     if has_model:
@@ -65,7 +60,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--only", type=lambda text: text.split(","), help="which of them, by name")
     parser.add_argument("--quick", action="store_true", help="fewer samples")
-    parser.add_argument("--docs", action="store_true", help=f"rewrite {DOCS.relative_to(ROOT)}")
+    parser.add_argument(
+        "--docs", action="store_true", help=f"rewrite {DOCS.relative_to(ROOT)}, or sections of it with --only"
+    )
     parser.add_argument("--note", default="", help="conditions worth knowing, written beside the machine")
     parser.add_argument("--model", type=Path, help="directory of a pocket VLA, the shipped one by default")
     return parser.parse_args()
@@ -80,17 +77,24 @@ def _kept(path: Path | None, fresh: list[Figure]) -> list[Figure]:
     return [figure for figure in earlier if figure.group not in groups]
 
 
-def _write(options: argparse.Namespace, machine: dict[str, str], figures: list[Figure]) -> None:
-    figures = [*_kept(options.json if options.only else None, figures), *figures]
+def _write(options: argparse.Namespace, machine: dict[str, str], measured: list[Figure]) -> None:
+    figures = [*_kept(options.json if options.only else None, measured), *measured]
     if options.json is not None:
-        content = {"machine": machine, "figures": [figure.to_json() for figure in figures]}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, machine, figures)
     if options.docs:
-        rows = "\n".join(f"| {key} | {value} |" for key, value in machine.items())
-        text = f"{HEAD}## Machine\n\n| | |\n|---|---|\n{rows}\n\n{table(figures)}"
         DOCS.parent.mkdir(parents=True, exist_ok=True)
-        DOCS.write_text(text.rstrip() + "\n", encoding="utf-8")
+        is_partial = options.only is not None and DOCS.is_file()
+        text = (
+            page.with_sections(DOCS.read_text(encoding="utf-8"), _command(options) | machine, measured)
+            if is_partial
+            else page.whole(machine, figures)
+        )
+        DOCS.write_text(text, encoding="utf-8")
+
+
+def _command(options: argparse.Namespace) -> dict[str, str]:
+    words = ["python bench/run.py --only", ",".join(options.only), *(["--quick"] if options.quick else [])]
+    return {"command": f"`{' '.join(words)}`"}
 
 
 if __name__ == "__main__":
