@@ -115,7 +115,7 @@ def test_when_the_encoder_sees_images_expect_them_in_decisions_and_both_messages
     wanted = [np.array(image.data, np.uint8).reshape(96, 96, 3) for image in seen.images]
     assert np.array_equal(decoded(decision.images, 2), wanted)
     steered.propose(proposal(2))
-    rig.until(lambda: steered.node._early, what="the proposal that was faster than its images")
+    rig.until(lambda: steered.node._images.is_waiting, what="the proposal that was faster than its images")
     assert len(steered.chunks) == 1
     observe(observation(2))
     rig.until(lambda: len(steered.chunks) == len(steered.decisions) == 2, what="its chunk")
@@ -243,7 +243,7 @@ def test_when_a_method_steers_noise_expect_it_published_for_the_same_lap(
     from vla_interfaces.msg import Request
 
     rig.voice("request", Request)(request(1, seed=40))
-    rig.until(lambda: steered.node._seed == 40, what="the seed")
+    rig.until(lambda: steered.node._noise.seed == 40, what="the seed")
     given = Features(features=float32_field(np.ones(74)), contract_hash=CONTRACT.hash(), noise_expected=True)
     given.stamp = request(2).stamp
     rig.voice("features", Features)(given)

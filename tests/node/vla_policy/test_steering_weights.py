@@ -220,7 +220,7 @@ def test_when_sets_come_while_decisions_are_made_expect_each_chunk_of_one_versio
 
     robot = Robot(rig)
     robot.act()
-    situation = robot.node._last
+    situation = robot.node._trial.last
     assert isinstance(situation, PolicyInput)
     known = {version: expected(version) for version in sets}
     failures: list[str] = []
@@ -358,7 +358,7 @@ def test_when_noise_is_steered_expect_the_policys_noise_and_its_version(rig: Rig
     noises = rig.hear("noise", Noise)
     ask = rig.voice("features", Features)
     rig.voice("request", Request)(request(1))
-    rig.until(lambda: robot.node._seed == 7, what="the seed")
+    rig.until(lambda: robot.node._noise.seed == 7, what="the seed")
 
     def noise(number: int) -> Noise:
         given = Features(

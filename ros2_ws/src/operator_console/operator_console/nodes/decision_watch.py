@@ -11,7 +11,7 @@ from dataclasses import replace
 from vla_interfaces.msg import Decision, PolicyContract
 
 from operator_console.core.decision_value import value_of_chosen
-from operator_console.core.value_curve import ValueCurve
+from operator_console.core.episode_values import EpisodeValues
 from operator_console.nodes.camera_calibrations import CameraCalibrations
 from operator_console.nodes.cameras import CameraStreams
 from operator_console.nodes.decision_drawing import DecisionDrawing
@@ -39,7 +39,7 @@ class DecisionWatch:
         self._lock = threading.Lock()
         self._contract: Contract | None = None
         self._newest: tuple[int, Decision, Mapping[str, bytes]] | None = None
-        self._values = ValueCurve()
+        self._values = EpisodeValues()
         self._asked_s = float("-inf")
         self._calibrations = CameraCalibrations(node, robot)
         self._drawing = DecisionDrawing(robot, cameras, self._calibrations)

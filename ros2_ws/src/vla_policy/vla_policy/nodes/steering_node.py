@@ -6,26 +6,26 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from std_msgs.msg import Bool, UInt32
-from vla_interfaces.msg import ActionChunk, Decision, Features, Noise, Observation, PolicyContract, Proposal, Request
-from vla_interfaces.msg import Stamp as StampMsg
+from std_msgs.msg import Bool
+from vla_interfaces.msg import Observation, PolicyContract, Proposal
 
-from rl_methods.base import LearnedPolicy, NoisePolicy, Policy, PolicyInput, RuntimeConfig, ValidationContext
-from rl_methods.common.probes import probes
+from rl_methods.base import LearnedPolicy, NoisePolicy, Policy, RuntimeConfig, ValidationContext
 from rl_methods.registry import IMAGES, encoder_of, entry, make_policy
 from vla_policy.core.steering.critical_phase import CriticalPhase
-from vla_policy.core.steering.decide import ProposalError, decide, steer
-from vla_policy.core.steering.recent_images import RecentImages
-from vla_policy.nodes.convert import NO_IMAGES, from_decision, from_noise, from_output, to_images, to_input
-from whetstone_common.core.contract import ContractBinding
+from vla_policy.core.steering.decide import ProposalError, decide
+from vla_policy.core.steering.proposal_images import ProposalImages
+from vla_policy.core.steering.trial_inputs import TrialInputs
+from vla_policy.nodes.convert import NO_IMAGES, to_images, to_input
+from vla_policy.nodes.noise_steering import NoiseSteering
+from vla_policy.nodes.steering_outputs import CandidateRequests, SteeringOutputs
+from whetstone_common.core.contract import Contract, ContractBinding
 from whetstone_common.core.epochs import NewestStamp
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.core.stamp import Stamp
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import shaped, to_contract, to_stamp
+from whetstone_common.nodes.convert import to_contract, to_stamp
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
-from whetstone_common.nodes.record_source import RecordSource
 
 if TYPE_CHECKING:  # the plain policy needs no torch
     from vla_policy.nodes.weights_intake import WeightsIntake
@@ -44,14 +44,10 @@ class SteeringNode(WhetstoneNode):
         super().__init__("steering_node", package="vla_policy", **kwargs)
         self._contracts = ContractBinding()
         self._newest = NewestStamp()
-        self._seed = 0
         self._critical = CriticalPhase()
-        self._probes: list[PolicyInput] = []
-        self._last: PolicyInput | None = None
+        self._trial = TrialInputs()
         self._intake: WeightsIntake | None = None
         self._refused_s = 0.0
-        self._images = RecentImages()
-        self._early: Proposal | None = None  # came before the images that it was made of
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
@@ -59,23 +55,18 @@ class SteeringNode(WhetstoneNode):
         """Build the method and connect."""
         method = self.param("method")
         self._policy: Policy = make_policy(method)
-        self._sees_images = (self.param("encoder") or encoder_of(method)) == IMAGES
         self._needs_weights = entry(method).needs_weights
-        self._chunks = self.create_publisher(ActionChunk, "action_chunk", qos.RING)
-        self._decisions = self.create_publisher(Decision, "decision", qos.RECORD)
-        self._source = RecordSource(self, {"decision": self._say_hello})
-        self._candidate_counts = self.create_publisher(UInt32, "n_candidates", qos.LATCHED)
-        self._steers_noise = self.create_publisher(Bool, "steer_noise", qos.LATCHED)
+        self._outputs = SteeringOutputs(self)
+        self._candidates = CandidateRequests(self)
         self.create_subscription(PolicyContract, "policy_contract", self.on_contract, qos.LATCHED)
         if isinstance(self._policy, NoisePolicy):
-            self._noise_policy: NoisePolicy = self._policy
-            self.create_subscription(Request, "request", self.on_request, qos.RING)
-            self._noises = self.create_publisher(Noise, "noise", qos.RING)
-            self.create_subscription(Features, "features", self.on_features, qos.RING)
+            self._noise = NoiseSteering(self, self._policy, self._agreed, self._runtime_config)
         self.create_subscription(Bool, "critical_phase", self.on_critical_phase, qos.LATCHED)
         self.watch_input("critical_phase", Bool, qos.LATCHED)
         self.create_subscription(Proposal, "proposal", self.on_proposal, qos.RING)
-        if self._sees_images:
+        sees_images = (self.param("encoder") or encoder_of(method)) == IMAGES
+        self._images: ProposalImages[Proposal] | None = ProposalImages() if sees_images else None
+        if sees_images:
             self.create_subscription(Observation, "observation", self.on_observation, qos.RING)
         if isinstance(self._policy, LearnedPolicy):
             from vla_policy.nodes.weights_intake import WeightsIntake
@@ -94,8 +85,7 @@ class SteeringNode(WhetstoneNode):
             self._intake.close()
         self._intake = None
         self._contracts.forget()
-        self._newest, self._last, self._probes = NewestStamp(), None, []
-        self._critical = CriticalPhase()
+        self._newest, self._critical, self._trial = NewestStamp(), CriticalPhase(), TrialInputs()
 
     def parameters_changed(self, names: set[str]) -> None:
         """A new number of candidates goes to the VLA at once."""
@@ -103,9 +93,8 @@ class SteeringNode(WhetstoneNode):
             self.request_candidates()
 
     def request_candidates(self) -> None:
-        """Say how many candidates are wanted; repeated, as a latched sample can reach a late reader after seconds."""
-        self._candidate_counts.publish(UInt32(data=self.param("n_candidates")))
-        self._steers_noise.publish(Bool(data=isinstance(self._policy, NoisePolicy)))
+        """Say how many candidates are wanted."""
+        self._candidates.publish(self.param("n_candidates"), steers_noise=isinstance(self._policy, NoisePolicy))
         if self.status[0] is State.HOLDING and time.monotonic() - self._refused_s > _REFUSAL_SHOWN_S:
             self._say_ready()
 
@@ -121,10 +110,7 @@ class SteeringNode(WhetstoneNode):
 
     def _validation_context(self) -> ValidationContext | None:
         """What new weights are tried on; read by another thread."""
-        contract, fixed, last = self._contracts.bound, self._probes, self._last
-        if contract is None or not fixed:
-            return None
-        return ValidationContext(contract, [*fixed, *([] if last is None else [last])], self.param("edit_limit"))
+        return self._trial.context(self._contracts.bound, self.param("edit_limit"))
 
     def _weights_changed(self) -> None:
         if self.active and (self.status[0] == State.READY or self.status[1] == Reason.NO_WEIGHTS):
@@ -154,99 +140,63 @@ class SteeringNode(WhetstoneNode):
         if differences:
             self._refuse("contract_refused", Reason.CONTRACT_MISMATCH, "; ".join(differences))
             return
-        if not self._probes:
-            self._probes = probes(self._contracts.bound)
-            if self._intake is not None:
-                self._intake.retry()
+        if self._trial.bind(self._contracts.bound) and self._intake is not None:
+            self._intake.retry()
         if self.status[1] == Reason.CONTRACT_MISMATCH:
             self._say_ready()
-
-    def on_request(self, msg: Request) -> None:
-        """Remember the episode's seed, which the features do not carry."""
-        self._seed = msg.seed
 
     def on_critical_phase(self, msg: Bool) -> None:
         """Take the operator's word for the episode that runs."""
         self._critical.say(is_critical=msg.data)
 
-    def on_features(self, msg: Features) -> None:
-        """Choose the noise that the VLA starts from."""
-        if not (self.active and msg.noise_expected and self._agrees(msg.contract_hash)):
-            return
-        contract = self._contracts.bound
-        shape = (self.param("n_candidates"), contract.horizon, contract.action_dim)
-        features = shaped(msg.features, contract.feature_dim)
-        noise = steer(self._noise_policy, features, shape, self._seed, msg.stamp.sequence, self._runtime_config())
-        self._noises.publish(
-            from_noise(msg, noise, self._policy.version if isinstance(self._policy, LearnedPolicy) else 0)
-        )
-
     def on_observation(self, msg: Observation) -> None:
         """Keep the images until the proposal that is made of them comes, or answer it if it was faster."""
         contract = self._contracts.bound
-        if not self.active or contract is None:
+        if not self.active or contract is None or self._images is None:
             return
         try:
-            self._images.put(to_stamp(msg.stamp), to_images(msg, contract))
+            early = self._images.put(to_stamp(msg.stamp), to_images(msg, contract))
         except ValueError as error:
             self._refuse("observation_bad", Reason.BAD_MESSAGE, str(error))
             return
-        if self._early is not None and self._images.of(to_stamp(self._early.stamp)) is not None:
-            early, self._early = self._early, None
+        if early is not None:
             self.on_proposal(early)
 
     def on_proposal(self, msg: Proposal) -> None:
         """Choose a chunk, send it to the arm, and tell the learner."""
-        if not (self.active and self._agrees(msg.contract_hash)):
+        contract = self._agreed(msg.contract_hash) if self.active else None
+        if contract is None:
             return
-        images = self._images.of(to_stamp(msg.stamp)) if self._sees_images else NO_IMAGES
-        if images is None:
-            self._early = msg
-            return
-        if not self._is_new(to_stamp(msg.stamp)):
+        images = self._images.of(to_stamp(msg.stamp), msg) if self._images is not None else NO_IMAGES
+        if images is None or not self._is_new(to_stamp(msg.stamp)):
             return
         if self._lacks_weights:
             self.counters["proposal_without_weights"] += 1
             self._say_ready()
             return
-        contract = self._contracts.bound
         try:
             step = msg.request.episode_step
             critical = self._critical.at(to_stamp(msg.stamp), step, self.param("critical_from_step"))
             policy_input = to_input(msg, contract, images, critical_phase=critical)
             output = decide(self._policy, policy_input, self._runtime_config())
-            self._last = policy_input
+            self._trial.last = policy_input
         except ProposalError as error:
             self._refuse("proposal_bad", _PROPOSAL_REASONS[error.kind], str(error))
             return
         except ValueError as error:
             self._refuse("proposal_bad", Reason.BAD_MESSAGE, str(error))
             return
-        if msg.kind == Request.ACT:
-            self._chunks.publish(from_output(msg, output, contract, self._identity()))
-        if self._decisions.get_subscription_count() > 0:
-            method = self.param("method")
-            self._decisions.publish(from_decision(msg, output, contract, method, images, critical_phase=critical))
+        self._outputs.publish(msg, output, contract, images, critical_phase=critical)
         self.counters["decisions"] += 1
         self._say_ready()
 
-    def _identity(self) -> dict[str, Any]:
-        return {
-            "source": self.get_fully_qualified_name(),
-            "source_epoch": self.epoch_ns,
-            "execute_steps": min(self.param("execute_steps"), self._contracts.bound.horizon),
-            "valid_for_s": self.param("valid_for_s"),
-        }
-
-    def _agrees(self, contract_hash: str) -> bool:
+    def _agreed(self, contract_hash: str) -> Contract | None:
+        """The contract that data of a hash are in; None when the data are refused."""
         refusal = self._contracts.refusal(contract_hash)
         if refusal:
             self._refuse("proposal_refused", Reason.CONTRACT_MISMATCH, refusal)
-        return not refusal
-
-    def _say_hello(self) -> None:
-        """To the recorder of transitions, that it may say that it hears this process."""
-        self._decisions.publish(Decision(stamp=StampMsg(epoch=self.epoch_ns), request_kind=Request.QUERY_ONLY))
+            return None
+        return self._contracts.bound
 
     def _is_new(self, stamp: Stamp) -> bool:
         is_new = self._newest.accept(stamp, time.monotonic())

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from operator_console.core.value_curve import ValueCurve
+from operator_console.core.episode_values import EpisodeValues
 
 
 def test_when_decisions_of_an_episode_come_expect_their_values_over_its_time():
-    curve = ValueCurve()
+    curve = EpisodeValues()
     curve.add((7, 1), 5_000_000_000, 0.25)
     curve.add((7, 1), 5_500_000_000, None)
     curve.add((7, 1), 6_000_000_000, 0.5)
@@ -15,7 +15,7 @@ def test_when_decisions_of_an_episode_come_expect_their_values_over_its_time():
 
 
 def test_when_the_next_episode_begins_expect_a_new_curve_from_its_first_decision():
-    curve = ValueCurve()
+    curve = EpisodeValues()
     curve.add((7, 1), 5_000_000_000, 0.25)
     curve.add((7, 2), 8_000_000_000, None)
     assert curve.points == ()

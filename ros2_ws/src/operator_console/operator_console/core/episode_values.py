@@ -9,7 +9,7 @@ _REMEMBERED = 2000
 _NS_PER_S = 1e9
 
 
-class ValueCurve:
+class EpisodeValues:
     """Values of the newest episode's decisions over time; a new episode begins a new curve."""
 
     def __init__(self) -> None:
