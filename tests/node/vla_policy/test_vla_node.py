@@ -61,7 +61,7 @@ def test_when_somebody_joins_late_expect_the_contract(rig: Rig) -> None:
 def test_when_steering_wants_more_than_allowed_expect_the_most_that_is(rig: Rig) -> None:
     served = Served(rig, max_candidates=4)
     rig.voice("n_candidates", UInt32, qos.LATCHED)(UInt32(data=4_000_000_000))
-    rig.until(lambda: served.node._wanted, what="the wish")
+    rig.until(lambda: served.node._noise.candidate_count, what="the wish")
     assert served.ask(1).n == 4
 
 
@@ -199,7 +199,7 @@ def test_when_steering_says_whether_it_chooses_the_noise_expect_the_vla_to_wait_
     tell = rig.voice("steer_noise", Bool, qos.LATCHED)
     for number, steers in enumerate((True, False), 1):
         tell(Bool(data=steers))
-        rig.until(lambda wanted=steers: served.node._steers_noise is wanted, what="the word")
+        rig.until(lambda wanted=steers: served.node._noise.steers_noise is wanted, what="the word")
         served.see(observation(number))
         features = rig.until(lambda n=number: len(served.features) == n and served.features[-1], what="features")
         assert features.noise_expected is steers
@@ -223,7 +223,7 @@ def test_when_noise_does_not_come_or_does_not_fit_expect_gaussian_noise_and_a_fl
 def test_when_the_model_is_slow_expect_callbacks_and_status_to_go_on(rig: Rig) -> None:
     served = Served(rig, fake_prefix_delay_s=1.0)
     served.see(observation(1))
-    rig.until(lambda: served.node._inbox.peek() is None, what="the thread took it")
+    rig.until(lambda: served.node._worker.is_idle, what="the thread took it")
     served.tell(n_candidates=2)
     assert served.node.param("n_candidates") == 2 and not served.proposals
     rig.until(lambda: served.proposals, what="a proposal")
@@ -253,7 +253,7 @@ def test_when_execution_is_rtc_expect_the_chunk_to_go_on_from_what_is_left_of_th
     served.see(asked)
     proposal = rig.until(lambda: served.proposals and served.proposals[0], what="a proposal")
     chunk = np.array(proposal.chunks, np.float32).reshape(16, 7)
-    spec = served.node._backend.spec
+    spec = served.node._served.backend.spec
     np.testing.assert_allclose(spec.denormalise(chunk)[:4], old[:4], atol=1e-5)
     assert not chunk[6:].any()
 
