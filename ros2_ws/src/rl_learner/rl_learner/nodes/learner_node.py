@@ -5,53 +5,37 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from vla_interfaces.msg import LearnerStatus, PolicyContract, PolicyWeights, Transition, TransitionAck, WeightsAck
+from vla_interfaces.msg import PolicyContract, Transition
 from vla_interfaces.srv import EvaluatePolicy
 
-from experience.core.prior import check_weights, transitions_in
 from experience.nodes import convert
-from experience.nodes.runs import check_run, folder_of
-from rl_learner.core import checkpoint
-from rl_learner.core.run_data import shape_in
-from rl_learner.core.tensorboard import TensorBoardLogger
-from rl_learner.core.training_run import RuntimeLimits, TrainingRun
+from experience.nodes.runs import check_run
+from rl_learner.core.training_run import TrainingRun
 from rl_learner.core.update_failures import StopReason
-from rl_learner.core.versions import VersionCounter
-from rl_learner.core.worker import Worker, WorkerConfig
+from rl_learner.core.worker import Worker
 from rl_learner.nodes.catch_up import CatchUp
-from rl_learner.nodes.report import status_of
-from rl_methods.common.batch import WindowShape
-from rl_methods.common.checkpoint_error import CheckpointError
-from rl_methods.common.weights import pack, split
-from rl_methods.config import MethodConfig, read_method_config
-from rl_methods.devices import check_device_name, device_of
-from rl_methods.registry import DEFAULT_ONLINE, settings_file
-from vla_policy.nodes.weights_wire import from_piece, read_key
-from whetstone_common.core.contract import Contract, ContractBinding
+from rl_learner.nodes.receipt_publisher import ReceiptPublisher
+from rl_learner.nodes.report import RunReport
+from rl_learner.nodes.run_setup import RunSetup
+from rl_learner.nodes.weights_publisher import WeightsPublisher
+from rl_methods.devices import check_device_name
+from whetstone_common.core.contract import ContractBinding
 from whetstone_common.core.parameters import ParameterError
-from whetstone_common.core.reason import Reason, ReasonedError, State
+from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_contract
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
-from whetstone_common.nodes.progress import Progress
-from whetstone_common.nodes.resources import find
 
 _PERIOD_S = 0.1
-_REPORT_PERIOD_S = 1.0
-_ACK_PERIOD_S = 1.0
+_SHOW_PERIOD_S = 1.0
 _CLOSE_TIMEOUT_S = 1.4  # a checkpoint that takes longer is left: the one before is whole, and the spool has the rest
-_PIECE_PAUSE_S = 0.002  # a burst of pieces overflows the socket buffer of whoever listens
 _SWITCH_S = 5e-4  # a callback waits this long at most for the thread that learns
-_ADVICE = "set steering_node's encoder to the method file's encoder, as whetstone train does"
 _HALTS = {StopReason.DIVERGED: Reason.NOT_FINITE, StopReason.OUT_OF_MEMORY: Reason.MODEL_FAILURE}
 
 
@@ -81,38 +65,22 @@ class LearnerNode(WhetstoneNode):
     def on_setup(self) -> None:
         """Read the method, go on from the newest checkpoint, and connect."""
         torch.set_num_threads(self.param("threads"))
-        self._device = self._read_device()
-        self._recipe = self._read_method()
-        self._folder = folder_of(self.param("directory"), self.param("run"))
-        self._versions = VersionCounter(self._folder / "version.json")
-        self._key = read_key(self.param("weights_key_file"))
-        self._acked = (0, 0.0)
-        self._accepted = 0
-        self._parent = self._versions.last
+        self._setup = RunSetup(self)
+        method = self._setup.method.method
+        self._weights = WeightsPublisher(self, method, self._setup.folder)
+        self._receipts = ReceiptPublisher(self)
+        self._report = RunReport(self, method, self._weights)
         self._mismatch = ""
-        self._has_warned = False
-        self._guarded = ""
-        self._pause = threading.Event()
-        self._weights = self.create_publisher(PolicyWeights, "policy_weights", qos.WEIGHTS)
-        self._acks = self.create_publisher(TransitionAck, "transition_ack", qos.RECORD)
-        self._statuses = self.create_publisher(LearnerStatus, "learner_status", qos.LATCHED)
         self._catch_up = CatchUp(self, self.param("run"), self._worker_or_none)
-        with Progress(self) as progress:
-            progress.begin("reading the newest checkpoint")
-            saved = self._saved()
-            if saved is not None:
-                progress.begin(f"restoring the learner of {saved.step} updates")
-                self._begin(self._restored(saved))
-        if saved is None and self.param("freeze"):
-            raise ReasonedError(Reason.BAD_PARAMETER, f"freeze: there is no checkpoint in {self._folder}")
+        if (resumed := self._setup.resumed()) is not None:
+            self._begin(resumed)
         self.create_subscription(PolicyContract, "policy_contract", self.on_contract, qos.LATCHED)
         self.create_subscription(Transition, "transition", self.on_transition, qos.RECORD)
-        self.create_subscription(WeightsAck, "weights_ack", self.on_weights_ack, qos.RECORD)
-        self._published = (0, 0, float("-inf"))  # what waits_for and episodes were, and when
+        self._weights.listen()
         self.create_service(EvaluatePolicy, "~/evaluate_policy", self.on_evaluate_policy)
         self.create_steady_timer(_PERIOD_S, self.turn)
         self.create_steady_timer(_PERIOD_S, self.report)
-        self.create_steady_timer(_REPORT_PERIOD_S, self.show)
+        self.create_steady_timer(_SHOW_PERIOD_S, self.show)
 
     def on_start(self) -> None:
         """Say how things are."""
@@ -128,124 +96,22 @@ class LearnerNode(WhetstoneNode):
     def parameters_changed(self, names: set[str]) -> None:
         """Take over what may change while running."""
         if self._worker is not None:
-            self._worker.session.limits, self._worker.config = self._limits(), self._worker_config()
-
-    # ---- the session -----------------------------------------------------------------------------------------------
-
-    def _read_device(self) -> torch.device:
-        try:
-            return device_of(self.param("device"))
-        except ValueError as error:
-            raise ReasonedError(Reason.BAD_PARAMETER, str(error)) from error
-
-    def _read_method(self) -> MethodConfig:
-        name, file = self.param("method"), self.param("method_file")
-        try:
-            config = read_method_config(find(file) if file else settings_file(name or DEFAULT_ONLINE))
-        except ValueError as error:
-            raise ReasonedError(Reason.BAD_PARAMETER, f"method_file: {error}") from error
-        if name and config.method != name:
-            text = f"method_file {file} has settings of {config.method!r}, method is {name!r}"
-            raise ReasonedError(Reason.BAD_PARAMETER, text)
-        return config
-
-    def _limits(self) -> RuntimeLimits:
-        names = ("utd", "learning_rate", "prior_share", "max_pending_updates")
-        return RuntimeLimits(most_steps=self.param("max_steps"), **{name: self.param(name) for name in names})
-
-    def _worker_config(self) -> WorkerConfig:
-        return WorkerConfig(
-            publish_s=self.param("publish_period_s"),
-            publish_updates=self.param("publish_updates"),
-            checkpoint_s=self.param("checkpoint_period_s"),
-            niceness=self.param("niceness"),
-            freeze=self.param("freeze"),
-        )
-
-    def _session(self, shape: WindowShape, contract_hash: str) -> TrainingRun:
-        try:
-            return TrainingRun(
-                self._recipe, shape, seed=self.param("seed"), capacity=self.param("capacity"), limits=self._limits(),
-                contract_hash=contract_hash, device=self._device,
-            )  # fmt: skip
-        except ValueError as error:
-            raise ReasonedError(Reason.BAD_PARAMETER, f"method_file: {error}") from error
-
-    def _saved(self) -> checkpoint.Snapshot | None:
-        """The newest checkpoint that is whole; weights that nobody trained must never reach an arm by accident."""
-        folder = self._folder / "checkpoints"
-        if not self.param("freeze"):
-            # What is half written may be written right now, by the learner of the run that is evaluated here.
-            checkpoint.clean(folder)
-        try:
-            newest, wrong = checkpoint.latest(folder)
-            for problem in wrong:
-                self.counters["checkpoints_skipped"] += 1
-                self.get_logger().warning(f"checkpoint passed over: {problem}")
-            return None if newest is None else checkpoint.load(newest)
-        except CheckpointError as error:
-            raise ReasonedError(Reason.MODEL_FAILURE, str(error)) from error
-
-    def _restored(self, saved: checkpoint.Snapshot) -> TrainingRun:
-        session = self._session(shape_in(saved.notes), saved.notes["contract_hash"])
-        try:
-            changed = session.restore(saved, allow_change=self.param("allow_config_change"))
-        except CheckpointError as error:
-            raise ReasonedError(Reason.BAD_PARAMETER, str(error)) from error
-        for change in changed:
-            self.get_logger().warning(f"another configuration than before: {change}")
-        self.get_logger().info(f"goes on after {saved.step} updates")
-        return session
+            self._worker.session.limits, self._worker.config = self._setup.limits(), self._setup.worker_config()
 
     def _begin(self, session: TrainingRun) -> None:
-        checkpoints = self._folder / "checkpoints"
         self._worker = Worker(
             session,
-            checkpoints,
-            self.publish_weights,
+            self._setup.checkpoints,
+            self._weights.publish,
             functools.partial(self.fail, "learner"),
-            self._worker_config(),
+            self._setup.worker_config(),
             time.monotonic,
-            self._board(session),
+            self._setup.board(session),
         )
         self._worker.start()
 
-    def _board(self, session: TrainingRun) -> TensorBoardLogger | None:
-        if not self.param("tensorboard") or self.param("freeze"):
-            return None
-        return TensorBoardLogger(self._folder / "tensorboard", session, lambda text: self.get_logger().warning(text))
-
     def _worker_or_none(self) -> Worker | None:
         return self._worker
-
-    def _fresh(self, contract: Contract) -> TrainingRun:
-        try:
-            shape = self._recipe.shape_of(contract, self.param("candidates"))
-        except ValueError as error:
-            raise ReasonedError(Reason.BAD_PARAMETER, f"method_file: {error}") from error
-        session = self._session(shape, contract.hash())
-        if self.param("prior"):
-            # READY, as before it: a run may begin meanwhile, its transitions are kept until they are asked for.
-            with Progress(self, State.READY) as progress:
-                progress.begin("reading prior data")
-                self._know(session, Path(self.param("prior")), contract.weights_sha256)
-        try:
-            session.begin_with_prior()
-        except ValueError as error:
-            raise ReasonedError(Reason.BAD_PARAMETER, str(error)) from error
-        return session
-
-    def _know(self, session: TrainingRun, folder: Path, served: str) -> None:
-        lost: list[str] = []
-        try:
-            check_weights(folder, served)
-            for made in transitions_in(folder, lost):
-                session.add_prior(made)
-        except (ValueError, OSError) as error:
-            raise ReasonedError(Reason.BAD_PARAMETER, f"prior: {error}") from error
-        self.counters["prior_places_damaged"] = len(lost)
-        for loss in lost:
-            self.get_logger().warning(f"prior: {loss}")
 
     # ---- callbacks -------------------------------------------------------------------------------------------------
 
@@ -258,7 +124,7 @@ class LearnerNode(WhetstoneNode):
             self._mismatch = str(error)
             return
         if self._worker is None and not differences:
-            self._begin(self._fresh(contract))
+            self._begin(self._setup.new(contract))
         bound = self._worker.session.intake.contract_hash if self._worker else contract.hash()
         if not differences and contract.hash() != bound:
             differences = [f"contract {contract.hash()[:12]}, the run's is {bound[:12]}"]
@@ -273,16 +139,6 @@ class LearnerNode(WhetstoneNode):
             return
         taken = self._worker.put(lambda s: s.add(convert.to_transition(msg), msg.spool, msg.seq))
         self.counters["transitions_received" if taken else "transitions_put_off"] += 1
-
-    def on_weights_ack(self, msg: WeightsAck) -> None:
-        """Note what the robot says of a set."""
-        if msg.run != self.param("run"):
-            return
-        self.counters["weights_accepted" if msg.accepted else "weights_refused"] += 1
-        if msg.accepted:
-            self._accepted = max(self._accepted, msg.version)
-        else:
-            self.get_logger().warning(f"version {msg.version} was refused: {msg.reason}")
 
     def on_evaluate_policy(
         self, request: EvaluatePolicy.Request, response: EvaluatePolicy.Response
@@ -308,15 +164,7 @@ class LearnerNode(WhetstoneNode):
         if worker is None or not self.active or self.param("freeze"):
             return
         self._catch_up.turn(time.monotonic())
-        receipts, now_s = worker.session.receipts, time.monotonic()
-        if receipts.spool and (receipts.through != self._acked[0] or now_s - self._acked[1] >= _ACK_PERIOD_S):
-            self._acked = (receipts.through, now_s)
-            self._acks.publish(
-                TransitionAck(
-                    run=self.param("run"), spool=receipts.spool, learner=self.get_fully_qualified_name(),
-                    learner_epoch=self.epoch_ns, through=receipts.through,
-                )
-            )  # fmt: skip
+        self._receipts.turn(worker.session.receipts, time.monotonic())
 
     def show(self) -> None:
         """Set the node's own state and counters."""
@@ -324,42 +172,13 @@ class LearnerNode(WhetstoneNode):
             self._show()
 
     def report(self) -> None:
-        """Publish the state of the run, once a second and when it is news."""
-        if not self.active:
-            return
-        status, now_s = status_of(self._worker, frozen=self.param("freeze")), time.monotonic()
-        waits_for, episodes, published_s = self._published
-        is_news = (status.waits_for, status.episodes) != (waits_for, episodes)
-        if not is_news and now_s - published_s < _REPORT_PERIOD_S:
-            return
-        self._published = (status.waits_for, status.episodes, now_s)
-        status.node, status.node_epoch = self.get_fully_qualified_name(), self.epoch_ns
-        status.run, status.method = self.param("run"), self._recipe.method
-        status.version, status.accepted_version = self._versions.last, self._accepted
-        status.time = self.get_clock().now().to_msg()
-        self._statuses.publish(status)
+        """Publish the state of the run."""
+        if self.active:
+            self._report.publish(self._worker)
 
     def diagnostic_values(self) -> Mapping[str, object]:
         """Counters, and the metrics of the last update."""
         return {**self.counters, **(self._worker.session.learning.metrics if self._worker else {})}
-
-    # ---- from the thread that learns -------------------------------------------------------------------------------
-
-    def publish_weights(self, session: TrainingRun, weights: Mapping[str, Tensor]) -> None:
-        """All pieces of a set; its version is on the disk before anyone hears of it."""
-        learner = session.learner
-        version = self._versions.next()
-        manifest, data = pack(
-            weights, learner.architecture(), method=self._recipe.method, run=self.param("run"),
-            step=learner.updates, version=version, parent=self._parent, contract_hash=session.intake.contract_hash,
-            created_ns=self.get_clock().now().nanoseconds, key=self._key,
-        )  # fmt: skip
-        pieces = split(data)
-        for number, piece in enumerate(pieces):
-            self._weights.publish(from_piece(manifest, number, len(pieces), piece))
-            self._pause.wait(_PIECE_PAUSE_S)
-        self._parent = version
-        self.counters["weights_published"] += 1
 
     # ---- status ------------------------------------------------------------------------------------------------------
 
@@ -368,29 +187,8 @@ class LearnerNode(WhetstoneNode):
             return
         worker = self._worker
         if worker is not None:
-            tally, receipts = worker.session.tally, worker.session.receipts
-            told = {
-                "windows": tally.windows, "windows_refused": tally.refused,
-                "windows_without_images": tally.without_images, "transitions_lost": tally.lost,
-                "transitions_repeated": receipts.duplicates, "transitions_ahead": receipts.gaps,
-                "updates": worker.session.learner.updates, "updates_skipped": worker.session.failures.skipped,
-                "episodes": tally.episodes, "robot_steps": tally.steps, "through": receipts.through,
-            }  # fmt: skip
-            for name, count in told.items():
-                self.counters[name] = count
-            self._warn_of(worker.session.intake.mismatch)
-            self._warn_of_guard(worker.session.guard.text)
+            self._report.count(worker)
         self.set_state(*self._state(worker))
-
-    def _warn_of(self, mismatch: str) -> None:
-        if mismatch and not self._has_warned:
-            self._has_warned = True
-            self.get_logger().warning(f"transitions are refused: {mismatch}; {_ADVICE}")
-
-    def _warn_of_guard(self, text: str) -> None:
-        if text and text != self._guarded:
-            self.get_logger().warning(text)
-        self._guarded = text
 
     def _state(self, worker: Worker | None) -> tuple[State, Reason, str]:
         if self._mismatch:

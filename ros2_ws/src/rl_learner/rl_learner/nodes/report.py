@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""State of a training run as a message."""
+"""State of a training run: as a message, in counters, and in warnings."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from vla_interfaces.msg import LearnerStatus
@@ -10,6 +11,9 @@ from vla_interfaces.msg import LearnerStatus
 from rl_learner.core.run_status import waits_for
 from rl_learner.core.training_run import Phase
 from rl_learner.core.worker import Worker
+from rl_learner.nodes.weights_publisher import WeightsPublisher
+from whetstone_common.nodes import qos
+from whetstone_common.nodes.node import WhetstoneNode
 
 _PHASES = {
     Phase.COLLECT: LearnerStatus.COLLECT,
@@ -19,6 +23,8 @@ _PHASES = {
 }
 _CRITIC = ("critic/loss", "critic/target")  # names among the metrics of every method with a critic
 _NAN = float("nan")
+_PERIOD_S = 1.0
+_ADVICE = "set steering_node's encoder to the method file's encoder, as whetstone train does"
 
 
 def status_of(worker: Worker | None, *, frozen: bool) -> LearnerStatus:
@@ -68,3 +74,60 @@ def _data_of(worker: Worker, status: LearnerStatus) -> None:
 
 def _mean(values: Sequence[int]) -> float:
     return sum(values) / len(values) if values else _NAN
+
+
+class RunReport:
+    """Publishes the state of the run, and says once in the log what people should do something about.
+
+    Args:
+        node: Publishes.
+        method: Name of the method.
+        weights: Knows the versions.
+    """
+
+    def __init__(self, node: WhetstoneNode, method: str, weights: WeightsPublisher) -> None:
+        self._node, self._method, self._weights = node, method, weights
+        self._publisher = node.create_publisher(LearnerStatus, "learner_status", qos.LATCHED)
+        self._published = (0, 0, float("-inf"))  # what waits_for and episodes were, and when
+        self._has_warned = False
+        self._guard_text = ""
+
+    def publish(self, worker: Worker | None) -> None:
+        """Publish the state, once a second and when it is news."""
+        node = self._node
+        status, now_s = status_of(worker, frozen=node.param("freeze")), time.monotonic()
+        waits_for, episodes, published_s = self._published
+        is_news = (status.waits_for, status.episodes) != (waits_for, episodes)
+        if not is_news and now_s - published_s < _PERIOD_S:
+            return
+        self._published = (status.waits_for, status.episodes, now_s)
+        status.node, status.node_epoch = node.get_fully_qualified_name(), node.epoch_ns
+        status.run, status.method = node.param("run"), self._method
+        status.version, status.accepted_version = self._weights.newest, self._weights.accepted
+        status.time = node.get_clock().now().to_msg()
+        self._publisher.publish(status)
+
+    def count(self, worker: Worker) -> None:
+        """Bring the node's counters up to date, and warn of what is new."""
+        run, tally, receipts = worker.session, worker.session.tally, worker.session.receipts
+        counts = {
+            "windows": tally.windows, "windows_refused": tally.refused,
+            "windows_without_images": tally.without_images, "transitions_lost": tally.lost,
+            "transitions_repeated": receipts.duplicates, "transitions_ahead": receipts.gaps,
+            "updates": run.learner.updates, "updates_skipped": run.failures.skipped,
+            "episodes": tally.episodes, "robot_steps": tally.steps, "through": receipts.through,
+        }  # fmt: skip
+        for name, count in counts.items():
+            self._node.counters[name] = count
+        self._warn_of_images(run.intake.mismatch)
+        self._warn_of_guard(run.guard.text)
+
+    def _warn_of_images(self, mismatch: str) -> None:
+        if mismatch and not self._has_warned:
+            self._has_warned = True
+            self._node.get_logger().warning(f"transitions are refused: {mismatch}; {_ADVICE}")
+
+    def _warn_of_guard(self, text: str) -> None:
+        if text and text != self._guard_text:
+            self._node.get_logger().warning(text)
+        self._guard_text = text
