@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from json import loads
 
 import pytest
 from std_msgs.msg import Bool, String
@@ -14,6 +15,7 @@ from harness.cells import arm_cell, full_cell
 from harness.until import until
 from harness.watcher import LATCHED
 from harness.world import World
+from whetstone_common.core.stage_latency import SHOWN
 
 
 def whetstone(world: World, *words: str) -> tuple[int, str]:
@@ -72,6 +74,15 @@ def test_when_another_client_runs_a_goal_expect_stop_to_cancel_it_and_words_to_a
     goal = world.watcher.send_goal(RunEpisodes, "run_episodes", episodes=5, max_steps=400)
     result = goal.get_result_async()
     world.watcher.wait_state("arm_node", "RUNNING", 40.0)
+    until(lambda: "denoise" in whetstone(world, "doctor", "--latency")[1], 30.0, "the first chunk")
+    json = world.folder / "latency.json"
+    code, text = whetstone(world, "doctor", "--latency", "--json", str(json))
+    assert code == 0 and "request to chunk" in text
+    stages = loads(json.read_text(encoding="utf-8"))["latency"]
+    assert list(stages) == list(SHOWN)
+    whole = sum(each["median_ms"] for stage, each in stages.items() if stage in SHOWN[1:-2])
+    assert 0.0 < stages["denoise"]["median_ms"] < whole
+    assert whole == pytest.approx(stages["request to chunk"]["median_ms"], rel=0.5)
     code, text = whetstone(world, "stop")
     assert code == 0 and "goals cancelled: 1" in text
     until(result.done, 20.0, "the goal ends")
@@ -85,4 +96,6 @@ def test_when_another_client_runs_a_goal_expect_stop_to_cancel_it_and_words_to_a
 
 def test_when_nothing_runs_expect_a_sentence_that_names_what_is_missing(world: World) -> None:
     code, text = whetstone(world, "arm")
+    assert code == 1 and "no arm_node in ROS domain" in text and "Traceback" not in text
+    code, text = whetstone(world, "doctor", "--latency")
     assert code == 1 and "no arm_node in ROS domain" in text and "Traceback" not in text

@@ -55,10 +55,11 @@ def test_when_requests_are_answered_expect_the_median_and_other_answers_do_not_c
     session = Session()
     for request_id, took_s in ((1, 0.1), (2, 0.3), (3, 0.2)):
         session.on_request(request_id, 10.0)
-        session.on_chunk(request_id - 1, 10.01)
-        session.on_chunk(request_id, 10.0 + took_s)
-    median_ms, count = session.snapshot(0.0).latencies_ms["request to chunk"]
-    assert median_ms == pytest.approx(200.0) and count == 3
+        session.on_chunk(request_id - 1, 10.01, {})
+        session.on_chunk(request_id, 10.0 + took_s, {"camera": 0.5, "prefix": 0.05})
+    found = session.snapshot(0.0).latencies
+    assert found["request to chunk"].median_ms == pytest.approx(200.0) and found["request to chunk"].count == 3
+    assert found["transport"].median_ms == pytest.approx(150.0), "the age of an image was there before the request"
 
 
 def test_when_words_off_the_wire_hold_markup_expect_it_is_escaped() -> None:

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from operator_console.core.episode_tally import EpisodeTally, EpisodeView
-from operator_console.core.stage_latency import StageLatency
 from whetstone_common.core.enums import Actor, Outcome
 from whetstone_common.core.reason import Reason, State, sentence
+from whetstone_common.core.stage_latency import StageLatency, StageSummary
 from whetstone_common.core.success_rate import Rate, wilson
 
 # Nodes say their state twice a second.
@@ -60,7 +60,7 @@ class GraphSnapshot:
         model: Name and hash of the served VLA weights.
         policy_version: Of the small policies at the newest decision, 0 for none.
         method: Of the newest decision.
-        latencies_ms: Median by stage (ms), and from how many.
+        latencies: How long each stage from request to chunk took lately.
     """
 
     nodes: tuple[NodeView, ...] = ()
@@ -74,7 +74,7 @@ class GraphSnapshot:
     model: str = ""
     policy_version: int = 0
     method: str = ""
-    latencies_ms: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    latencies: Mapping[str, StageSummary] = field(default_factory=dict)
 
     def node(self, name: str) -> NodeView | None:
         """Node of a name, None when it has not been heard."""
@@ -92,6 +92,7 @@ class Session:
         self._steps: Counter[Actor] = Counter()
         self._driver = Actor.HOLD
         self._latency = StageLatency()
+        self._asked = (0, 0.0)  # newest request, and when
         self.instruction = self.model = self.method = ""
         self.policy_version = 0
 
@@ -121,17 +122,14 @@ class Session:
     def on_request(self, request_id: int, now_s: float) -> None:
         """The arm asks the policy."""
         with self._lock:
-            self._latency.on_request(request_id, now_s)
+            self._asked = (request_id, now_s)
 
-    def on_chunk(self, request_id: int, now_s: float) -> None:
-        """The policy has answered."""
+    def on_chunk(self, request_id: int, now_s: float, stages_s: Mapping[str, float]) -> None:
+        """The policy has answered; only the answer to the newest request counts."""
         with self._lock:
-            self._latency.on_chunk(request_id, now_s)
-
-    def on_stage(self, stage: str, duration_s: float) -> None:
-        """A stage of the request cycle took so long."""
-        with self._lock:
-            self._latency.on_stage(stage, duration_s)
+            asked_id, asked_s = self._asked
+            if request_id == asked_id:
+                self._latency.on_cycle(now_s - asked_s, stages_s)
 
     def snapshot(self, now_s: float) -> GraphSnapshot:
         """All of it at this moment."""
@@ -152,5 +150,5 @@ class Session:
                 model=self.model,
                 policy_version=self.policy_version,
                 method=self.method,
-                latencies_ms=self._latency.medians_ms(),
+                latencies=self._latency.summary(),
             )

@@ -14,7 +14,6 @@ from vla_interfaces.msg import (
     Executed,
     NodeStatus,
     PolicyContract,
-    Proposal,
     Request,
 )
 
@@ -23,6 +22,7 @@ from operator_console.nodes.decision_watch import DecisionWatch
 from whetstone_common.core.enums import Actor, Outcome
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import to_stages
 from whetstone_common.nodes.node import WhetstoneNode
 
 _SHOWN_HASH = 8
@@ -48,7 +48,6 @@ class GraphView:
             (String, "instruction_in_use", self._on_instruction, qos.LATCHED),
             (Request, "request", self._on_request, qos.RING),
             (ActionChunk, "action_chunk", self._on_chunk, qos.RING),
-            (Proposal, "proposal", self._on_proposal, qos.RING),
         )
         for kind, topic, callback, profile in subscriptions:
             node.create_subscription(kind, topic, callback, profile)
@@ -93,8 +92,4 @@ class GraphView:
             self._session.on_request(int(msg.stamp.request_id), time.monotonic())
 
     def _on_chunk(self, msg: ActionChunk) -> None:
-        self._session.on_chunk(int(msg.stamp.request_id), time.monotonic())
-
-    def _on_proposal(self, msg: Proposal) -> None:
-        self._session.on_stage("prefix pass", msg.prefix_s)
-        self._session.on_stage("denoising", msg.denoise_s)
+        self._session.on_chunk(int(msg.stamp.request_id), time.monotonic(), to_stages(msg.times))

@@ -73,7 +73,7 @@ def policy_rows(snapshot: GraphSnapshot) -> list[tuple[str, str]]:
         ("policy version", str(snapshot.policy_version) if snapshot.policy_version else "base (0)"),
     ]
     rows += [
-        (stage, f"{median_ms:.1f} ms (median of {count})")
-        for stage, (median_ms, count) in sorted(snapshot.latencies_ms.items())
+        (stage, f"{found.median_ms:.1f} ms (99 % within {found.p99_ms:.1f} ms, {found.count} requests)")
+        for stage, found in snapshot.latencies.items()
     ]
     return rows

@@ -33,7 +33,7 @@ def check_bound(name: str, bound: Sequence[float], action_dim: int) -> None:
 def bound_over(bound: Sequence[float], rows: int, action_dim: int) -> Tensor:
     """[rows * A] of one entry for all action dims, two for the arm's and the gripper, or A entries."""
     if len(bound) == _ARM_AND_GRIPPER:
-        bound = (*(action_dim - 1) * bound[:1], bound[1])
+        bound = [bound[0]] * (action_dim - 1) + [bound[1]]
     return torch.tensor(bound).expand(rows, action_dim).reshape(-1).clone()
 
 

@@ -14,6 +14,7 @@ from whetstone_common.core.contract import Contract
 from whetstone_common.core.joint_parts import JointMessage
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.robot_joints import JointSample
+from whetstone_common.core.stage_latency import StageSummary
 from whetstone_common.core.stamp import Stamp
 
 _NS = 1_000_000_000
@@ -49,6 +50,10 @@ class Arm(ArmMotion):
     def steps(self) -> int:
         """Policy steps since the resume."""
         return self._playback.requests.steps
+
+    def latencies(self) -> dict[str, StageSummary]:
+        """How long the stages of the request cycle took lately, none before the first chunk."""
+        return self._playback.latencies()
 
     def waits_for(self, stamp: Stamp) -> bool:
         """Whether a request is the one that still waits for its chunk."""

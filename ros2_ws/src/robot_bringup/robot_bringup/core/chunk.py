@@ -7,7 +7,8 @@ Legend: H horizon, A action dims, n arm joints.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,7 @@ class Chunk:
         actions: (H, A) physical units; step k is the command for tick k after the observation.
         execute_steps: How many steps may play before a new chunk is needed.
         valid_for_s: It may start no later than this after its observation.
+        stages_s: How long each stage on its way took.
     """
 
     stamp: Stamp
@@ -56,6 +58,7 @@ class Chunk:
     actions: Array
     execute_steps: int
     valid_for_s: float
+    stages_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def horizon(self) -> int:

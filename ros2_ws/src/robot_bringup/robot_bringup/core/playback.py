@@ -25,6 +25,7 @@ from whetstone_common.core.contract import Contract
 from whetstone_common.core.enums import Actor, RequestKind
 from whetstone_common.core.robot import Robot
 from whetstone_common.core.robot_joints import JointSample
+from whetstone_common.core.stage_latency import StageLatency
 
 Array = npt.NDArray[np.float64]
 _NS = 1_000_000_000
@@ -109,7 +110,7 @@ class Playback:
 
     def take(self, chunk: Chunk, next_slot_ns: int, now_s: float) -> None:
         """Take in a chunk that was judged TAKEN."""
-        self._latency.arrived(now_s)
+        self._latency.arrived(now_s, chunk.stages_s)
         # One step until it begins, one for the rounding of steps to control periods.
         self._expires_s = now_s + self._set.chunk_open_loop_s + 2.0 * self.dt_s
         self.queue.take(chunk, slot=self._slot, age_s=self._age_s(chunk, next_slot_ns))
@@ -117,6 +118,11 @@ class Playback:
     @staticmethod
     def _age_s(chunk: Chunk, next_slot_ns: int) -> float:
         return (next_slot_ns - chunk.stamp.observation_ns) / _NS
+
+    @property
+    def stages(self) -> StageLatency:
+        """How long the stages of the request cycle took lately."""
+        return self._latency.stages
 
     @property
     def ran_dry(self) -> bool:
@@ -147,6 +153,7 @@ class Playback:
         if self.drive.too_far(planned):
             return StepStatus.REFUSED, f"step {planned.step} leads further than one step can"
         self.drive.begin(planned, now.steady_s, episode_step=self._request_counter.steps, time_ns=now.ros_ns)
+        self._latency.played(now.steady_s)
         self._query(planned, now, out)
         self._slot += 1
         self._request_counter.steps += 1

@@ -8,7 +8,7 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.robot import GripperOutput, Output, Robot, RobotError
 from whetstone_common.core.sources import identity_of
+from whetstone_common.core.stage_latency import latency_values
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_contract, to_joint_message, to_ns, to_stamp
 from whetstone_common.nodes.estop import estop_topics
@@ -217,6 +218,12 @@ class ArmNode(WhetstoneNode):
 
     def _at_rest(self) -> bool:
         return self._core is None or self._core.at_rest
+
+    def diagnostic_values(self) -> Mapping[str, object]:
+        """Counters, and how long the stages from request to chunk took lately (ms)."""
+        with self._lock:
+            latencies = {} if self._core is None else self._core.latencies()
+        return {**self.counters, **latency_values(latencies)}
 
     # ---- the way through the core ------------------------------------------------------------------------------------
 

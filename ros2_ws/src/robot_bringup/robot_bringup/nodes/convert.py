@@ -16,7 +16,7 @@ from robot_bringup.core.safety import Motion
 from robot_bringup.core.takeover import TakeoverMode, TakeoverSample
 from whetstone_common.core.reason import Reason, ReasonedError
 from whetstone_common.core.robot import GripperOutput, Robot
-from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to_ns, to_stamp, to_time
+from whetstone_common.nodes.convert import float32_field, floats, from_stamp, to_ns, to_stages, to_stamp, to_time
 
 _SPACES = {ActionChunk.CARTESIAN: CARTESIAN, ActionChunk.JOINT: JOINT}
 _NS_PER_S = 1_000_000_000
@@ -39,6 +39,7 @@ def to_chunk(msg: ActionChunk) -> Chunk:
         actions=flat.reshape(shape) if fits else np.empty((0, 0)),
         execute_steps=int(msg.execute_steps),
         valid_for_s=msg.valid_for_s,
+        stages_s=to_stages(msg.times),
     )
 
 

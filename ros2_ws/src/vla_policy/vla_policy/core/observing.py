@@ -65,12 +65,14 @@ class PendingRequest:
         not_before_ns: Oldest stamp allowed (ns).
         deadline_ns: When the answer becomes useless, steady clock (ns).
         content: Whatever travels with it.
+        asked_ns: When it came, steady clock (ns).
     """
 
     stamp: Stamp
     not_before_ns: int
     deadline_ns: int
     content: Any = None
+    asked_ns: int = 0
 
 
 class Observer:

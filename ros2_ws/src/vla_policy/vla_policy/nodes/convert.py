@@ -211,6 +211,7 @@ def from_output(msg: Proposal, output: PolicyOutput, contract: Contract, identit
         value=output.value,
         policy_version=output.policy_version,
         vla_version=version_of(contract.weights_sha256),
+        times=msg.times,
         **identity,
     )
 

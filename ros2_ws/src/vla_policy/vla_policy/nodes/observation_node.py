@@ -11,7 +11,7 @@ from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
-from vla_interfaces.msg import Observation, PolicyContract, Request
+from vla_interfaces.msg import Observation, PolicyContract, Request, StageTimes
 
 from vla_policy.core.freshness import StampError
 from vla_policy.core.images import ImageRules, fit
@@ -218,7 +218,8 @@ class ObservationNode(WhetstoneNode):
         not_before_ns, deadline_s = to_request_times(msg)
         wait_ns = round((deadline_s or self.param("request_timeout_s")) * _NS_PER_S)
         times = self._times()
-        ask = PendingRequest(to_stamp(msg.stamp), not_before_ns, times["steady_ns"] + wait_ns, msg)
+        asked_ns = times["steady_ns"]
+        ask = PendingRequest(to_stamp(msg.stamp), not_before_ns, asked_ns + wait_ns, msg, asked_ns)
         if self._observer.ask(ask, times["steady_ns"] / _NS_PER_S):
             self._answer(times)
 
@@ -254,13 +255,16 @@ class ObservationNode(WhetstoneNode):
             self._report(found)
 
     def _publish(self, found: SyncedInputs, now_ns: int) -> None:
-        ask = self._observer.pending
+        ask, began_ns = self._observer.pending, time.monotonic_ns()
         try:
             images = self._images(found)
         except ImageError:
             return
         self._observer.done()
-        self._observations.publish(self._message(ask, found, images, now_ns))
+        msg = self._message(ask, found, images, now_ns)
+        msg.times.wait_s = (began_ns - ask.asked_ns) / _NS_PER_S
+        msg.times.preprocess_s = (time.monotonic_ns() - began_ns) / _NS_PER_S
+        self._observations.publish(msg)
         self.counters["observations"] += 1
         self._report(None)
 
@@ -291,7 +295,7 @@ class ObservationNode(WhetstoneNode):
             proprio=float32_field(proprioception(self._contract.action_space, joints, tcp)),
             instruction=self._instruction,
             image_skew_s=found.skew_ns / _NS_PER_S,
-            age_s=max(0.0, (now_ns - found.oldest_ns) / _NS_PER_S),
+            times=StageTimes(camera_s=max(0.0, (now_ns - found.oldest_ns) / _NS_PER_S)),
             request=ask.content,
         )
         # The arm aligns the chunk by the moment at which it was where the policy thinks it is.

@@ -25,12 +25,14 @@ class Job:
         is_query: Whether the result is never played.
         observation: What the model sees.
         msg: The message it came in, for what only travels along.
+        arrived_s: When it came, performance counter.
     """
 
     stamp: Stamp
     is_query: bool
     observation: Observation
     msg: ObservationMsg
+    arrived_s: float
 
 
 class ProposalWorker:

@@ -164,6 +164,7 @@ class SteeringNode(WhetstoneNode):
 
     def on_proposal(self, msg: Proposal) -> None:
         """Choose a chunk, send it to the arm, and tell the learner."""
+        began_s = time.perf_counter()
         contract = self._agreed(msg.contract_hash) if self.active else None
         if contract is None:
             return
@@ -186,6 +187,7 @@ class SteeringNode(WhetstoneNode):
         except ValueError as error:
             self._refuse("proposal_bad", Reason.BAD_MESSAGE, str(error))
             return
+        msg.times.steer_s = time.perf_counter() - began_s
         self._outputs.publish(msg, output, contract, images, critical_phase=critical)
         self.counters["decisions"] += 1
         self._say_ready()

@@ -123,12 +123,12 @@ class VlaNode(WhetstoneNode):
         """Take an observation; a newer one displaces one that waits."""
         if not self.active or self._worker is None:
             return
-        stamp, now_s = to_stamp(msg.stamp), time.monotonic()
+        stamp, now_s, arrived_s = to_stamp(msg.stamp), time.monotonic(), time.perf_counter()
         if not self._newest.is_newer(stamp, now_s):
             self.counters["observation_old"] += 1
             return
         try:
-            job = Job(stamp, msg.kind == Request.QUERY_ONLY, to_observation(msg), msg)
+            job = Job(stamp, msg.kind == Request.QUERY_ONLY, to_observation(msg), msg, arrived_s)
             self._served.backend.spec.check(job.observation)
         except ValueError as error:
             self._refuse("observation_bad", Reason.BAD_MESSAGE, str(error))
@@ -169,21 +169,24 @@ class VlaNode(WhetstoneNode):
             self._say_ready()
 
     def _propose(self, job: Job, host: ModelHost, worker: ProposalWorker) -> bool:
-        backend = host.backend
-        began = time.perf_counter()
+        backend, times = host.backend, job.msg.times
+        began_s = time.perf_counter()
+        times.queue_s = began_s - job.arrived_s
         context = backend.prefix(job.observation)
         features = checked_features(backend, context)
-        prefix_s = time.perf_counter() - began
+        times.prefix_s = time.perf_counter() - began_s
         is_steered = self._noise.expect(job.stamp)
         self._outputs.publish_features(job.msg, features, noise_expected=is_steered)
+        began_s = time.perf_counter()
         draw = self._noise.draw(backend.spec, job.msg.request.seed, job.stamp.sequence, is_steered=is_steered)
+        times.noise_s = time.perf_counter() - began_s
         if worker.is_displaced(job):
             self.counters["observation_superseded"] += 1
             return False
-        began = time.perf_counter()
+        began_s = time.perf_counter()
         chunks = checked_chunks(backend, context, draw.noise, self._old_chunk(job, host))
-        denoise_s = time.perf_counter() - began
-        self._outputs.publish_proposal(job.msg, features, chunks, draw, prefix_s=prefix_s, denoise_s=denoise_s)
+        times.denoise_s = time.perf_counter() - began_s
+        self._outputs.publish_proposal(job.msg, features, chunks, draw)
         self.counters["proposals"] += 1
         return True
 

@@ -42,25 +42,14 @@ class VlaOutputs:
         if self._features.get_subscription_count() > 0:
             self._features.publish(from_features(msg, features, self._hash, expected=noise_expected))
 
-    def publish_proposal(
-        self,
-        msg: ObservationMsg,
-        features: FloatArray,
-        chunks: FloatArray,
-        draw: Draw,
-        *,
-        prefix_s: float,
-        denoise_s: float,
-    ) -> None:
+    def publish_proposal(self, msg: ObservationMsg, features: FloatArray, chunks: FloatArray, draw: Draw) -> None:
         """Publish the candidates of an observation.
 
         Args:
-            msg: The observation.
+            msg: The observation, with the times of this node in it.
             features: float32 [F].
             chunks: float32 [N, H, A], normalised.
             draw: Noises that they started from.
-            prefix_s: How long the prefix pass took.
-            denoise_s: How long denoising took.
         """
         n, horizon, action_dim = chunks.shape
         self._proposals.publish(
@@ -80,8 +69,7 @@ class VlaOutputs:
                 tcp_pose=np.asarray(msg.tcp_pose, dtype=np.float64),
                 joint_positions=msg.joint_positions,
                 instruction=msg.instruction,
-                prefix_s=prefix_s,
-                denoise_s=denoise_s,
+                times=msg.times,
                 request=msg.request,
             )
         )

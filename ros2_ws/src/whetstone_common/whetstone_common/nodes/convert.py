@@ -9,12 +9,13 @@ from array import array
 import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import JointState
-from vla_interfaces.msg import PolicyContract
+from vla_interfaces.msg import PolicyContract, StageTimes
 from vla_interfaces.msg import Stamp as StampMsg
 
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.joint_parts import JointMessage
 from whetstone_common.core.sources import UNKNOWN, Source
+from whetstone_common.core.stage_latency import STAGES
 from whetstone_common.core.stamp import Stamp
 
 _NS_PER_S = 1_000_000_000
@@ -44,6 +45,11 @@ def from_stamp(stamp: Stamp) -> StampMsg:
         sequence=stamp.sequence,
         observation=to_time(stamp.observation_ns),
     )
+
+
+def to_stages(msg: StageTimes) -> dict[str, float]:
+    """Duration of each of `STAGES` [s]."""
+    return {stage: float(getattr(msg, f"{stage}_s")) for stage in STAGES}
 
 
 def floats(values: np.ndarray) -> list[float]:
