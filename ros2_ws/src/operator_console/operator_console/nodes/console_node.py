@@ -3,26 +3,26 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from std_msgs.msg import Bool
-
 from operator_console.core.access import Access, AccessError
 from operator_console.core.audit_log import AuditLog
 from operator_console.core.browser_device import BrowserDevice
-from operator_console.core.commands import Command, CommandRefusedError
+from operator_console.core.commands import Command
 from operator_console.core.control import ControlDesk, ControlError, LostOperator
+from operator_console.core.operator_seat import OperatorSeat
 from operator_console.core.page_message import PageMessage, PageRequest
 from operator_console.core.run_order import RunOrder
+from operator_console.core.runs import RunCatalog
 from operator_console.core.session import Session
 from operator_console.nodes.cameras import CameraStreams
+from operator_console.nodes.command_desk import CommandDesk
 from operator_console.nodes.commander import Answer, Commander
 from operator_console.nodes.decision_watch import DecisionWatch
+from operator_console.nodes.estop_button import EstopButton
 from operator_console.nodes.graph_view import GraphView
 from operator_console.nodes.offers import OfferReader
 from operator_console.nodes.recording_desk import RecordingDesk
@@ -32,7 +32,6 @@ from operator_console.web.server import WebServer
 from robot_operation.nodes.takeover_stream import TakeoverStream
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
-from whetstone_common.nodes import qos
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
 from whetstone_common.nodes.robot_files import robot_of_parameter
@@ -45,15 +44,12 @@ class ConsoleNode(WhetstoneNode):
 
     def __init__(self, **kwargs: Any) -> None:
         """See `WhetstoneNode`."""
-        self._lock = threading.RLock()
-        self._pressed = False  # what this node last said about the emergency stop
-        self._lost = ""
         self._server: WebServer | None = None
         self._commander: Commander | None = None
         self._stream: TakeoverStream | None = None
         self._training: TrainingDesk | None = None
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         super().__init__("console_node", package="operator_console", **kwargs)
+        self._estop = EstopButton(self)
 
     # ---- lifecycle -------------------------------------------------------------------------------------------------
 
@@ -70,31 +66,27 @@ class ConsoleNode(WhetstoneNode):
 
     def on_setup(self) -> None:
         """Create topics and clients."""
-        self.session = Session()
         self.access = _access_of(self.parameter_values)
         self.log = AuditLog(
             Path(self.param("command_log")) if self.param("command_log") else None,
             lambda: time.strftime("%Y-%m-%dT%H:%M:%S"),
         )
-        self._desk = ControlDesk(self.param("heartbeat_timeout_s"))
-        self._device = BrowserDevice(self.param("deadman_s"), self.param("input_timeout_s"))
-        robot = robot_of_parameter(self.param("robot_file")).in_namespace(self.get_namespace())
-        self.cameras = CameraStreams(
-            self, robot.cameras, compressed=self.param("compressed"), quality=self.param("jpeg_quality")
+        self._seat = OperatorSeat(
+            ControlDesk(self.param("heartbeat_timeout_s")),
+            BrowserDevice(self.param("deadman_s"), self.param("input_timeout_s")),
         )
-        self.decisions = DecisionWatch(self, robot, self.cameras)
-        GraphView(self, self.session, self.decisions)
-        self.camera_period_s = 1.0 / self.param("camera_rate_hz")
+        self._desk = CommandDesk(self._seat, self._note)
+        self._graph_view = GraphView(
+            self, robot_of_parameter(self.param("robot_file")).in_namespace(self.get_namespace())
+        )
         self._stream = TakeoverStream(self)
-        topics = dict.fromkeys(self.resolve_topic_name(self.param(name)) for name in ("estop_topic", "own_estop_topic"))
-        self._estops = [self.create_publisher(Bool, topic, qos.ESTOP[0]) for topic in topics]
+        self._estop.connect(self.param(name) for name in ("estop_topic", "own_estop_topic"))
         self._commander = Commander(self, lambda text: self._note("episodes", "run", text))
         self._training = TrainingDesk(
             Path(self.param("run_dir")).absolute(),
             lambda what, text: self._note("training", what, text),
             lambda: self.session.snapshot(time.monotonic()),
         )
-        self.catalog = self._training.catalog
         self._offers = OfferReader()
         folders = {name: Path(self.param(name)).absolute() for name in ("record_dir", "dataset_dir", "run_dir")}
         self.recordings = RecordingDesk(
@@ -140,84 +132,86 @@ class ConsoleNode(WhetstoneNode):
         """Nobody can operate through a console that fails or ends: who is in control is lost."""
         if self._stream is None:
             return
-        with self._lock:
-            operator = self._desk.operator
-        if operator:
+        if operator := self._seat.operator:
             self._on_lost(LostOperator(operator, f"the console ended ({reason.name.lower().replace('_', ' ')})"))
 
     # ---- what happens by itself ------------------------------------------------------------------------------------
 
     def _on_tick(self) -> None:
-        while not self._jobs.empty():
-            self._jobs.get_nowait()()
+        self._desk.turn()
         if not self.active:
             return
-        now_s = time.monotonic()
-        with self._lock:
-            lost = self._desk.check_heartbeat(now_s)
-            intent = self._device.intent(now_s)
+        lost, intent = self._seat.turn(time.monotonic())
         if lost is not None:
             self._on_lost(lost)
         else:
             self._stream.send(intent)
 
     def _on_slow_timer(self) -> None:
-        self.cameras.update()
-        self.decisions.update()
+        self._graph_view.update()
         self._training.update()
         self.recordings.update()
 
     def _on_lost(self, lost: LostOperator) -> None:
         """The operator has gone: stop this robot, and fall silent without a release."""
         self._stream.stop()
-        with self._lock:
-            self._device.let_go()
-            self._lost = f"{lost.viewer}: {lost.why}"
+        self._seat.let_go()
         self.counters["operators_lost"] += 1
-        self._press(self._estops[-1:])
+        self._estop.press_for(lost)
         self._note(lost.viewer, "lost", f"{lost.why}; emergency stop pressed")
 
-    def _press(self, publishers: list[Any]) -> None:
-        with self._lock:
-            self._pressed = True
-            self.counters["estops"] += 1
-        for publisher in publishers:
-            publisher.publish(Bool(data=True))
-
     def _release_estop(self) -> str:
-        with self._lock:
-            self._pressed, self._lost = False, ""
-        for publisher in self._estops:
-            publisher.publish(Bool(data=False))
+        self._estop.release()
         return "released; reset the arm to go on"
 
     def _note(self, viewer: str, command: str, answer: str) -> None:
         self.get_logger().info(self.log.add(viewer, command, answer).text)
 
+    # ---- what pages read -------------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """See `Console`."""
+        return self._graph_view.session
+
+    @property
+    def cameras(self) -> CameraStreams:
+        """See `Console`."""
+        return self._graph_view.cameras
+
+    @property
+    def decisions(self) -> DecisionWatch:
+        """See `Console`."""
+        return self._graph_view.decisions
+
+    @property
+    def camera_period_s(self) -> float:
+        """See `Console`."""
+        return float(1.0 / self.param("camera_rate_hz"))
+
+    @property
+    def catalog(self) -> RunCatalog:
+        """See `Console`."""
+        return self._training.catalog
+
     # ---- what pages call -------------------------------------------------------------------------------------------
 
     def open_page(self, key: str, viewer: str) -> int:
         """See `Console`."""
-        with self._lock:
-            return self._desk.open(key, viewer, time.monotonic())
+        return self._seat.open(key, viewer, time.monotonic())
 
     def close_page(self, key: str, connection: int) -> None:
         """See `Console`."""
-        with self._lock:
-            lost = self._desk.close(key, connection)
+        lost = self._seat.close(key, connection)
         if lost is not None:
             self._on_lost(lost)
 
     def hear(self, key: str, viewer: str, message: PageMessage) -> str:
         """See `Console`."""
         if message.request is PageRequest.ESTOP:
-            self._press(self._estops)
+            self._estop.press()
             self._note(viewer, "emergency stop", "pressed")
-        now_s = time.monotonic()
-        with self._lock:
-            self._desk.beat(key, now_s)
-            if self._desk.controls(key) and message.request is not PageRequest.ESTOP:
-                self._device.update(message.keys, message.pad, now_s)
+        self._seat.hear(key, message, time.monotonic())
         if message.request in (PageRequest.TAKE, PageRequest.GIVE):
             return self._take_or_give(key, viewer, is_taken=message.request is PageRequest.TAKE)
         return ""
@@ -225,13 +219,10 @@ class ConsoleNode(WhetstoneNode):
     def _take_or_give(self, key: str, viewer: str, *, is_taken: bool) -> str:
         command = "take control" if is_taken else "give control back"
         try:
-            with self._lock:
-                if is_taken:
-                    self._desk.take(key)
-                else:
-                    self._desk.check(key)
-                    self._desk.release(key)
-                self._device.let_go()
+            if is_taken:
+                self._seat.take(key)
+            else:
+                self._seat.give(key)
         except ControlError as error:
             self._note(viewer, command, f"refused: {error}")
             return str(error)
@@ -240,53 +231,29 @@ class ConsoleNode(WhetstoneNode):
 
     def page_state(self, key: str) -> PageState:
         """See `Console`."""
-        now_s = time.monotonic()
-        with self._lock:
-            intent = self._device.intent(now_s)
-            return PageState(
-                controls=self._desk.controls(key),
-                operator=self._desk.operator,
-                viewers=self._desk.viewers,
-                is_pressed=self._pressed,
-                lost=self._lost,
-                engaged=self._desk.controls(key) and intent.engaged,
-                speed=self._device.speed,
-                speed_m_s=self._device.speed * self.param("linear_speed_m_s"),
-                heartbeat_timeout_s=self._desk.timeout_s,
-            )
+        seat = self._seat.view(key, time.monotonic())
+        return PageState(
+            controls=seat.controls,
+            operator=seat.operator,
+            viewers=seat.viewers,
+            is_pressed=self._estop.is_pressed,
+            lost=self._estop.lost,
+            engaged=seat.engaged,
+            speed=seat.speed,
+            speed_m_s=seat.speed * self.param("linear_speed_m_s"),
+            heartbeat_timeout_s=seat.heartbeat_timeout_s,
+        )
 
     def set_speed(self, key: str, share: float) -> None:
         """See `Console`."""
-        with self._lock:
-            self._desk.check(key)
-            self._device.speed = share
+        self._seat.set_speed(key, share)
 
     def command(self, key: str, viewer: str, command: Command, words: str = "") -> Answer:
         """See `Console`."""
-        answer = self._answer(viewer, f"{command.value} {words!r}" if words else command.value)
-        if not self._is_in_control(key, answer):
-            return answer
+        named = f"{command.value} {words!r}" if words else command.value
         if command is Command.RELEASE_ESTOP:
-            answer.set_result(self._release_estop())
-        else:
-            self._jobs.put(lambda: self._commander.do(command, words, answer))
-        return answer
-
-    def _answer(self, viewer: str, named: str) -> Answer:
-        """Answer of a command, which is logged when it is there."""
-        answer: Answer = Answer()
-        answer.add_done_callback(lambda done: self._note(viewer, named, _text_of(done)))
-        return answer
-
-    def _is_in_control(self, key: str, answer: Answer) -> bool:
-        """Whether a page may command; the answer says why not."""
-        try:
-            with self._lock:
-                self._desk.check(key)
-        except ControlError as error:
-            answer.set_exception(CommandRefusedError(str(error)))
-            return False
-        return True
+            return self._desk.act_now(key, viewer, named, self._release_estop)
+        return self._desk.ask(key, viewer, named, lambda answer: self._commander.do(command, words, answer))
 
     # ---- training --------------------------------------------------------------------------------------------------
 
@@ -300,40 +267,21 @@ class ConsoleNode(WhetstoneNode):
 
     def start_run(self, key: str, viewer: str, order: RunOrder) -> Answer:
         """See `Console`."""
-        return self._carry_out(key, viewer, f"start run {order.name!r}", lambda: self._training.start(order))
+        return self._desk.act(key, viewer, f"start run {order.name!r}", lambda: self._training.start(order))
 
     def resume_run(self, key: str, viewer: str, name: str) -> Answer:
         """See `Console`."""
-        return self._carry_out(key, viewer, f"resume run {name!r}", lambda: self._training.resume(name))
+        return self._desk.act(key, viewer, f"resume run {name!r}", lambda: self._training.resume(name))
 
     def stop_run(self, key: str, viewer: str) -> Answer:
         """See `Console`."""
-        return self._carry_out(key, viewer, "stop run", lambda: self._training.stop())
+        return self._desk.act(key, viewer, "stop run", lambda: self._training.stop())
 
     # ---- recordings ------------------------------------------------------------------------------------------------
 
     def curate(self, key: str, viewer: str, named: str, act: Callable[[Recordings], str]) -> Answer:
         """See `Console`."""
-        return self._carry_out(key, viewer, named, lambda: act(self.recordings))
-
-    def _carry_out(self, key: str, viewer: str, named: str, act: Callable[[], str]) -> Answer:
-        answer = self._answer(viewer, named)
-
-        def do() -> None:
-            try:
-                answer.set_result(act())
-            except CommandRefusedError as error:
-                answer.set_exception(error)
-
-        if self._is_in_control(key, answer):
-            # By the thread of the node: what a server's thread starts ends with that thread.
-            self._jobs.put(do)
-        return answer
-
-
-def _text_of(answer: Answer) -> str:
-    error = answer.exception()
-    return f"refused: {error}" if error is not None else answer.result()
+        return self._desk.act(key, viewer, named, lambda: act(self.recordings))
 
 
 def _access_of(values: Mapping[str, Any]) -> Access:

@@ -178,14 +178,29 @@ class Recordings(Protocol):
 class Console(Protocol):
     """The node behind the pages; every method may be called from the server's thread."""
 
-    session: Session
     access: Access
     log: AuditLog
-    cameras: Pictures
-    camera_period_s: float
-    catalog: RunCatalog
     recordings: Recordings
-    decisions: LatestDecision
+
+    @property
+    def session(self) -> Session:
+        """What is known of the graph."""
+
+    @property
+    def cameras(self) -> Pictures:
+        """Cameras of the robot."""
+
+    @property
+    def camera_period_s(self) -> float:
+        """Between two pictures of a camera."""
+
+    @property
+    def decisions(self) -> LatestDecision:
+        """What the policy chose."""
+
+    @property
+    def catalog(self) -> RunCatalog:
+        """Runs on this disk."""
 
     def open_page(self, key: str, viewer: str) -> int:
         """A page has connected; returns the number of the connection."""
