@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from robot_bringup.launch_runner.document import LaunchError
+from robot_bringup.launch_runner.document import LaunchError, read
 from robot_bringup.launch_runner.plan import Planner, Process
 
 
@@ -242,3 +242,29 @@ def test_when_an_argument_has_its_earlier_name_expect_a_process_that_refuses_wit
     assert not refusals({})
     (refusal,) = refusals({name: "1"})
     assert refusal.ends_all and words in " ".join(refusal.argv)
+
+
+@pytest.mark.parametrize("name", ["serve", "train"])
+def test_when_a_launch_file_is_included_expect_each_of_its_arguments_declared_by_the_one_that_includes_it(name):
+    def declared(file: str) -> set[str]:
+        root = read(Path(__file__).resolve().parents[3] / "launch" / f"{file}.launch.xml")
+        return {each.attributes["name"] for tag in ("arg", "let") for each in root.named(tag)}
+
+    own = {"serve": {"pace_file"}, "train": set()}[name]  # follows from another argument
+    assert declared(name) - own <= declared("whetstone")
+
+
+def test_when_an_argument_is_given_to_the_whole_expect_the_included_nodes_to_have_it(tmp_path):
+    pytest.importorskip("rclpy")
+    launch = Path(__file__).resolve().parents[3] / "launch" / "whetstone.launch.xml"
+    given = {"train": "true", "run": "mine", "n_candidates": "4", "learner_seed": "7", "crop": "pad", "guidance": "2.0"}
+    found: dict[str, dict[str, object]] = {}
+    for process in Planner(tmp_path, {}).plan(launch, given):
+        texts = [path.read_text(encoding="utf-8") for path in process.parameter_files if tmp_path in path.parents]
+        for text in texts:
+            for block in yaml.safe_load(text).values():
+                found.setdefault(process.node, {}).update(block["ros__parameters"])
+    assert found["observation_node"]["crop"] == "pad" and found["vla_node"]["guidance"] == 2.0
+    assert found["steering_node"]["n_candidates"] == found["learner_node"]["candidates"] == 4
+    assert found["learner_node"]["run"] == found["steering_node"]["run"] == "mine"
+    assert found["learner_node"]["seed"] == 7
