@@ -161,7 +161,7 @@ def test_when_a_round_of_corrections_is_over_expect_the_new_policy_swapped_into_
 
     def spy(client: Any, model: Path) -> None:
         swap(client, model)
-        status = client._statuses["vla_node"]
+        status = client._states.statuses["vla_node"]
         refused = dict(zip(status.counter_names, status.counters, strict=True)).get("models_refused", 0)
         swapped.append((model.name, client.epoch_of("vla_node"), refused))
 

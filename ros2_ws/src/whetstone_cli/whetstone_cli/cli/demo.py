@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from whetstone_cli.cli import demo_training, outputs, screen
-from whetstone_cli.cli.client import FILM_FPS
 from whetstone_cli.cli.demo_training import DemoTraining
+from whetstone_cli.cli.episode_film import FILM_FPS
 from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.evaluate import EvalOptions, end_if_interrupted, played, running_client
 from whetstone_cli.cli.options import StackOptions

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from whetstone_cli.cli import scenes, screen, train, trained
-from whetstone_cli.cli.client import FILM_FPS
+from whetstone_cli.cli.episode_film import FILM_FPS
 from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.evaluate import EvalOptions
 from whetstone_cli.cli.run_settings import RunSettings, TrainOptions

@@ -16,7 +16,8 @@ from vla_interfaces.msg import EpisodeEvent
 from robot_operation.core.episodes import SEED_BOUND
 from whetstone_cli.cli import outputs as files
 from whetstone_cli.cli import screen
-from whetstone_cli.cli.client import FILM_FPS, Client
+from whetstone_cli.cli.client import Client
+from whetstone_cli.cli.episode_film import FILM_FPS
 from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.marks import marks_from_keyboard
 from whetstone_cli.cli.options import StackOptions, robot_of

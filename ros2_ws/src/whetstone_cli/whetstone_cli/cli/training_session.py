@@ -10,10 +10,11 @@ from typing import Any
 
 from rl_methods.registry import entry
 from whetstone_cli.cli import screen
-from whetstone_cli.cli.client import SILENT_S, Client
+from whetstone_cli.cli.client import Client
 from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.evaluate import EvalOptions, evaluate
 from whetstone_cli.cli.evaluation_rounds import play_round, round_is_due, told
+from whetstone_cli.cli.node_states import SILENT_S
 from whetstone_cli.cli.options import task_name_of
 from whetstone_cli.cli.run_settings import TrainOptions
 from whetstone_cli.cli.storage import wait_for_storage
