@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 from vla_interfaces.msg import LearnerStatus
 
 from fakes.train_episodes import episode
@@ -25,6 +26,7 @@ from whetstone_cli.cli import run_settings, train, trained, training_session
 from whetstone_cli.cli.curve import write_curve
 from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.evaluate import EvalOptions
+from whetstone_cli.cli.main import app
 from whetstone_cli.cli.method_file import method_path, read_method_file
 from whetstone_cli.cli.options import StackOptions, Training
 from whetstone_cli.cli.run_folder import RunFolder
@@ -367,6 +369,26 @@ def test_when_a_method_is_not_there_expect_refusal_that_helps(tmp_path: Path, me
     file.write_text("expo: {}\n")
     with pytest.raises(UserError, match=words):
         read_method_file(method, None if method == "guess" else file)
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "words"),
+    [
+        ("expo", "expo: {margen: 1}\n", "own.yaml: unknown key in expo: margen"),
+        ("expo", "expo: {}\ncritic: {members: 1}\n", "own.yaml: subset is 2, allowed: 1..1"),
+        ("dagger", "dagger: {steps_per_rond: 2}\n", "own.yaml: unknown key in dagger: steps_per_rond"),
+        ("expo", None, "own.yaml: there is no such method file"),
+    ],
+)
+def test_when_a_method_file_cannot_be_used_expect_train_to_refuse_it_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, text: str | None, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("own.yaml").write_text(text, encoding="utf-8")
+    result = CliRunner().invoke(app, ["train", "--method", method, "--method-file", "own.yaml", "--run", "mine"])
+    assert isinstance(result.exception, UserError) and words in str(result.exception)
+    assert not Path("runs").exists()
 
 
 def test_when_a_run_is_evaluated_expect_nothing_stored_nobody_helping_and_no_exploring(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from rl_methods.registry import encoder_of, other_settings, settings_file, trainable_methods
+from rl_methods.registry import encoder_of, online_methods, other_settings, settings_file, trainable_methods
 from whetstone_cli.cli.errors import UserError
 
 
@@ -70,6 +70,23 @@ def method_path(method: str, given: Path) -> Path:
     """The file that a user means: of this path, or shipped under this name for the method."""
     shipped = other_settings(method) if method in trainable_methods() else {}
     return given.resolve() if given.exists() or str(given) not in shipped else shipped[str(given)].resolve()
+
+
+def check_method_file(method: str, path: Path) -> None:
+    """Refuse a user's file before any process is started, as the learner would after that.
+
+    Raises:
+        UserError: With file and key.
+    """
+    from rl_methods.config import read_method_config, read_training_settings  # with torch, which few commands need
+
+    try:
+        if method in online_methods():
+            read_method_config(path)
+        else:
+            read_training_settings(method, path)
+    except ValueError as error:
+        raise UserError(f"--method-file: {error}") from error
 
 
 def _shipped(method: str) -> Path:

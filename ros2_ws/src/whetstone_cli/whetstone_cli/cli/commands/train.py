@@ -13,7 +13,7 @@ from whetstone_cli.cli import run_settings
 from whetstone_cli.cli import train as train_command
 from whetstone_cli.cli.arguments import Device, Distil, FinetuneAt, JsonFile, ModelDir, Prior, Runs, Task, finite
 from whetstone_cli.cli.evaluation_rounds import plan_of
-from whetstone_cli.cli.method_file import method_path
+from whetstone_cli.cli.method_file import check_method_file, method_path
 from whetstone_cli.cli.options import BackendName, Namespace, OperatorName, Pace, task_name_of
 from whetstone_cli.core.training import LAST_RUN_SEED, Budget
 from whetstone_common.core.run_session import EVALUATE_EPISODES, EVALUATE_EVERY_MIN
@@ -67,6 +67,8 @@ def train(
     json: JsonFile = None,
 ) -> None:
     """Sharpen the policy: episodes until the robot time is used up. Run it again to go on."""
+    if method_file is not None and method in trainable_methods():
+        check_method_file(method, method_path(method, method_file))
     settings = run_settings.RunSettings(
         task=task,
         method=method,
