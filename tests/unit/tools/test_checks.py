@@ -155,10 +155,23 @@ def test_when_a_class_has_too_many_attributes_expect_it_refused(tmp_path, monkey
     import sizes
 
     monkeypatch.setattr(sizes, "short", str)
+    assert sizes.ATTRIBUTES_REFUSE == 12
     file = tmp_path / "large.py"
     names = [f"        self.x{number}, self.y = 1, 2\n" for number in range(sizes.ATTRIBUTES_REFUSE)]
     few = "class B:\n    def f(self):\n        self.a: int = 1\n        self.a += 1\n        print(self.b)\n"
     file.write_text("class A:\n    def f(self):\n" + "".join(names) + few)
-    refused, warned = sizes.judge_classes(file)
+    refused = sizes.judge_classes(file)
     assert [f"A has {sizes.ATTRIBUTES_REFUSE + 1} attributes" in text for text in refused] == [True]
-    assert warned == []
+
+
+def test_when_a_class_has_as_many_attributes_as_it_may_expect_it_accepted(tmp_path):
+    import sizes
+
+    file = tmp_path / "full.py"
+    # In several methods, in tuples, typed and added to: each name counts once. Names on others do not count.
+    names = "".join(f"        self.x{number}: int = 0\n" for number in range(sizes.ATTRIBUTES_REFUSE - 2))
+    more = "    def g(self, other):\n        self.x0, (self.y, self.z) = 1, (2, 3)\n        self.x1 += 1\n        other.w = self.v\n"
+    file.write_text("class A:\n    def f(self):\n" + names + more)
+    assert sizes.judge_classes(file) == []
+    file.write_text("class A:\n    def f(self):\n" + names + more + "        self.v = 1\n")
+    assert len(sizes.judge_classes(file)) == 1

@@ -9,14 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory
-from vla_interfaces.msg import ActionChunk, Executed, PolicyContract, Request, Takeover
-from vla_interfaces.msg import Stamp as StampMsg
+from std_msgs.msg import Bool
+from vla_interfaces.msg import ActionChunk, PolicyContract, Takeover
 from vla_interfaces.srv import Arm as ArmService
 from vla_interfaces.srv import Disarm, Pause, Reset, Resume
 
@@ -28,19 +25,20 @@ from robot_bringup.core.settings import ArmSettings
 from robot_bringup.core.state_machine import Refused
 from robot_bringup.nodes import convert
 from robot_bringup.nodes.arm_surroundings import ArmSurroundings
-from robot_bringup.nodes.command_log import CommandLog
+from robot_bringup.nodes.command_output import CommandOutput
 from robot_bringup.nodes.control_loop import ControlLoop, raise_priority
+from robot_bringup.nodes.executed_publisher import ExecutedPublisher
+from robot_bringup.nodes.request_publisher import RequestPublisher
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
-from whetstone_common.core.robot import GripperOutput, Output, Robot, RobotError
+from whetstone_common.core.robot import Robot, RobotError
 from whetstone_common.core.sources import identity_of
 from whetstone_common.core.stage_latency import latency_values
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import to_contract, to_joint_message, to_ns, to_stamp
+from whetstone_common.nodes.convert import to_contract, to_joint_message, to_ns
 from whetstone_common.nodes.estop import estop_topics
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
-from whetstone_common.nodes.record_source import RecordSource
 from whetstone_common.nodes.robot_files import find_kinematics, find_robot
 from whetstone_common.nodes.sources import Publishers, with_source, with_source_and_order
 
@@ -57,13 +55,11 @@ class ArmNode(WhetstoneNode):
     def __init__(self, **kwargs: Any) -> None:
         """See `WhetstoneNode`."""
         self._core: Arm | None = None
-        self._robot: Robot | None = None
         self._loop: ControlLoop | None = None
-        self._log: CommandLog | None = None
+        self._commands: CommandOutput | None = None
         self._estop = EstopSources()  # outlives a clean-up: only a reset forgets a press
         self._lock = threading.RLock()
         self._autoarm = False
-        self._unheard: Request | None = None
         self._sending = False  # outlives `active` by the hold ramp
         super().__init__("arm_node", package="robot_bringup", **kwargs)
 
@@ -95,20 +91,22 @@ class ArmNode(WhetstoneNode):
 
     def on_setup(self) -> None:
         """Build the core and the topics."""
-        self._robot = find_robot(self.param("robot_file")).in_namespace(self.get_namespace())
-        kinematics = find_kinematics(self._robot)
-        self._core = Arm(self._robot, kinematics, self._settings(), self.epoch_ns, self.counters)
+        robot = find_robot(self.param("robot_file")).in_namespace(self.get_namespace())
+        self._core = Arm(robot, find_kinematics(robot), self._settings(), self.epoch_ns, self.counters)
         self._autoarm = self.param("autoarm")
-        if self.param("command_log"):
-            self._log = CommandLog(Path(self.param("command_log")))
-        self._make_publishers(self._robot)
-        self._make_subscriptions(self._robot)
+        self._commands = CommandOutput(self, robot)
+        self._requests = RequestPublisher(self)
+        self._executed = ExecutedPublisher(self, self._episode)
+        self._make_subscriptions(robot)
         self._make_services()
         for topic, profile in itertools.product(estop_topics(self), qos.ESTOP):
             self.create_subscription(Bool, topic, with_source_and_order(self._on_estop), profile)
-        self._surroundings = ArmSurroundings(self, self._command_topics(self._robot))
+        self._surroundings = ArmSurroundings(self, self._commands.topics)
         self.create_steady_timer(_SURROUNDINGS_S, self._on_surroundings)
         self.create_steady_timer(_HOUSEKEEPING_S, self._on_housekeeping)
+
+    def _episode(self) -> int:
+        return 0 if self._core is None else self._core.episode
 
     def _settings(self) -> ArmSettings:
         lockstep = self.param("pace") == "lockstep"
@@ -132,31 +130,6 @@ class ArmNode(WhetstoneNode):
             dry_run=self.param("dry_run"),
             sim_time=self.uses_sim_time,
         )
-
-    def _make_publishers(self, robot: Robot) -> None:
-        forward = robot.output is Output.FORWARD_COMMAND
-        kind = Float64MultiArray if forward else JointTrajectory
-        self._make_command = convert.forward if forward else convert.trajectory
-        topic = "~/dry_run" if self.param("dry_run") else robot.command_topic
-        self._command_publisher = self.create_publisher(kind, topic, qos.COMMAND)
-        own = robot.gripper.output is GripperOutput.OWN_TOPIC
-        topic = "~/dry_run_gripper" if self.param("dry_run") else robot.gripper.topic
-        self._gripper_publisher = self.create_publisher(Float64MultiArray, topic, qos.COMMAND) if own else None
-        self._request_publisher = self.create_publisher(Request, "request", qos.RING)
-        self._executed_publisher = self.create_publisher(Executed, "executed", qos.RECORD)
-        self._source = RecordSource(self, {"executed": self._say_hello})
-
-    def _say_hello(self) -> None:
-        """To the recorder of transitions, with the number of the newest episode: it books what it misses after that."""
-        stamp = StampMsg(epoch=self.epoch_ns, sequence=self._core.episode)
-        self._executed_publisher.publish(Executed(stamp=stamp, actor=Executed.HOLD))
-
-    def _command_topics(self, robot: Robot) -> list[str]:
-        """Topics on which nobody else may command; in a dry run that is where the others do."""
-        if self.param("dry_run"):
-            return []
-        own = robot.gripper.output is GripperOutput.OWN_TOPIC
-        return [robot.command_topic, robot.gripper.topic] if own else [robot.command_topic]
 
     def _make_subscriptions(self, robot: Robot) -> None:
         sensor = qos.SENSOR_IN_RELIABLE if self.param("pace") == "lockstep" else qos.SENSOR_IN
@@ -206,9 +179,9 @@ class ArmNode(WhetstoneNode):
 
     def on_teardown(self) -> None:
         """Close the log and forget the arm."""
-        if self._log is not None:
-            self._log.close()
-        self._log = self._core = None
+        if self._commands is not None:
+            self._commands.close()
+        self._commands = self._core = None
 
     def safe_action(self, reason: Reason) -> None:
         """Hold by ramp, and stay until a reset."""
@@ -240,35 +213,21 @@ class ArmNode(WhetstoneNode):
                 self._send(out.command)
             # A record must be out before the command that lets a lockstep world go on.
             for done in out.executed:
-                self._executed_publisher.publish(convert.from_executed(done))
+                self._executed.publish(done)
             for request in out.requests:
-                self._ask(convert.from_request(request))
+                self._requests.publish(convert.from_request(request))
             if self.param("pace") == "lockstep":
                 self._send(out.command)
         self._show_status()
 
-    def _ask(self, request: Request) -> None:
-        """Publish a request; when nobody listens yet, say it again as soon as somebody does."""
-        self._unheard = None if self._request_publisher.get_subscription_count() else request
-        self._request_publisher.publish(request)
-
     def _ask_again(self) -> None:
         with self._lock:
-            request, core = self._unheard, self._core
-            if request is None or core is None or not self._request_publisher.get_subscription_count():
-                return
-            self._unheard = None
-            if core.waits_for(to_stamp(request.stamp)):
-                self._request_publisher.publish(request)
+            if self._core is not None:
+                self._requests.repeat(self._core.waits_for)
 
     def _send(self, command: ArmCommand | None) -> None:
-        if command is None or self._robot is None:
-            return
-        self._command_publisher.publish(self._make_command(self._robot, command))
-        if self._gripper_publisher is not None:
-            self._gripper_publisher.publish(convert.gripper(self._robot, command))
-        if self._log is not None:
-            self._log.add(command)
+        if command is not None and self._commands is not None:
+            self._commands.send(command)
 
     def _show_status(self) -> None:
         if self._core is None:
@@ -380,8 +339,8 @@ class ArmNode(WhetstoneNode):
         return self._answer(response, lambda core, _now: core.reset())
 
     def _on_resume(self, request: Resume.Request, response: Resume.Response) -> Resume.Response:
-        if self._command_publisher.get_subscription_count() == 0 and not self.param("dry_run"):
-            response.message = f"nobody listens on {self._command_publisher.topic_name}"
+        if self._commands is not None and (problem := self._commands.problem):
+            response.message = problem
             return response
         self._answer(
             response,
@@ -394,7 +353,7 @@ class ArmNode(WhetstoneNode):
             ),
         )
         response.epoch = self.epoch_ns
-        response.episode = self._core.episode if self._core is not None else 0
+        response.episode = self._episode()
         return response
 
     def _on_pause(self, request: Pause.Request, response: Pause.Response) -> Pause.Response:
