@@ -26,6 +26,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "features = whetstone_cli.jobs.features:main",
             "finetune = whetstone_cli.jobs.finetune:main",
             "make_classifier = whetstone_cli.jobs.make_classifier:main",
             "make_prior = whetstone_cli.jobs.make_prior:main",

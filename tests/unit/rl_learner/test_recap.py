@@ -23,7 +23,8 @@ from rl_methods.recap.labels import NEGATIVE, POSITIVE, prompt
 from rl_methods.recap.settings import RecapSettings
 from rl_methods.recap.training import Recap
 from vla_policy.core.backends import load_backend
-from vla_policy.core.conditioning import Conditioning, conditioning_of
+from vla_policy.core.conditioning import Conditioning, conditioning_in
+from vla_policy.core.files import read_manifest
 from vla_policy.core.protocol import Observation
 from vla_policy.core.training.settings import SftConfig
 
@@ -105,7 +106,7 @@ def test_when_trained_expect_the_velocity_to_depend_on_the_indicator(made, base)
 def test_when_trained_expect_a_directory_that_says_how_it_is_served(made):
     out, said = made
     manifest = json.loads((out / "manifest.json").read_text())
-    assert conditioning_of(out) == Conditioning(POSITIVE, 1.0)
+    assert conditioning_in(read_manifest(out), out) == Conditioning(POSITIVE, 1.0)
     task = manifest["recap"]["tasks"]["put *"]
     assert task["policy_positive"] == pytest.approx(SETTINGS.positive_share, abs=0.1)
     assert task["human_frames"] == 2 and task["max_length"] == 24

@@ -17,9 +17,9 @@ from vla_policy.core.backends import load_backend
 from vla_policy.core.backends.onnx import OnnxBackend
 from vla_policy.core.backends.onnx_export import export_onnx
 from vla_policy.core.backends.pocket import PocketBackend, load_pocket
-from vla_policy.core.conditioning import Conditioning, conditioning_of, guided
+from vla_policy.core.conditioning import Conditioning, conditioning_in, guided
 from vla_policy.core.expert import integrate
-from vla_policy.core.files import write_manifest
+from vla_policy.core.files import read_manifest, write_manifest
 from vla_policy.core.protocol import ObservationError
 from vla_policy.core.training.contrast import ContrastConfig, make_heard
 from vla_policy.core.training.directories import add_words
@@ -95,7 +95,7 @@ def test_when_exported_to_onnx_expect_the_same_guided_chunks(conditioned, observ
     parts = load_pocket(conditioned)
     export_onnx(parts, PocketBackend(parts).spec, conditioned, tmp_path / "onnx", num_steps=4)
     backend = OnnxBackend.load(str(tmp_path / "onnx"), num_threads=1, guidance=guidance)
-    assert conditioning_of(tmp_path / "onnx") == Conditioning(SUFFIX, 1.0)
+    assert conditioning_in(read_manifest(tmp_path / "onnx"), tmp_path / "onnx") == Conditioning(SUFFIX, 1.0)
     ours = backend.denoise(backend.prefix(observation), noise)
     assert np.abs(ours - served(conditioned, observation, noise, guidance=guidance)).max() < 1e-4
 

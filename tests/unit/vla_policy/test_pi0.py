@@ -23,7 +23,9 @@ from vla_policy.core.conditioning import Conditioning
 from vla_policy.core.files import read_manifest, write_manifest
 from vla_policy.core.normalise import PolicyStats, Stats
 from vla_policy.core.protocol import Observation, ObservationError
-from vla_policy.core.training.directories import add_words
+from vla_policy.core.rl_token import TokenEncoder, TokenShape
+from vla_policy.core.token_files import ENCODER_FILE, describe_features, token_entries
+from vla_policy.core.training.directories import add_words, sealed_with
 from vla_policy.core.training.expert_flow import ExpertFlow
 from vla_policy.core.training.settings import SftConfig
 from vla_policy.core.training.sft import SftData, SftRun
@@ -232,6 +234,21 @@ def test_when_a_published_model_is_fine_tuned_expect_a_sealed_directory_that_loa
     before, memory, after = (b.denoise(b.prefix(look()), noise) for b in (untouched, trained, served))
     np.testing.assert_allclose(after, memory, atol=1e-4)
     assert np.abs(after - 0.5).mean() < 0.8 * np.abs(before - 0.5).mean()
+
+
+@pytest.mark.parametrize(("scope", "feature_dim"), [("expert", 5 + 8), ("whole", 32 + 8)])
+def test_when_a_model_with_a_token_is_fine_tuned_expect_it_kept_unless_the_eyes_changed(
+    published, tmp_path, scope, feature_dim
+):
+    encoder = TokenEncoder(TokenShape(32, 8, width=16, heads=2, layers=1, token_dim=5))
+    entries = token_entries(encoder.shape, {"frames": 7})
+    folder = sealed_with(published[0], tmp_path / "token", {ENCODER_FILE: encoder.state_dict()}, entries)
+    vla = Trainable.load(folder)
+    vla.freeze(scope, 0)
+    vla.export(tmp_path / "new", {"finetuned": {"steps": 0}})
+    served = load_backend("pi0", str(tmp_path / "new"))
+    assert served.spec.feature_dim == len(served.features(served.prefix(look()))) == feature_dim
+    assert describe_features(tmp_path / "new").startswith("RL token of 5" if scope == "expert" else "mean")
 
 
 @pytest.mark.parametrize("likelihood", list(Likelihood))

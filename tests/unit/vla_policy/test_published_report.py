@@ -25,7 +25,7 @@ def test_when_a_checkpoint_fits_expect_everything_reported_and_no_problem(tmp_pa
     assert report.can_be_served and not report.template
     found = {line.field: line.text for line in report.lines}
     assert list(found) == [
-        "format", "network", "tensors", "memory", "cameras", "state", "action", "mapping", "tokenizer",
+        "format", "network", "tensors", "memory", "cameras", "state", "action", "mapping", "tokenizer", "features",
     ]  # fmt: skip
     assert "lerobot" in found["format"] and "8 dimensions, normalised by quantiles" in found["action"]
     assert "observation.images.spare" in found["cameras"] and "GiB as bfloat16" in found["memory"]

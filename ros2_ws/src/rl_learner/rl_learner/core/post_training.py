@@ -19,6 +19,7 @@ from torch import Tensor
 
 from experience.core.dataset import Dataset, DatasetEpisode
 from rl_learner.core.episode_preprocessing import EpisodePreprocessor
+from rl_learner.core.held_out import HeldOutEpisodes
 from rl_learner.core.model_workshop import ModelWorkshop
 from rl_learner.core.recorded import check_dataset, episodes_of, shown_to_policy
 from rl_methods.base import Report, Sample, Select
@@ -26,8 +27,9 @@ from vla_policy.core.backends.pi0 import Pi0Backend
 from vla_policy.core.normalise import PolicyStats, Stats
 from vla_policy.core.protocol import Observation, PolicySpec
 from vla_policy.core.serving import weights_sha256
+from vla_policy.core.training.run import RunReport
 from vla_policy.core.training.settings import DataConfig, SftConfig
-from vla_policy.core.training.sft import SftData, SftReport, SftRun
+from vla_policy.core.training.sft import SftData, SftRun
 from vla_policy.core.training.trainable import Trainable
 from vla_policy.core.training.windows import ImageRow, ImageWindows, PrefixRow, Windows
 from whetstone_common.core.outputs import OutputError
@@ -81,7 +83,7 @@ class DatasetTrainer(ModelWorkshop):
     robot: DatasetRobot
     data: DataConfig
     config: SftConfig
-    progress: SftReport = field(default_factory=SftReport)
+    progress: RunReport = field(default_factory=RunReport)
     accelerator: Accelerator | None = None
     work: Path | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -149,7 +151,7 @@ class DatasetTrainer(ModelWorkshop):
     ) -> Iterator[PrefixRow | ImageRow]:
         device = "cpu" if self.accelerator is None else str(self.accelerator.device)
         backend = Pi0Backend(vla.parts, device=device)
-        aside = _Aside(self.data, sum(map(len, opened)))
+        aside = HeldOutEpisodes(self.data.held_out, sum(map(len, opened)), self.data.seed)
         for dataset in opened:
             for recorded in episodes_of(dataset, watcher):
                 count.episodes += 1
@@ -222,19 +224,6 @@ class DatasetTrainer(ModelWorkshop):
                     part = value / self.config.average if value.is_floating_point() else value
                     mean[name] = mean[name] + part if name in mean and value.is_floating_point() else part
         return mean
-
-
-class _Aside:
-    """Which of the usable episodes are put aside: one in so many, the first of them by the seed."""
-
-    def __init__(self, config: DataConfig, episodes: int) -> None:
-        self._every = round(1.0 / config.held_out) if config.held_out else 0
-        self._first = config.seed % max(1, min(self._every, episodes))
-        self._number = -1
-
-    def next(self) -> bool:
-        self._number += 1
-        return self._every > 0 and self._number % self._every == self._first
 
 
 def _moving(vla: Trainable) -> Iterator[tuple[str, Tensor]]:

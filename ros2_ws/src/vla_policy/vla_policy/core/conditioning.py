@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from rl_methods.common.checkpoint_error import CheckpointError
-from vla_policy.core.files import MANIFEST, manifest_as, read_manifest
+from vla_policy.core.files import manifest_as
 from whetstone_common.core.foreign import Name, OpenModel, StrictModel
 
 if TYPE_CHECKING:
@@ -88,15 +88,6 @@ def conditioning_in(manifest: Mapping[str, Any], directory: Path) -> Conditionin
     """
     block = manifest_as(_ConditioningEntries, manifest, directory).conditioning
     return None if block is None else Conditioning(block.suffix, block.guidance)
-
-
-def conditioning_of(directory: Path) -> Conditioning | None:
-    """What a model directory says; a published checkpoint without a manifest has no such words.
-
-    Raises:
-        CheckpointError: The manifest cannot be used.
-    """
-    return conditioning_in(read_manifest(directory), directory) if (directory / MANIFEST).is_file() else None
 
 
 def with_guidance(conditioning: Conditioning | None, guidance: float | None, model_id: str) -> Conditioning | None:

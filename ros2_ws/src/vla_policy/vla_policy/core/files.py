@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,8 +41,12 @@ def write_manifest(directory: Path, names: Iterable[str], extra: Mapping[str, An
     partial.replace(directory / MANIFEST)
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
+def read_manifest(directory: Path, names: Collection[str] | None = None) -> dict[str, Any]:
     """Manifest of a sealed directory, after each hash was compared.
+
+    Args:
+        directory: of a model.
+        names: files to compare, of those that it lists; None for all.
 
     Raises:
         CheckpointError: no manifest, or a file is absent or altered.
@@ -52,6 +56,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise CheckpointError(f"{directory} has no {MANIFEST}: the checkpoint is not complete")
     body = read_json(path, _Manifest, CheckpointError)
     for name, digest in body.files.items():
+        if names is not None and name not in names:
+            continue
         if Path(name).name != name or not (directory / name).is_file():
             raise CheckpointError(f"{directory / name} is missing")
         if sha256_of(directory / name) != digest:

@@ -9,15 +9,11 @@ Legend: B batch, M prefix embeddings (image tokens, then the readouts; words lef
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-
-from vla_policy.core.tokenizer import READOUTS
-
-READOUT_SHARE = 0.5  # of the reconstruction loss: two tokens know what matters, many know the table's colour
 
 
 @dataclass(frozen=True)
@@ -32,9 +28,13 @@ class TokenShape:
     token_dim: int = 64
 
 
-def prefix_embeddings(last: Tensor, image_tokens: int) -> Tensor:
-    """[B, S, D] final embeddings -> [B, M, D] without the words."""
-    return torch.cat([last[:, :image_tokens], last[:, -len(READOUTS) :]], dim=1)
+def prefix_embeddings(last: Tensor, image_tokens: int, readouts: int) -> Tensor:
+    """[B, S, D] final embeddings -> [B, M, D] without the words; the readouts are the last of the prompt."""
+    return torch.cat([last[:, :image_tokens], _last(last, readouts)], dim=1)
+
+
+def _last(x: Tensor, count: int) -> Tensor:
+    return x[:, -count:] if count else x[:, :0]
 
 
 def _stack(shape: TokenShape) -> nn.TransformerEncoder:
@@ -86,8 +86,31 @@ class TokenDecoder(nn.Module):
         return cast(Tensor, self.out(self.stack(tokens, mask=mask, is_causal=True)))
 
 
-def reconstruction_loss(rebuilt: Tensor, embeddings: Tensor) -> Tensor:
-    """Squared error; the readouts count as much as all image tokens together."""
-    error = (rebuilt - embeddings).pow(2).mean(-1)
-    count = len(READOUTS)
-    return (1.0 - READOUT_SHARE) * error[:, :-count].mean() + READOUT_SHARE * error[:, -count:].mean()
+@dataclass(frozen=True)
+class TokenFeaturizer:
+    """`Featurizer`: RL token of the prefix, then the readouts of a pocket VLA: what it knows of object and goal.
+
+    Attributes:
+        encoder: Trained.
+        image_tokens: Of all cameras; they are the first of the prompt.
+        readouts: Tokens at its end that are features as they are.
+    """
+
+    encoder: TokenEncoder
+    image_tokens: int
+    readouts: int = 0
+
+    @property
+    def dim(self) -> int:
+        """Length of the token and the readouts."""
+        shape = self.encoder.shape
+        return shape.token_dim + self.readouts * shape.embedding_dim
+
+    def on(self, device: torch.device) -> TokenFeaturizer:
+        """See `Featurizer.on`."""
+        return replace(self, encoder=self.encoder.to(device))
+
+    def __call__(self, last: Tensor, seen: Tensor | None = None) -> Tensor:
+        """[1, S, D] -> [dim]; only words are ever padding."""
+        token: Tensor = self.encoder(prefix_embeddings(last.float(), self.image_tokens, self.readouts))[0]
+        return torch.cat([token, _last(last, self.readouts)[0].float().flatten()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,14 +80,22 @@ def post_train(method: str, datasets: Sequence[Path], out: Path, *, processes: i
         processes: How many train together.
         named: Further options of the job; what is None or False is left out, True is a switch.
     """
-    # by identity: 0 is a value, and equals False
-    given = {name.replace("_", "-"): v for name, v in named.items() if v is not None and v is not False and v != ""}
-    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]
-    arguments = [method, *map(str, datasets), f"--out={out}", *words]
+    arguments = [method, *map(str, datasets), f"--out={out}", *_options(named)]
     if processes == 1:
         run_job("post_train", arguments)
     else:
         run_job("spread", [str(processes), "post_train", *arguments])
+
+
+def train_features(datasets: Sequence[Path], out: Path, **named: object) -> None:
+    """Makes a model directory whose RL token has learnt from datasets; raises as `run_job`, options as `post_train`."""
+    run_job("features", [*map(str, datasets), f"--out={out}", *_options(named)])
+
+
+def _options(named: Mapping[str, object]) -> list[str]:
+    # by identity: 0 is a value, and equals False
+    given = {name.replace("_", "-"): v for name, v in named.items() if v is not None and v is not False and v != ""}
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]
 
 
 def finetune(

@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from whetstone_cli.cli import methods, models, node_params, operate, operator_console, post_training, ppo, status
+from whetstone_cli.cli import (
+    features,
+    methods,
+    models,
+    node_params,
+    operate,
+    operator_console,
+    post_training,
+    ppo,
+    status,
+)
 from whetstone_cli.cli.commands import dataset_jobs, demo, demonstrations, doctor, evaluate, train, up
 from whetstone_cli.cli.errors import sentence_of
 from whetstone_cli.cli.screen import console
@@ -30,8 +40,8 @@ _DEBUG = "--debug"  # wherever it stands on the line
 
 # In the order of the help.
 COMMANDS = (
-    methods, models, operate, operator_console, node_params, status, post_training, ppo, up, evaluate, train, demo,
-    demonstrations, dataset_jobs, doctor,
+    methods, models, operate, operator_console, node_params, status, post_training, features, ppo, up, evaluate, train,
+    demo, demonstrations, dataset_jobs, doctor,
 )  # fmt: skip
 for commands in COMMANDS:
     commands.register(app)

@@ -10,36 +10,28 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
-from rich.progress import Progress
 
 from rl_learner.core.post_training import DatasetRobot, DatasetTrainer
 from rl_methods.config import read_training_settings
 from rl_methods.registry import training_methods, training_of
-from vla_policy.core.backends.onnx_cache import exported
-from vla_policy.core.training.loop import StepMetrics
 from vla_policy.core.training.settings import NORMALISATIONS, DataConfig, SftConfig
-from vla_policy.core.training.sft import SftReport
 from whetstone_cli.cli.errors import UserError
-from whetstone_cli.cli.exporting import export_dataset
 from whetstone_cli.jobs.numbers import count
 from whetstone_cli.jobs.robots import dataset_of, watcher_of
-from whetstone_common.core.outputs import OutputError, check_new_folder
+from whetstone_cli.jobs.training_work import WorkFolder, export_graphs, shown
+from whetstone_common.core.outputs import check_new_folder
 from whetstone_common.nodes.resources import find
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from torch.utils.tensorboard import SummaryWriter
 
 _console = Console()
-_EVERY = 50  # steps that a shown loss is the mean of
 SHIPPED = "package://vla_policy/models/pocket"
 
 
@@ -86,91 +78,6 @@ def config_of(args: argparse.Namespace) -> SftConfig:
     )
 
 
-@dataclass(frozen=True)
-class WorkFolder:
-    """What a training needs on its way: checkpoints, datasets made of recordings, curves.
-
-    Attributes:
-        path: Beside the model that is made, so that whoever goes on finds it.
-    """
-
-    path: Path
-
-    @classmethod
-    def beside(cls, out: Path, *, resume: bool) -> WorkFolder:
-        """Of a model directory.
-
-        Raises:
-            OutputError: There is one already and nobody wants to go on with it, or there is none to go on with.
-        """
-        work = cls(out.with_name(f"{out.name}.training"))
-        is_begun = any(work.path.glob("seed-*/step-*"))
-        if is_begun and not resume:
-            raise OutputError(f"{work.path} holds a training that was stopped: go on with --resume, or remove it")
-        if resume and not is_begun:
-            raise OutputError(f"{work.path} holds no checkpoint to go on from: leave out --resume")
-        return work
-
-    def dataset(self, number: int, source: Path, robot: str) -> Path:
-        """A LeRobotDataset of a source, made of its recordings where it is none yet.
-
-        Raises:
-            ValueError: It is neither, or no recording can be used.
-        """
-        recordings = [source] if source.suffix == ".mcap" else sorted(source.glob("*.mcap"))
-        if not recordings or (source / "meta" / "info.json").is_file():
-            return source
-        made = self.path / f"dataset-{number}"
-        if not made.is_dir():
-            done = export_dataset(recordings, made, robot, skip_damaged=True)
-            for text in done.skipped:
-                _console.print(f"left out: {text}", style="yellow", highlight=False)
-        return made
-
-    def clear(self) -> None:
-        """Remove what nobody needs after the end; the curves stay."""
-        for pattern in ("seed-*", "dataset-*"):
-            for folder in self.path.glob(pattern):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def shown(config: SftConfig, work: WorkFolder, *, quiet: bool) -> Iterator[SftReport]:
-    """A bar, TensorBoard curves and a line per held-out loss; nothing of it where `quiet`."""
-    if quiet:
-        yield SftReport()
-        return
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(work.path / "tensorboard"))
-    with Progress(console=_console) as bars:
-        bar = bars.add_task("training", total=config.steps * config.average)
-        yield SftReport(_on_step(writer, bars, bar), _on_held_out(writer))
-    writer.close()
-
-
-def _on_step(writer: SummaryWriter, bars: Progress, bar: object) -> Callable[[StepMetrics], None]:
-    losses: list[float] = []
-
-    def tell(metrics: StepMetrics) -> None:
-        losses.append(metrics.losses["loss"])
-        recent = losses[-_EVERY:]
-        text = f"training, loss {sum(recent) / len(recent):.3f}"
-        bars.update(bar, advance=1, description=text)  # type: ignore[arg-type]
-        for name, value in {**metrics.losses, "grad_norm": metrics.grad_norm, "rate": metrics.rate}.items():
-            writer.add_scalar(f"train/{name}", value, metrics.step)
-
-    return tell
-
-
-def _on_held_out(writer: SummaryWriter) -> Callable[[int, float], None]:
-    def tell(step: int, loss: float) -> None:
-        writer.add_scalar("held_out/loss", loss, step)
-        _console.print(f"step {step}: held-out loss {loss:.4f}", highlight=False)
-
-    return tell
-
-
 def train(args: argparse.Namespace) -> None:
     """The whole job; several processes that `spread` has started do it together.
 
@@ -192,7 +99,8 @@ def train(args: argparse.Namespace) -> None:
     try:
         with accelerator.main_process_first():
             datasets = [work.dataset(number, path, args.robot) for number, path in enumerate(args.datasets)]
-        with shown(config, work, quiet=not accelerator.is_main_process) as report:
+        quiet = not accelerator.is_main_process
+        with shown(config.steps * config.average, work, quiet=quiet) as report:
             trainer = DatasetTrainer(robot, data, config, report, accelerator, work.path)
             say = _say if accelerator.is_main_process else _keep_quiet
             method.train(trainer, find(args.base), datasets, args.out, say)
@@ -203,19 +111,9 @@ def train(args: argparse.Namespace) -> None:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         work.clear()
-        _export(args.out)
+        export_graphs(args.out, _say)
         _say(f"wrote {args.out}; count what it can do: whetstone eval --backend onnx --model-dir {args.out}")
     accelerator.end_training()
-
-
-def _export(model: Path) -> None:
-    """The graphs that vla_node serves, made where torch is loaded: there it would take time from what is served."""
-    if not (model / "vocab.json").is_file():
-        return  # a published checkpoint is served as it is
-    try:
-        exported(model)
-    except OSError as error:
-        _say(f"its ONNX form is made when it is first served, it cannot be kept now: {error}")
 
 
 def _say(line: str) -> None:

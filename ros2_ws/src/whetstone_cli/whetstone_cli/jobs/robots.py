@@ -15,10 +15,10 @@ from whetstone_common.nodes.robot_files import find_kinematics, find_robot
 __all__ = ["dataset_of", "episodes_of", "shown_to_policy", "watcher_of"]
 
 
-def watcher_of(robot_file: str, spec: PolicySpec) -> EpisodePreprocessor:
-    """A watcher of that robot's recordings; raises as `find_robot`."""
+def watcher_of(robot_file: str, spec: PolicySpec, crop: str = "center") -> EpisodePreprocessor:
+    """A watcher of that robot's recordings, with observation_node's parameter `crop`; raises as `find_robot`."""
     robot = find_robot(robot_file)
-    return EpisodePreprocessor(spec, find_kinematics(robot), robot.contract_joints, joint_range=robot.joint_range)
+    return EpisodePreprocessor(spec, find_kinematics(robot), robot.contract_joints, crop, robot.joint_range)
 
 
 def dataset_of(folder: Path, robot_file: str, mapping: Path | None = None) -> Dataset:

@@ -95,6 +95,7 @@ class Pi0Backend:
         self._expert = ExpertStep(self.model).to(device=self._device)
         config = parts.model.config
         self.num_steps = num_steps or int(config.num_inference_steps)
+        self._featurizer = parts.featurizer.on(self._device)
         self._eyes = None if parts.eyes is None else parts.eyes.eval().to(device=self._device)
         self._spec = spec_of(
             sizes_of(config), parts.stats, parts.model_id, parts.feature_dim, parts.joint_names, parts.readout_names
@@ -170,8 +171,8 @@ class Pi0Backend:
     def features(self, context: Pi0Context) -> FloatArray:
         """Compact feature of the prefix, normalised proprioception, then what the eyes read."""
         last, seen = context.prefix.last, context.prefix.attention_mask
-        token = self._parts.featurizer(last, seen).float().cpu().numpy()
-        return np.concatenate([token, context.proprio, context.readouts]).astype(np.float32)
+        compact = self._featurizer(last, seen).float().cpu().numpy()
+        return np.concatenate([compact, context.proprio, context.readouts]).astype(np.float32)
 
     def denoise(self, context: Pi0Context, noise: FloatArray, old: ChunkPrefix | None = None) -> FloatArray:
         """N chunks as one batch; with real-time chunking by gradients through the expert."""

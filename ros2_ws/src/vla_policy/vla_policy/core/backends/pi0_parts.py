@@ -28,6 +28,10 @@ class Featurizer(Protocol):
         """Length of the vector."""
         ...
 
+    def on(self, device: torch.device) -> Featurizer:
+        """The same on a device."""
+        ...
+
     def __call__(self, last: Tensor, seen: Tensor | None = None) -> Tensor:
         """Last [1, S, D], seen [1, S], 0 for padding and None without any -> [dim]."""
         ...
@@ -38,6 +42,10 @@ class MeanFeaturizer:
     """Mean of the prefix embeddings: for checkpoints that come without an RL token."""
 
     dim: int
+
+    def on(self, device: torch.device) -> MeanFeaturizer:
+        """See `Featurizer.on`; it has no weights."""
+        return self
 
     def __call__(self, last: Tensor, seen: Tensor | None = None) -> Tensor:
         """Averages over tokens, padding left out."""

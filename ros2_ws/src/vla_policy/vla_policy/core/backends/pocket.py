@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from pydantic import ConfigDict, Field
-from torch import Tensor
 from transformers import PI0Config
 
 from rl_methods.common.checkpoint_error import CheckpointError
@@ -22,25 +19,17 @@ from vla_policy.core.eyes import Eyes, EyesShape
 from vla_policy.core.files import manifest_as, model_directory, read_manifest
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.prompter import WordPrompter
-from vla_policy.core.rl_token import TokenEncoder, TokenShape, prefix_embeddings
+from vla_policy.core.rl_token import TokenFeaturizer
 from vla_policy.core.tensor_files import load_strictly, read_tensors
+from vla_policy.core.token_files import ENCODER_FILE, read_encoder
 from vla_policy.core.tokenizer import READOUTS, WordTokenizer
 from whetstone_common.core.foreign import Name, OpenModel, StrictModel, read_json
 
-REQUIRED = ("config.json", "model.safetensors", "rl_token.safetensors", "stats.json", "vocab.json")
+REQUIRED = ("config.json", "model.safetensors", ENCODER_FILE, "stats.json", "vocab.json")
 EYES = "eyes.safetensors"  # of a pocket VLA that has them
 
 
 _Count = Annotated[int, Field(ge=1)]
-
-
-class _TokenShape(StrictModel):
-    embedding_dim: _Count
-    count: _Count
-    width: _Count
-    heads: _Count
-    layers: _Count
-    token_dim: _Count
 
 
 class _EyesShape(StrictModel):
@@ -56,31 +45,11 @@ class _EyesShape(StrictModel):
 
 class _PocketEntries(OpenModel):
     model_id: Name
-    rl_token: _TokenShape
     eyes: _EyesShape | None = None
 
 
 class _PocketConfig(OpenModel):
     model_config = ConfigDict(extra="allow")
-
-
-@dataclass(frozen=True)
-class TokenFeaturizer:
-    """RL token of the prefix, then the readouts: what the model knows of the instructed object and goal."""
-
-    encoder: TokenEncoder
-    image_tokens: int
-
-    @property
-    def dim(self) -> int:
-        """Length of the token and the readouts."""
-        shape = self.encoder.shape
-        return shape.token_dim + len(READOUTS) * shape.embedding_dim
-
-    def __call__(self, last: Tensor, seen: Tensor | None = None) -> Tensor:
-        """[1, S, D] -> [dim]; nothing is padding."""
-        token: Tensor = self.encoder(prefix_embeddings(last.float(), self.image_tokens))[0]
-        return torch.cat([token, last[0, -len(READOUTS) :].float().flatten()])
 
 
 class PocketBackend(Pi0Backend):
@@ -111,11 +80,12 @@ def load_pocket(directory: Path) -> Parts:
         load_strictly(model, read_tensors(path), str(path))
         stats = PolicyStats.load(directory / "stats.json")
         tokens = sizes_of(config).image_tokens * len(stats.cameras)
+        width, count = int(config.vlm_config.text_config.hidden_size), tokens + len(READOUTS)
         return Parts(
             model=model,
             stats=stats,
             prompter=WordPrompter(_tokenizer(directory, config), tokens),
-            featurizer=TokenFeaturizer(_encoder(directory, entries.rl_token, tokens), tokens),
+            featurizer=TokenFeaturizer(read_encoder(manifest, directory, width, count), tokens, len(READOUTS)),
             model_id=entries.model_id,
             conditioning=conditioning_in(manifest, directory),
             eyes=None if entries.eyes is None else _eyes(directory, entries.eyes, config, stats),
@@ -154,13 +124,3 @@ def _eyes(directory: Path, shape: _EyesShape, config: PI0Config, stats: PolicySt
     eyes = Eyes(EyesShape(**shape.model_dump() | {"channels": tuple(shape.channels)})).eval()
     load_strictly(eyes, read_tensors(directory / EYES), str(directory / EYES))
     return eyes
-
-
-def _encoder(directory: Path, shape: _TokenShape, image_tokens: int) -> TokenEncoder:
-    count = image_tokens + len(READOUTS)
-    if shape.count != count:
-        raise CheckpointError(f"{directory}: the manifest's rl_token.count is {shape.count}, the model has {count}")
-    encoder = TokenEncoder(TokenShape(**shape.model_dump())).eval()
-    path = directory / "rl_token.safetensors"
-    load_strictly(encoder, read_tensors(path), str(path))
-    return encoder

@@ -15,7 +15,7 @@ _HUB, _HUB_TIMEOUT_S = "huggingface.co", 3.0
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 # Nothing that could hold code is fetched.
 _FETCHED = ["*.safetensors", "*.json", "*.yaml", "tokenizer.model", "assets/**"]
-_OURS = ("vocab.json", "rl_token.safetensors")
+_OURS = "vocab.json"  # of a pocket VLA, which has a backend of its own
 
 
 class ModelNotFoundError(ValueError):
@@ -35,7 +35,7 @@ def hub_answers() -> bool:
 
 def is_published(directory: Path) -> bool:
     """Whether a directory is to be served by the `pi0` backend: as LeRobot, transformers or openpi write it."""
-    if any((directory / name).is_file() for name in _OURS):
+    if (directory / _OURS).is_file():
         return False
     path = directory / "config.json"
     if not path.is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,15 +13,18 @@ from transformers import PI0Config, PI0ForConditionalGeneration
 from transformers.initialization import no_init_weights
 
 from rl_methods.common.checkpoint_error import CheckpointError
-from vla_policy.core.backends.pi0_parts import MeanFeaturizer, Parts
-from vla_policy.core.conditioning import conditioning_of
-from vla_policy.core.files import model_directory
+from vla_policy.core.backends.pi0 import sizes_of
+from vla_policy.core.backends.pi0_parts import Featurizer, MeanFeaturizer, Parts
+from vla_policy.core.conditioning import conditioning_in
+from vla_policy.core.files import MANIFEST, model_directory, read_manifest
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.published.adapter import ModelAdapter, adapter_of
 from vla_policy.core.published.directory import network_of, read_published
 from vla_policy.core.published.mapping import mapping_path, misfits, read_model_mapping
 from vla_policy.core.published.prompt import PublishedPrompter, published_prompter
 from vla_policy.core.published.tensors import StoredTensor, StoredTensors, copy_into
+from vla_policy.core.rl_token import TokenFeaturizer
+from vla_policy.core.token_files import has_token, read_encoder
 
 STATS_FILE = "stats.json"
 _SHOWN = 3
@@ -87,16 +91,26 @@ def _parts(
     adapter: ModelAdapter | None = None,
     joint_names: tuple[str, ...] = (),
 ) -> Parts:
+    manifest = read_manifest(directory) if (directory / MANIFEST).is_file() else {"files": {}}
     return Parts(
         model=network,
         stats=stats,
         prompter=prompter,
-        featurizer=MeanFeaturizer(int(network.config.vlm_config.text_config.hidden_size)),
+        featurizer=_featurizer(manifest, directory, network.config, len(stats.cameras)),
         model_id=directory.resolve().name,
-        conditioning=conditioning_of(directory),
+        conditioning=conditioning_in(manifest, directory),
         adapter=adapter,
         joint_names=joint_names,
     )
+
+
+def _featurizer(manifest: Mapping[str, Any], directory: Path, config: PI0Config, cameras: int) -> Featurizer:
+    """The RL token that `whetstone features train` has put beside the checkpoint, or the mean."""
+    width = int(config.vlm_config.text_config.hidden_size)
+    if not has_token(directory):
+        return MeanFeaturizer(width)
+    tokens = sizes_of(config).image_tokens * cameras
+    return TokenFeaturizer(read_encoder(manifest, directory, width, tokens), tokens)
 
 
 def empty_network(config: PI0Config, dtype: torch.dtype) -> PI0ForConditionalGeneration:

@@ -19,6 +19,7 @@ from vla_policy.core.published.mapping import ModelMapping, mapping_path, misfit
 from vla_policy.core.published.prompt import load_tokenizer, tokenizer_source
 from vla_policy.core.published.statistics import Kind, Normalisation
 from vla_policy.core.published.template import template_of
+from vla_policy.core.token_files import describe_features
 
 T = TypeVar("T")
 _GIB = 2**30
@@ -112,6 +113,8 @@ def inspect(directory: Path, robot: RobotNames, mapping: str = "") -> ModelRepor
     else:
         _fit(report, model, file, robot)
     _tokenizer(report, model, file)
+    if (features := report.attempt("features", lambda: describe_features(directory))) is not None:
+        report.note("features", features)
     return report
 
 

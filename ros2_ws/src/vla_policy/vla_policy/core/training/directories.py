@@ -19,6 +19,7 @@ from vla_policy.core.backends.pocket import load_pocket
 from vla_policy.core.conditioning import KEY
 from vla_policy.core.files import MANIFEST, read_manifest, write_manifest
 from vla_policy.core.prompter import WordPrompter
+from vla_policy.core.published.mapping import MAPPING_FILE
 from vla_policy.core.tensor_files import read_tensors
 from vla_policy.core.training.contrast import ContrastConfig, make_heard
 from vla_policy.core.training.vocabulary import extended
@@ -92,28 +93,43 @@ def sealed_with(
     """A directory like another, with more tensor files and more entries in its manifest.
 
     Args:
-        source: Sealed directory; its files are linked rather than copied where the disk can do that.
+        source: Model directory; its files are linked rather than copied where the disk can do that. Of one without a
+            manifest all are sealed but those in folders, and the mapping file, which an operator may change.
         out: Directory to make; it appears when it is whole.
-        tensors: Tensors by name, by name of the file.
+        tensors: Tensors by name, by name of the file; they replace files of the same name.
         entries: Of the manifest; they replace those of the same name.
 
     Raises:
-        CheckpointError: The source is not whole.
+        CheckpointError: The source is sealed, and not whole.
         FileExistsError: There is something of the new name.
     """
-    manifest = read_manifest(source)
-    files = list(manifest.pop("files"))
+    manifest = read_manifest(source) if (source / MANIFEST).is_file() else {"files": _sealable(source)}
+    files = [name for name in manifest.pop("files") if name not in tensors]
     with new_folder(out) as unfinished:
         for name in files:
             _link(source / name, unfinished / name)
+        for folder in (path for path in source.iterdir() if path.is_dir() and _is_shown(path)):
+            shutil.copytree(folder, unfinished / folder.name, copy_function=_link)
+        if (source / MAPPING_FILE).is_file() and MAPPING_FILE not in files:
+            shutil.copyfile(source / MAPPING_FILE, unfinished / MAPPING_FILE)
         for name, content in tensors.items():
             save_file({key: value.contiguous() for key, value in content.items()}, unfinished / name)
         write_manifest(unfinished, [*files, *tensors], manifest | dict(entries))
     return out
 
 
-def _link(source: Path, target: Path) -> None:
+def _sealable(directory: Path) -> list[str]:
+    return [
+        path.name for path in directory.iterdir() if path.is_file() and _is_shown(path) and path.name != MAPPING_FILE
+    ]
+
+
+def _is_shown(path: Path) -> bool:
+    return not path.name.startswith(".")
+
+
+def _link(source: Path | str, target: Path | str) -> None:
     try:
-        os.link(source, target)
+        os.link(Path(source).resolve(), target)  # the hub's cache holds links to files
     except OSError:
         shutil.copyfile(source, target)

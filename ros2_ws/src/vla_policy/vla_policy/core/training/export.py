@@ -21,6 +21,7 @@ from vla_policy.core.files import read_manifest, write_manifest
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.rl_token import TokenEncoder, TokenShape
 from vla_policy.core.tensor_files import read_tensors
+from vla_policy.core.token_files import ENCODER_FILE
 from vla_policy.core.tokenizer import WordTokenizer
 from whetstone_common.core.outputs import new_folder
 
@@ -74,7 +75,7 @@ def export(
     if encoder is None:
         torch.manual_seed(0)
         encoder = TokenEncoder(token_shape)
-    save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, out / "rl_token.safetensors")
+    save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, out / ENCODER_FILE)
     for name in ("stats.json", "vocab.json"):
         shutil.copyfile(checkpoint / name, out / name)
     body = {"model_id": model_id, "step": manifest["step"], "rl_token": asdict(token_shape), **(extra or {})}

@@ -159,3 +159,78 @@ class DataConfig:
             raise ValueError(f"normalise is {self.normalise!r}, allowed: {', '.join(NORMALISATIONS)}")
         if not 1.0 <= self.clip < float("inf"):
             raise ValueError(f"clip is {self.clip}, allowed: finite, 1 or more")
+
+
+@dataclass(frozen=True)
+class TokenConfig:
+    """Hyperparameters of an RL token (RLT, stage 1).
+
+    Attributes:
+        steps: optimiser steps.
+        batch: observations per step.
+        learning_rate: peak of a cosine without warm-up.
+        teacher_share: share of the embeddings that the decoder is shown; the rest it must know from the token.
+        save_every: steps between two checkpoints.
+        seed: of everything.
+    """
+
+    steps: int = 1000
+    batch: int = 32
+    learning_rate: float = 1e-3
+    teacher_share: float = 0.5
+    save_every: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ValueError: With name, value and range.
+        """
+        for name in ("batch", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if not 0.0 <= self.teacher_share <= 1.0:
+            raise ValueError(f"teacher_share is {self.teacher_share}, allowed: 0 to 1")
+        _ = self.loop
+
+    @property
+    def loop(self) -> LoopConfig:
+        """What the shared loop must know of it."""
+        return LoopConfig(
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            final_share=0.02,
+            weight_decay=1e-4,
+            betas=(0.9, 0.999),
+        )
+
+
+@dataclass(frozen=True)
+class FrameConfig:
+    """Which frames of recordings a frozen VLA looks at.
+
+    Attributes:
+        stride: Frames between two; neighbours are almost the same.
+        held_out: Share of the episodes that are put aside for the held-out loss.
+        disk_gb: What their embeddings may take on disk; with more frames, the stride grows.
+        seed: Of which episodes are put aside.
+    """
+
+    stride: int = 2
+    held_out: float = 0.1
+    disk_gb: float = 16.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ValueError: With name, value and range.
+        """
+        if not 1 <= self.stride <= 1000:
+            raise ValueError(f"stride is {self.stride}, allowed: 1 to 1000")
+        if not 0.0 <= self.held_out <= 0.9:
+            raise ValueError(f"held_out is {self.held_out}, allowed: 0 to 0.9")
+        if not 0.0 < self.disk_gb < float("inf"):
+            raise ValueError(f"disk_gb is {self.disk_gb}, allowed: finite, above 0")

@@ -25,6 +25,7 @@ from vla_policy.core.published.loading import load_published
 from vla_policy.core.published.mapping import MAPPING_FILE
 from vla_policy.core.published.prompt import PublishedPrompter
 from vla_policy.core.published.tensors import INDEX
+from vla_policy.core.token_files import ENCODER_FILE, SHAPE_KEY, has_token, kept_token_entries
 from vla_policy.core.training.export import export_finetuned
 from vla_policy.core.training.windows import ImageRow, PrefixRow, padded
 from whetstone_common.core.outputs import new_folder
@@ -53,11 +54,13 @@ class Trainable:
         source: Its model directory.
         parts: Model, statistics, prompter and featurizer.
         is_pocket: Whether it is an embedded VLA, or one in the published format.
+        scope: Which weights take a gradient, as in `freeze`.
     """
 
     source: Path
     parts: Parts
     is_pocket: bool
+    scope: str = "expert"
 
     @classmethod
     def load(cls, directory: Path) -> Trainable:
@@ -68,7 +71,7 @@ class Trainable:
         """
         if not directory.is_dir():
             raise CheckpointError(f"{directory}: there is no such model directory")
-        is_pocket = (directory / "rl_token.safetensors").is_file()
+        is_pocket = (directory / "vocab.json").is_file()
         if not is_pocket and not (directory / "config.json").is_file():
             raise CheckpointError(f"{directory} holds no model that can be trained: neither a pocket VLA nor a pi0")
         parts = load_pocket(directory) if is_pocket else load_published(directory)
@@ -95,7 +98,7 @@ class Trainable:
             scope: `expert` or `whole`.
             lora: Rank of the adapters beside every linear layer of the scope, 0 for the weights themselves.
         """
-        model = self.model
+        model, self.scope = self.model, scope
         if lora:
             model.requires_grad_(requires_grad=False)
             add_adapters(model, scope, lora)
@@ -138,11 +141,15 @@ class Trainable:
         if self.is_pocket:
             export_finetuned(self.source, out, self.model, extra, self.parts.stats)
         else:
-            _export_published(self.source, out, self.parts, extra)
+            _export_published(self.source, out, self.parts, {**self._token_entries(), **extra})
+
+    def _token_entries(self) -> dict[str, Any]:
+        """Of a published checkpoint's RL token; it has seen nothing of other eyes and words."""
+        return kept_token_entries(self.source) if self.scope == "expert" and has_token(self.source) else {}
 
 
 def _export_published(source: Path, out: Path, parts: Parts, extra: Mapping[str, Any]) -> None:
-    """Weights and configuration in transformers' own form, statistics in ours, and the tokenizer's files."""
+    """Weights and configuration in transformers' own form, statistics in ours, the tokenizer's files, an RL token."""
     with new_folder(out) as unfinished:
         for path in source.iterdir():
             if path.is_file() and path.suffix != ".safetensors" and path.name not in _REPLACED:
@@ -151,6 +158,8 @@ def _export_published(source: Path, out: Path, parts: Parts, extra: Mapping[str,
         if isinstance(parts.prompter, PublishedPrompter):
             parts.prompter.tokenizer.save_pretrained(unfinished)
         parts.stats.save(unfinished / "stats.json")
+        if SHAPE_KEY in extra:
+            shutil.copyfile(source / ENCODER_FILE, unfinished / ENCODER_FILE)
         names = [path.name for path in unfinished.iterdir()]
         write_manifest(unfinished, names, extra)
 
