@@ -131,7 +131,7 @@ def hands(args: argparse.Namespace) -> None:
 
     from vla_policy.core.training.dataset import episode_files
     from vla_policy.core.training.demo_windows import prefix_rows, window_count
-    from vla_policy.core.training.run import RunReport
+    from vla_policy.core.training.run import LossReport
     from vla_policy.core.training.settings import SftConfig
     from vla_policy.core.training.sft import SftData, SftRun
     from vla_policy.core.training.trainable import Trainable
@@ -151,7 +151,7 @@ def hands(args: argparse.Namespace) -> None:
     print(f"{len(learnt)} demonstrations, {first} windows; {len(held_out)} held out", flush=True)
     config = SftConfig(steps=args.hands_steps, ema_decay=0.995, save_every=100)
     vla.freeze(config.scope, config.lora)
-    report = RunReport(held_out=lambda step, loss: print(f"hands step {step}, held-out loss {loss:.4f}", flush=True))
+    report = LossReport(held_out=lambda step, loss: print(f"hands step {step}, held-out loss {loss:.4f}", flush=True))
     every = torch.arange(len(windows))
     run = SftRun(vla.model, SftData(windows, every[:first], every[first:]), config, args.run / "hands")
     vla.install(run.run(report))

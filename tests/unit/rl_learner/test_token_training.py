@@ -29,7 +29,7 @@ from vla_policy.core.published.detect import is_published
 from vla_policy.core.published.report import RobotNames, inspect
 from vla_policy.core.serving import contract_of, weights_sha256
 from vla_policy.core.training.loop import StepMetrics
-from vla_policy.core.training.run import RunReport
+from vla_policy.core.training.run import LossReport
 from vla_policy.core.training.settings import FrameConfig, TokenConfig
 
 CONFIG, FRAMES = TokenConfig(steps=80, batch=8, save_every=40), FrameConfig(held_out=0.34)
@@ -56,17 +56,17 @@ def data(tmp_path_factory) -> Path:
     return panda_dataset(tmp_path_factory.mktemp("data") / "set", (12, 10, 8))
 
 
-def trainer(report: RunReport | None = None, work: Path | None = None, **changes: Any) -> TokenTrainer:
+def trainer(report: LossReport | None = None, work: Path | None = None, **changes: Any) -> TokenTrainer:
     robot = DatasetRobot(Dataset, lambda spec: EpisodePreprocessor(spec, panda(), JOINTS))
     settings = {"frames": FRAMES, "config": CONFIG} | changes
-    return TokenTrainer(robot, JOINTS, token_dim=DIM, progress=report or RunReport(), work=work, **settings)
+    return TokenTrainer(robot, JOINTS, token_dim=DIM, progress=report or LossReport(), work=work, **settings)
 
 
 @pytest.fixture(scope="module")
 def made(base, data, tmp_path_factory):
     """A directory with a token, the losses, and what was said meanwhile."""
     losses, held, said = list[float](), list[float](), list[str]()
-    report = RunReport(lambda metrics: losses.append(metrics.losses["loss"]), lambda _step, loss: held.append(loss))
+    report = LossReport(lambda metrics: losses.append(metrics.losses["loss"]), lambda _step, loss: held.append(loss))
     out = trainer(report).fit(base, [data], tmp_path_factory.mktemp("out") / "model", said.append)
     return out, losses, held, said
 
@@ -175,9 +175,9 @@ def test_when_killed_and_run_again_expect_the_token_of_an_unbroken_run(made, bas
             raise Killed
 
     with pytest.raises(Killed):
-        trainer(RunReport(kill), tmp_path / "work").fit(base, [data], tmp_path / "model", lambda _line: None)
+        trainer(LossReport(kill), tmp_path / "work").fit(base, [data], tmp_path / "model", lambda _line: None)
     steps = list[int]()
-    again = trainer(RunReport(lambda metrics: steps.append(metrics.step)), tmp_path / "work")
+    again = trainer(LossReport(lambda metrics: steps.append(metrics.step)), tmp_path / "work")
     out = again.fit(base, [data], tmp_path / "model", lambda _line: None)
     assert steps == list(range(40, 80))
     assert read_manifest(out)["files"] == read_manifest(made[0])["files"]

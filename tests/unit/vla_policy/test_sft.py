@@ -14,7 +14,7 @@ from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends.pocket import PocketBackend
 from vla_policy.core.training.loop import StepMetrics
 from vla_policy.core.training.objective import FlowInputs, FlowObjective, flow_inputs
-from vla_policy.core.training.run import RunReport
+from vla_policy.core.training.run import LossReport
 from vla_policy.core.training.settings import SftConfig
 from vla_policy.core.training.sft import SftData, SftRun
 from vla_policy.core.training.trainable import Trainable, expert_parameters
@@ -45,7 +45,7 @@ def config(**changes) -> SftConfig:
     return SftConfig(**({"steps": 6, "batch": 2, "save_every": 2} | changes))
 
 
-def tuned(directory: Path, data: SftData, folder: Path, settings: SftConfig, report: RunReport | None = None):
+def tuned(directory: Path, data: SftData, folder: Path, settings: SftConfig, report: LossReport | None = None):
     """A fine-tuning of what is in a directory; the trained VLA."""
     vla = Trainable.load(directory)
     vla.freeze(settings.scope, settings.lora)
@@ -66,7 +66,7 @@ def test_when_fine_tuned_expect_what_was_shown_and_the_same_features(
 ):
     losses: list[float] = []
     settings = config(steps=150, batch=8, noises=4, learning_rate=5e-3, ema_decay=0.0)
-    report = RunReport(lambda metrics: losses.append(metrics.losses["loss"]))
+    report = LossReport(lambda metrics: losses.append(metrics.losses["loss"]))
     vla = tuned(pocket_directory, SftData(windows, ALL, NONE), tmp_path, settings, report)
     served = PocketBackend(vla.parts)
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
@@ -93,10 +93,14 @@ def test_when_killed_and_run_again_expect_the_weights_of_an_unbroken_run(pocket_
             raise Killed
 
     with pytest.raises(Killed):
-        tuned(pocket_directory, data, tmp_path / "broken", config(), RunReport(kill))
+        tuned(pocket_directory, data, tmp_path / "broken", config(), LossReport(kill))
     steps: list[int] = []
     again = tuned(
-        pocket_directory, data, tmp_path / "broken", config(), RunReport(lambda metrics: steps.append(metrics.step))
+        pocket_directory,
+        data,
+        tmp_path / "broken",
+        config(),
+        LossReport(lambda metrics: steps.append(metrics.step)),
     )
     assert steps == [4, 5]
     assert same(whole, expert(again))
@@ -113,7 +117,7 @@ def test_when_gone_on_with_other_settings_expect_their_name(pocket_directory, wi
 @pytest.mark.parametrize("steps", [1, 2, 3, 11])
 def test_when_there_are_few_steps_expect_a_loss_of_each(pocket_directory, windows, tmp_path, steps):
     losses: list[StepMetrics] = []
-    tuned(pocket_directory, SftData(windows, ALL, NONE), tmp_path, config(steps=steps), RunReport(losses.append))
+    tuned(pocket_directory, SftData(windows, ALL, NONE), tmp_path, config(steps=steps), LossReport(losses.append))
     assert [metrics.step for metrics in losses] == list(range(steps))
 
 
@@ -124,7 +128,7 @@ def test_when_windows_are_put_aside_expect_their_loss_to_fall_and_none_of_them_l
     poison = torch.full_like(actions, float("nan"))
     rows = [(context.prefix, context.state, x) for x in (actions, actions, actions, poison)]
     held: list[float] = []
-    report = RunReport(held_out=lambda _step, loss: held.append(loss))
+    report = LossReport(held_out=lambda _step, loss: held.append(loss))
     settings = config(steps=40, learning_rate=5e-3, save_every=20, ema_decay=0.5)
     tuned(pocket_directory, SftData(Windows.of(rows), torch.arange(2), torch.tensor([2])), tmp_path, settings, report)
     assert len(held) == 3 and held[-1] < 0.7 * held[0]

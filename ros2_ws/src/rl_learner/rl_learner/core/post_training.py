@@ -27,7 +27,7 @@ from vla_policy.core.backends.pi0 import Pi0Backend
 from vla_policy.core.normalise import PolicyStats, Stats
 from vla_policy.core.protocol import Observation, PolicySpec
 from vla_policy.core.serving import weights_sha256
-from vla_policy.core.training.run import RunReport
+from vla_policy.core.training.run import LossReport
 from vla_policy.core.training.settings import DataConfig, SftConfig
 from vla_policy.core.training.sft import SftData, SftRun
 from vla_policy.core.training.trainable import Trainable
@@ -83,7 +83,7 @@ class DatasetTrainer(ModelWorkshop):
     robot: DatasetRobot
     data: DataConfig
     config: SftConfig
-    progress: RunReport = field(default_factory=RunReport)
+    progress: LossReport = field(default_factory=LossReport)
     accelerator: Accelerator | None = None
     work: Path | None = None
     extra: dict[str, Any] = field(default_factory=dict)

@@ -30,7 +30,7 @@ from vla_policy.core.serving import weights_sha256
 from vla_policy.core.token_files import ENCODER_FILE, token_entries
 from vla_policy.core.training.directories import sealed_with
 from vla_policy.core.training.embeddings import TokenData
-from vla_policy.core.training.run import RunReport
+from vla_policy.core.training.run import LossReport
 from vla_policy.core.training.settings import FrameConfig, TokenConfig
 from vla_policy.core.training.token import TokenRun
 
@@ -102,7 +102,7 @@ class TokenTrainer:
     frames: FrameConfig
     config: TokenConfig
     token_dim: int = 64
-    progress: RunReport = field(default_factory=RunReport)
+    progress: LossReport = field(default_factory=LossReport)
     work: Path | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 

@@ -26,7 +26,7 @@ SHAPE_KEY, _TRAINING_KEY = "rl_token", "token_training"
 _Count = Annotated[int, Field(ge=1)]
 
 
-class _Shape(StrictModel):
+class _TokenShape(StrictModel):
     embedding_dim: _Count
     count: _Count
     width: _Count
@@ -39,8 +39,8 @@ class _Training(OpenModel):
     frames: _Count
 
 
-class _Entries(OpenModel):
-    rl_token: _Shape
+class _TokenEntries(OpenModel):
+    rl_token: _TokenShape
     token_training: _Training | None = None
 
 
@@ -105,7 +105,7 @@ def read_encoder(manifest: Mapping[str, Any], directory: Path, embedding_dim: in
     return encoder
 
 
-def _entries(manifest: Mapping[str, Any], directory: Path) -> _Entries:
+def _entries(manifest: Mapping[str, Any], directory: Path) -> _TokenEntries:
     if ENCODER_FILE not in manifest["files"]:
         raise CheckpointError(f"{directory}: the manifest does not list {ENCODER_FILE}: train it anew, or remove it")
-    return manifest_as(_Entries, manifest, directory)
+    return manifest_as(_TokenEntries, manifest, directory)

@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from vla_policy.core.backends.onnx_cache import exported
 from vla_policy.core.training.loop import StepMetrics
-from vla_policy.core.training.run import RunReport
+from vla_policy.core.training.run import LossReport
 from whetstone_cli.cli.exporting import export_dataset
 from whetstone_common.core.outputs import OutputError
 
@@ -75,17 +75,17 @@ class WorkFolder:
 
 
 @contextmanager
-def shown(steps: int, work: WorkFolder, *, quiet: bool = False) -> Iterator[RunReport]:
+def shown(steps: int, work: WorkFolder, *, quiet: bool = False) -> Iterator[LossReport]:
     """A bar of so many steps, TensorBoard curves and a line per held-out loss; nothing of it where `quiet`."""
     if quiet:
-        yield RunReport()
+        yield LossReport()
         return
     from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(str(work.path / "tensorboard"))
     with Progress(console=_console) as bars:
         bar = bars.add_task("training", total=steps)
-        yield RunReport(_on_step(writer, bars, bar), _on_held_out(writer))
+        yield LossReport(_on_step(writer, bars, bar), _on_held_out(writer))
     writer.close()
 
 

@@ -31,7 +31,7 @@ _STATE = "state.json"
 
 
 @dataclass(frozen=True)
-class RunReport:
+class LossReport:
     """Whom a run tells.
 
     Attributes:
@@ -62,7 +62,7 @@ class RunConfig(Protocol):
         ...
 
 
-class TrainingRun(ABC):
+class CheckpointedTraining(ABC):
     """One training; a subclass draws the inputs of a step and measures what was put aside.
 
     Args:
@@ -93,14 +93,14 @@ class TrainingRun(ABC):
     def held_out_loss(self) -> float:
         """Loss of the averaged weights on what was put aside; NaN without any."""
 
-    def run(self, report: RunReport | None = None) -> dict[str, Tensor]:
+    def run(self, report: LossReport | None = None) -> dict[str, Tensor]:
         """Train to the end, from the newest checkpoint where there is one; returns the weights to ship, by name.
 
         Raises:
             CheckpointError: The checkpoint is of another training.
             FloatingPointError: The gradient is not finite.
         """
-        report = report or RunReport()
+        report = report or LossReport()
         self._resume()
         self._loop.objective.train()
         if self._loop.step == 0:
@@ -125,7 +125,7 @@ class TrainingRun(ABC):
         """Where the inputs go; None where the objective is."""
         return None if self._accelerator is None else self._accelerator.device
 
-    def _tell_held_out(self, report: RunReport) -> None:
+    def _tell_held_out(self, report: LossReport) -> None:
         loss = self.held_out_loss()
         if loss == loss:
             report.held_out(self._loop.step, loss)

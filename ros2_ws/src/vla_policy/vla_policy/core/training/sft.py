@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flow-matching imitation on windows: what a step draws and what the held-out loss is; the rest is `TrainingRun`."""
+"""Flow-matching imitation on windows: what a step draws, and what the held-out loss is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vla_policy.core.training.loop import draws
 from vla_policy.core.training.objective import FlowObjective, flow_inputs
-from vla_policy.core.training.run import RunReport, TrainingRun, spread
+from vla_policy.core.training.run import CheckpointedTraining, LossReport, spread
 from vla_policy.core.training.settings import SftConfig
 from vla_policy.core.training.windows import WindowSet
 
@@ -38,7 +38,7 @@ class SftData:
     held_out: Tensor
 
 
-class SftRun(TrainingRun):
+class SftRun(CheckpointedTraining):
     """One fine-tuning.
 
     Args:
@@ -65,8 +65,8 @@ class SftRun(TrainingRun):
         given = {"config": asdict(config), **(origin or {})}
         super().__init__(FlowObjective(model), config, folder, given, accelerator)
 
-    def run(self, report: RunReport | None = None) -> dict[str, Tensor]:
-        """See `TrainingRun.run`; names are those of the model."""
+    def run(self, report: LossReport | None = None) -> dict[str, Tensor]:
+        """See `CheckpointedTraining.run`; names are those of the model."""
         return {name.removeprefix("model."): value for name, value in super().run(report).items()}
 
     def inputs(self, step: int) -> Any:

@@ -24,7 +24,7 @@ from vla_policy.core.tokenizer import READOUTS, WordTokenizer
 from vla_policy.core.training.dataset import ChunkDataset
 from vla_policy.core.training.embeddings import EmbeddingScale, TokenData
 from vla_policy.core.training.loop import TrainingLoop, draws
-from vla_policy.core.training.run import TrainingRun, spread
+from vla_policy.core.training.run import CheckpointedTraining, spread
 from vla_policy.core.training.settings import TokenConfig
 
 _MOST_HELD_OUT = 256  # rows that the held-out loss is the mean of
@@ -68,7 +68,7 @@ class TokenObjective(nn.Module):
         return {"loss": (error * self._scale.weight).sum(-1).mean()}
 
 
-class TokenRun(TrainingRun):
+class TokenRun(CheckpointedTraining):
     """One training of a token.
 
     Args:
