@@ -116,6 +116,14 @@ def test_when_an_operator_uses_the_page_expect_cameras_an_episode_takeover_succe
     desk.shows("success rate", "1 of 1")
     watcher.wait_state("arm_node", "READY", 30.0)
 
+    page.click("#tab-why")
+    page.click("#trial-ask")
+    page.wait_for_function("document.getElementById('trial-answer').textContent.includes('asked')")
+    page.wait_for_function("document.body.innerText.includes('would send; nothing moves')")
+    page.wait_for_selector("[data-why=front] [data-path='candidate 7']", state="attached")
+    assert watcher.latest("arm_node").state == "READY", "a question must not move the arm"
+
+    page.click("#tab-operate")
     desk.start_episode()
     page.click("#tab-why")
     for camera in ("front", "wrist"):

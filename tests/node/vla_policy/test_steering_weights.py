@@ -127,6 +127,22 @@ def test_when_weights_came_expect_them_in_chunk_decision_answer_and_status(rig: 
     assert "version 3 of run 'run'" in robot.node.status[2]
 
 
+def test_when_a_trial_wants_no_edits_expect_a_candidate_as_it_is_no_chunk_and_edits_again_afterwards(rig: Rig) -> None:
+    robot = Robot(rig)
+    robot.accept(expo_set(CONTRACT, 3))
+    trial = proposal(1)
+    trial.kind = trial.request.kind = Request.TRIAL
+    trial.request.edit_scale = 0.0
+    robot.propose(trial)
+    decision = rig.until(lambda: robot.decisions and robot.decisions[-1], what="the answer")
+    assert decision.request_kind == Request.TRIAL
+    first = 16 * 7 * decision.chosen
+    assert np.allclose(decision.chosen_chunk, trial.chunks[first : first + 16 * 7])
+    robot._number = 1
+    assert robot.act().kind == Decision.EDITED
+    assert len(robot.chunks) == 1, "a trial is never played"
+
+
 def test_when_weights_came_before_the_contract_expect_them_tried_once_it_is_known(rig: Rig) -> None:
     robot = Robot(rig, agree=False)
     robot.send(expo_set(CONTRACT, 1))

@@ -51,6 +51,17 @@ def test_when_an_observation_comes_expect_features_and_as_many_candidates_as_wan
     assert proposal.request.seed == 7 and not proposal.noise_steered and not proposal.noise_timed_out
 
 
+def test_when_a_trial_wants_candidates_of_its_own_expect_so_many_and_as_usual_afterwards(rig: Rig) -> None:
+    served = Served(rig, n_candidates=3, max_candidates=8)
+    trial = observation(1)
+    trial.kind = trial.request.kind = Request.TRIAL
+    trial.request.n_candidates = 5
+    served.see(trial)
+    rig.until(lambda: served.proposals, what="the trial")
+    assert (served.proposals[0].n, served.proposals[0].kind) == (5, Request.TRIAL)
+    assert served.ask(2).n == 3
+
+
 def test_when_somebody_joins_late_expect_the_contract(rig: Rig) -> None:
     Served(rig)
     contracts = rig.hear("policy_contract", PolicyContract, qos.LATCHED)

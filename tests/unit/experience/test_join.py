@@ -414,3 +414,11 @@ def test_when_a_stranger_speaks_between_two_steps_expect_the_open_episode_whole(
     feed(made, records[6:], 1.6)
     batches = [b for b in made.collect(1.6) if b.entry.epoch == OLD]
     assert [len(b.transitions) for b in batches] == [3]
+
+
+def test_when_a_trial_was_asked_after_an_episode_expect_it_in_no_episode() -> None:
+    records = plain_episode(10)
+    (newest,) = [each for each in records if isinstance(each, Decision) and each.stamp.request_id == 3]
+    trial = replace(newest, stamp=replace(newest.stamp, request_id=9), request_kind=RequestKind.TRIAL)
+    with_trial, without = joined([*records, trial]), joined(records)
+    assert len(with_trial.transitions) == len(without.transitions) and with_trial.entry == without.entry

@@ -338,3 +338,47 @@ def test_when_looks_are_wanted_expect_them_between_and_the_same_noise_for_acts()
     assert [look.stamp.sequence for look in looks] == [QUERY_SEQUENCE + k for k in range(6)]
     acts = [request.stamp.sequence for request in looking.requests if request.kind is RequestKind.ACT]
     assert acts == [request.stamp.sequence for request in plain.requests] == [0, 1, 2]
+
+
+# ---- what would the policy do ----------------------------------------------------------------------------------------
+
+
+def test_when_the_policy_is_asked_while_no_episode_runs_expect_a_trial_with_the_numbers_and_no_motion():
+    world = ArmWorld().running()
+    world.play()
+    world.arm.pause(detail="look")
+    world.step(50)
+    position, answered = world.positions()[-1], len(world.commands)
+    (request,) = world.arm.query(world.now, seed=9, n_candidates=3, edit_scale=0.25).requests
+    assert (request.kind, request.seed, request.n_candidates, request.edit_scale) == (RequestKind.TRIAL, 9, 3, 0.25)
+    assert request.stamp.request_id > world.asked().stamp.request_id
+    chunk = world.chunk(request)
+    world.keep(world.arm.on_chunk(chunk, world.now))
+    world.step(50)
+    assert all(command.actor is Actor.HOLD for _, command in world.commands[answered:])
+    np.testing.assert_array_equal(world.positions()[-1], position)
+
+
+def test_when_the_policy_is_asked_in_an_episode_or_without_one_to_ask_expect_refusal_in_words():
+    usual = {"seed": 0, "n_candidates": 0, "edit_scale": -1.0}
+    world = ArmWorld()
+    with pytest.raises(Refused, match="no policy_contract yet"):
+        world.arm.query(world.now, **usual)
+    world.running()
+    with pytest.raises(Refused, match="an episode runs"):
+        world.arm.query(world.now, **usual)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("n_candidates", 65, "n_candidates is 65, allowed: 0..64"),
+        ("edit_scale", 1.5, "edit_scale is 1.5, allowed: 0..1"),
+        ("edit_scale", float("nan"), "edit_scale is nan"),
+    ],
+)
+def test_when_a_trial_wants_more_than_there_is_expect_the_range(name, value, words):
+    world = ArmWorld()
+    world.arm.on_contract(world.contract)
+    with pytest.raises(Refused, match=words):
+        world.arm.query(world.now, **({"seed": 0, "n_candidates": 0, "edit_scale": -1.0} | {name: value}))

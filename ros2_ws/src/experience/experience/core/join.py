@@ -18,6 +18,7 @@ from experience.core.ledger import EpisodeEntry
 from experience.core.records import Decision, EpisodeEventKind, Event, StepRecord, StepReward, is_finite
 from experience.core.transition import Transition
 from whetstone_common.core.contract import Contract
+from whetstone_common.core.enums import RequestKind
 from whetstone_common.core.epochs import EpochTracker
 
 Key = tuple[int, int]
@@ -91,7 +92,9 @@ class Joiner:
             self._contracts.popitem(last=False)
 
     def on_decision(self, decision: Decision, now_s: float) -> None:
-        """Take a decision."""
+        """Take a decision; one of a trial belongs to no episode."""
+        if decision.request_kind is RequestKind.TRIAL:
+            return
         pending = self._find(decision.stamp.epoch, decision.stamp.episode, now_s)
         if pending is None or self._is_bad(decision):
             return

@@ -11,9 +11,10 @@ from action_msgs.srv import CancelGoal
 from rclpy.action import ActionClient
 from vla_interfaces.action import RunEpisodes
 from vla_interfaces.msg import EpisodeMark
-from vla_interfaces.srv import Arm, Disarm, Pause, PinPolicy, Reset, SetInstruction
+from vla_interfaces.srv import Arm, Disarm, Pause, PinPolicy, Query, Reset, SetInstruction
 
 from operator_console.core.commands import Command, CommandRefusedError
+from operator_console.web.interface import PolicyTrial
 from robot_operation.core.marks import Mark
 from robot_operation.nodes.mark_convert import to_mark_message
 from whetstone_common.core.enums import Outcome
@@ -58,6 +59,7 @@ class Commander:
         }
         self._cancel = node.create_client(CancelGoal, "run_episodes/_action/cancel_goal")
         self._episodes = ActionClient(node, RunEpisodes, "run_episodes")
+        self._queries = node.create_client(Query, "arm_node/query")
         self._started = 0
 
     def _service(self, kind: Any, name: str, request: Callable[[str], Any]) -> tuple[Any, Callable[[str], Any]]:
@@ -68,6 +70,7 @@ class Commander:
         for client, _ in self._clients.values():
             self._node.destroy_client(client)
         self._node.destroy_client(self._cancel)
+        self._node.destroy_client(self._queries)
         self._episodes.destroy()
 
     def do(self, command: Command, words: str, answer: Answer) -> None:
@@ -90,6 +93,14 @@ class Commander:
                 self._call(client, request(words), answer)
         except (CommandRefusedError, InstructionError) as error:
             answer.set_exception(CommandRefusedError(str(error)))
+
+    def ask_policy(self, trial: PolicyTrial, answer: Answer) -> None:
+        """Ask what the policy would do here; `answer` gets that it was asked, or why it was refused."""
+        request = Query.Request(seed=trial.seed, n_candidates=trial.n_candidates, edit_scale=trial.edit_scale)
+        try:
+            self._call(self._queries, request, answer)
+        except CommandRefusedError as error:
+            answer.set_exception(error)
 
     def _mark(self, mark: Mark, answer: Answer) -> None:
         if not self._marks.get_subscription_count():

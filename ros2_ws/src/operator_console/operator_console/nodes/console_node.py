@@ -27,7 +27,7 @@ from operator_console.nodes.graph_view import GraphView
 from operator_console.nodes.offers import OfferReader
 from operator_console.nodes.recording_desk import RecordingDesk
 from operator_console.nodes.training_desk import TrainingDesk
-from operator_console.web.interface import Offers, PageState, ProcessView, Recordings
+from operator_console.web.interface import Offers, PageState, PolicyTrial, ProcessView, Recordings
 from operator_console.web.server import WebServer
 from robot_operation.nodes.takeover_stream import TakeoverStream
 from whetstone_common.core.parameters import ParameterError
@@ -254,6 +254,12 @@ class ConsoleNode(WhetstoneNode):
         if command is Command.RELEASE_ESTOP:
             return self._desk.act_now(key, viewer, named, self._release_estop)
         return self._desk.ask(key, viewer, named, lambda answer: self._commander.do(command, words, answer))
+
+    def ask_policy(self, key: str, viewer: str, trial: PolicyTrial) -> Answer:
+        """See `Console`."""
+        numbers = f"{trial.n_candidates} candidates, seed {trial.seed}, edits {trial.edit_scale:g}"
+        named = f"what would the policy do: {numbers}"
+        return self._desk.ask(key, viewer, named, lambda answer: self._commander.ask_policy(trial, answer))
 
     # ---- training --------------------------------------------------------------------------------------------------
 

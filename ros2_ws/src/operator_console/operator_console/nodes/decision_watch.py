@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vla_interfaces.msg import Decision, PolicyContract
+from vla_interfaces.msg import Decision, PolicyContract, Request
 
 from operator_console.core.decision_value import value_of_chosen
 from operator_console.core.episode_values import EpisodeValues
@@ -59,9 +59,17 @@ class DecisionWatch:
         value = value_of_chosen(msg.scores, msg.kind, msg.chosen)
         with self._lock:
             self._values.add((int(msg.stamp.epoch), int(msg.stamp.episode)), now_ns, value)
-            if self._is_watched():
-                number = 1 if self._newest is None else self._newest[0] + 1
-                self._newest = (number, msg, self._cameras.messages_at(now_ns))
+            self._keep(msg, now_ns)
+
+    def on_trial(self, msg: Decision) -> None:
+        """What the policy would do was asked while no episode runs; it is no part of any."""
+        with self._lock:
+            self._keep(msg, to_ns(msg.stamp.observation))
+
+    def _keep(self, msg: Decision, now_ns: int) -> None:
+        if self._is_watched():
+            number = 1 if self._newest is None else self._newest[0] + 1
+            self._newest = (number, msg, self._cameras.messages_at(now_ns))
 
     def update(self) -> None:
         """Subscribe to calibrations while somebody looks; called by the executor."""
@@ -80,4 +88,5 @@ class DecisionWatch:
             newest, values = self._newest, self._values.points
         if newest is None or self._contract is None:
             return None
-        return replace(self._drawing.shot(*newest, self._contract), values=values)
+        is_trial = newest[1].request_kind == Request.TRIAL
+        return replace(self._drawing.shot(*newest, self._contract), values=values, is_trial=is_trial)

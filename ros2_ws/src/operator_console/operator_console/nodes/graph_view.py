@@ -90,6 +90,8 @@ class GraphView:
             self.session.on_step(Actor(msg.actor))
 
     def _on_decision(self, msg: Decision) -> None:
+        if msg.request_kind == Request.TRIAL:
+            self.decisions.on_trial(msg)
         if not msg.stamp.episode or msg.request_kind != Request.ACT:
             return
         self.session.method, self.session.policy_version = msg.method, int(msg.policy_version)

@@ -50,6 +50,21 @@ class PageState:
 
 
 @dataclass(frozen=True)
+class PolicyTrial:
+    """What the policy is asked while no episode runs.
+
+    Attributes:
+        seed: Of its noise.
+        n_candidates: Candidates to draw.
+        edit_scale: Share of the trained bound of edits, 0..1.
+    """
+
+    seed: int
+    n_candidates: int
+    edit_scale: float
+
+
+@dataclass(frozen=True)
 class MethodOffer:
     """A method that a run can be started with: its name, what it does, and what it cannot do without."""
 
@@ -121,6 +136,7 @@ class DecisionShot:
         cameras: Pictures.
         values: Of the episode so far: time since its first decision (s), and the critic's value of what was chosen.
         problem: Why it cannot be drawn.
+        is_trial: Whether it was only asked for, and nothing moved.
     """
 
     number: int
@@ -128,6 +144,7 @@ class DecisionShot:
     cameras: tuple[CameraShot, ...] = ()
     values: tuple[tuple[float, float], ...] = ()
     problem: str = ""
+    is_trial: bool = False
 
 
 class LatestDecision(Protocol):
@@ -223,6 +240,9 @@ class Console(Protocol):
 
     def command(self, key: str, viewer: str, command: Command, words: str = "") -> Future[str]:
         """Carry a command of a page out; the answer, or CommandRefusedError."""
+
+    def ask_policy(self, key: str, viewer: str, trial: PolicyTrial) -> Future[str]:
+        """Ask what the policy would do here; the answer, or CommandRefusedError. The decision comes by itself."""
 
     def offers(self) -> Offers:
         """What a run can be started with; blocks until that is known, for some seconds at first."""

@@ -37,13 +37,14 @@ def build_page(console: Console) -> None:
     panes = _build_tabs("Operate", "Why", "Learn", "Browse")
     with panes["Operate"]:
         operate = OperatePanel(console, client.id, viewer)
-    WhyPanel(console, panes["Why"])
+    why = WhyPanel(console, client.id, viewer, panes["Why"])
     learn = LearnPanel(console, client.id, viewer, panes["Learn"])
     browse = BrowsePanel(console, client.id, viewer, panes["Browse"])
 
     def refresh() -> None:
         state = console.page_state(client.id)
         operate.refresh(console.session.snapshot(time.monotonic()), state)
+        why.refresh(state)
         learn.refresh(state)
         browse.refresh(state)
 

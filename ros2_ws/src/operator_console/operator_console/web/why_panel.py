@@ -10,7 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from operator_console.core.candidates import DecisionView
 from operator_console.web import tables
-from operator_console.web.interface import Console, DecisionShot
+from operator_console.web.interface import Console, DecisionShot, PageState
+from operator_console.web.trial_form import TrialForm
 from operator_console.web.why_drawing import camera_html, candidates_table
 
 _REFRESH_S = 0.5
@@ -27,10 +28,12 @@ class WhyPanel:
 
     Args:
         console: The node.
+        key: Of the page.
+        viewer: Who looks at it.
         pane: That holds it; while nobody sees it, nothing is asked.
     """
 
-    def __init__(self, console: Console, pane: ui.element) -> None:
+    def __init__(self, console: Console, key: str, viewer: str, pane: ui.element) -> None:
         self._console, self._pane = console, pane
         self._number = 0
         self._values: tuple[tuple[float, float], ...] = ()
@@ -46,10 +49,15 @@ class WhyPanel:
                     ui.label("Candidates").classes("font-bold")
                     self._facts = ui.html("", sanitize=False).classes("w-full")
                     self._table = ui.html("", sanitize=False).props("id=why-candidates").classes("w-full")
+                self._trial = TrialForm(console, key, viewer)
                 with ui.card().classes("w-full"):
                     ui.label("Value of what was chosen, in this episode").classes("font-bold")
                     self._chart = ui.echart(value_options(())).classes("why-values w-full").style("height: 12rem")
         ui.timer(_REFRESH_S, self._refresh)
+
+    def refresh(self, state: PageState) -> None:
+        """Let who is in control ask what the policy would do."""
+        self._trial.refresh(state)
 
     async def _refresh(self) -> None:
         """Look at the newest decision, and show it when it is another one."""
@@ -74,16 +82,17 @@ class WhyPanel:
             return
         pictures = "".join(camera_html(each, view) for each in shot.cameras)
         self._pictures.set_content(f"<div class='why-cameras'>{pictures or 'no camera picture yet'}</div>")
-        self._facts.set_content(tables.figures_table(_facts(view)))
+        self._facts.set_content(tables.figures_table(_facts(view, is_trial=shot.is_trial)))
         self._table.set_content(candidates_table(view))
 
 
-def _facts(view: DecisionView) -> list[tuple[str, str]]:
+def _facts(view: DecisionView, *, is_trial: bool) -> list[tuple[str, str]]:
+    sent = f"{view.kind}, candidate {view.chosen}" if view.chosen >= 0 else view.kind
     version = str(view.policy_version) if view.policy_version else "base (0)"
     return [
         ("instruction followed", view.instruction or "none"),
         ("method", f"{view.method}, policy version {version}"),
-        ("sent chunk", f"{view.kind}, candidate {view.chosen}" if view.chosen >= 0 else view.kind),
+        ("would send; nothing moves" if is_trial else "sent chunk", sent),
         ("critic's value", "no critic chose" if view.value is None else f"{view.value:.3f}"),
     ]
 

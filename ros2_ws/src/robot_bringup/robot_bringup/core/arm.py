@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from robot_bringup.core.arm_motion import ArmMotion
 from robot_bringup.core.chunk import Chunk
 from robot_bringup.core.chunk_queue import ChunkAcceptance
-from robot_bringup.core.outputs import ArmOutputs, Now
+from robot_bringup.core.outputs import ArmOutputs, Now, RequestOut
 from robot_bringup.core.state_machine import Mode, Refused
 from robot_bringup.core.takeover import InputResult, TakeoverSample
 from whetstone_common.core.clock import other_clock
-from whetstone_common.core.contract import Contract
+from whetstone_common.core.contract import NO_CONTRACT, Contract
+from whetstone_common.core.enums import RequestKind
 from whetstone_common.core.joint_parts import JointMessage
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.robot_joints import JointSample
@@ -18,6 +21,7 @@ from whetstone_common.core.stage_latency import StageSummary
 from whetstone_common.core.stamp import Stamp
 
 _NS = 1_000_000_000
+_MOST_CANDIDATES = 64  # as steering_node has it
 _STOPPING = {Reason.SECOND_COMMANDER, Reason.SECOND_NODE}
 _REFUSALS = {
     ChunkAcceptance.DUPLICATE: ("chunk_duplicate", Reason.NONE),
@@ -119,6 +123,32 @@ class Arm(ArmMotion):
         sample = self._joints.sample
         known = sample is not None and 0 < not_before_ns <= sample.stamp_ns
         return self._lockstep(now) if self._set.lockstep and known else ArmOutputs()
+
+    def query(self, now: Now, *, seed: int, n_candidates: int, edit_scale: float) -> ArmOutputs:
+        """Ask the policy what it would do here, while no episode runs; nothing moves.
+
+        Args:
+            now: The moment.
+            seed: Of the policy's noise.
+            n_candidates: Candidates to draw, 0 for as many as usual.
+            edit_scale: Share of the trained bound of edits, negative for the usual one.
+
+        Raises:
+            Refused: An episode runs, there is no policy, or a number is out of its range.
+        """
+        if self.state.moving:
+            raise Refused("an episode runs: look at its own decisions, or hold the arm first")
+        if self._playback.contract.newest is None:
+            raise Refused(NO_CONTRACT)
+        if n_candidates > _MOST_CANDIDATES:
+            raise Refused(f"n_candidates is {n_candidates}, allowed: 0..{_MOST_CANDIDATES}")
+        if not edit_scale <= 1.0:
+            raise Refused(f"edit_scale is {edit_scale}, allowed: 0..1, or negative for the usual one")
+        request = RequestOut(
+            self._playback.requests.query(now.ros_ns), RequestKind.TRIAL, 0, self._set.chunk_timeout_s, 0,
+            np.zeros((0, 0)), np.zeros(7), seed, n_candidates=n_candidates, edit_scale=edit_scale,
+        )  # fmt: skip
+        return ArmOutputs(requests=[request])
 
     # ---- events ------------------------------------------------------------------------------------------------------
 

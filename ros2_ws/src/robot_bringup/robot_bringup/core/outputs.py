@@ -64,6 +64,8 @@ class RequestOut:
         committed_reference: (7,) pose that they are relative to, zeros in joint space.
         seed: Of the policy's noise in this episode.
         episode_step: Steps of the episode that have begun.
+        n_candidates: Candidates to draw, 0 for as many as usual.
+        edit_scale: Share of the trained bound of edits, negative for the usual one.
     """
 
     stamp: Stamp
@@ -75,6 +77,8 @@ class RequestOut:
     committed_reference: Array
     seed: int
     episode_step: int = 0
+    n_candidates: int = 0
+    edit_scale: float = -1.0
 
 
 @dataclass(frozen=True, eq=False)

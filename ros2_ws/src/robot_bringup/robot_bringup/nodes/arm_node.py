@@ -15,7 +15,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from vla_interfaces.msg import ActionChunk, PolicyContract, Takeover
 from vla_interfaces.srv import Arm as ArmService
-from vla_interfaces.srv import Disarm, Pause, Reset, Resume
+from vla_interfaces.srv import Disarm, Pause, Query, Reset, Resume
 
 from robot_bringup.core.arm import Arm
 from robot_bringup.core.chunk_queue import Execution
@@ -146,6 +146,7 @@ class ArmNode(WhetstoneNode):
         self.create_service(Reset, "~/reset", self._on_reset)
         self.create_service(Resume, "~/resume", self._on_resume)
         self.create_service(Pause, "~/pause", self._on_pause)
+        self.create_service(Query, "~/query", self._on_query)
 
     def on_start(self) -> None:
         """Begin to send, once armed and resumed."""
@@ -360,6 +361,10 @@ class ArmNode(WhetstoneNode):
         self._answer(response, lambda core, _now: core.pause(detail=request.reason))
         response.steps = self._core.steps if self._core is not None else 0
         return response
+
+    def _on_query(self, request: Query.Request, response: Query.Response) -> Query.Response:
+        numbers = {"n_candidates": request.n_candidates, "edit_scale": request.edit_scale}
+        return self._answer(response, lambda core, now: core.query(now, seed=request.seed, **numbers))
 
 
 def main() -> None:

@@ -82,6 +82,8 @@ def from_request(request: RequestOut) -> Request:
         committed_reference=floats(request.committed_reference),
         seed=request.seed,
         episode_step=request.episode_step,
+        n_candidates=request.n_candidates,
+        edit_scale=request.edit_scale,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from std_msgs.msg import Bool, UInt32
-from vla_interfaces.msg import Noise
+from vla_interfaces.msg import Noise, Request
 
 from vla_policy.core.inbox import Slot
 from vla_policy.core.protocol import FloatArray, PolicySpec
@@ -94,18 +94,19 @@ class ProposalNoise:
             self._steered.expect(stamp)
         return is_steered
 
-    def draw(self, spec: PolicySpec, seed: int, sequence: int, *, is_steered: bool) -> Draw:
+    def draw(self, spec: PolicySpec, request: Request, sequence: int, *, is_steered: bool) -> Draw:
         """Noises of a proposal; waits for steering_node's.
 
         Args:
             spec: Of the model.
-            seed: Of the episode, 0 takes the node's own.
-            sequence: Of the request within it.
+            request: Its seed, 0 takes the node's own. A trial's number of candidates, unless noise is steered.
+            sequence: Of the request within the episode.
             is_steered: What `expect` returned.
         """
         param = self._node.param
-        n = min(self.candidate_count or param("n_candidates"), param("max_candidates"))
-        gaussian = draw_noise(n, spec, seed or param("seed"), sequence)
+        asked = 0 if is_steered or request.kind != Request.TRIAL else request.n_candidates
+        n = min(asked or self.candidate_count or param("n_candidates"), param("max_candidates"))
+        gaussian = draw_noise(n, spec, request.seed or param("seed"), sequence)
         if not is_steered:
             return Draw(gaussian)
         steered = self._steered.wait(param("steer_deadline_s"))

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import Bool
-from vla_interfaces.msg import Observation, PolicyContract, Proposal
+from vla_interfaces.msg import Observation, PolicyContract, Proposal, Request
 
 from rl_methods.base import LearnedPolicy, NoisePolicy, Policy, RuntimeConfig, ValidationContext
 from rl_methods.registry import IMAGES, encoder_of, entry, make_policy
@@ -108,6 +109,12 @@ class SteeringNode(WhetstoneNode):
             base_margin=self.param("base_margin"),
         )
 
+    def _config_for(self, request: Request) -> RuntimeConfig:
+        """How a request is decided: a trial may want another scale of edits."""
+        config = self._runtime_config()
+        is_trial = request.kind == Request.TRIAL and request.edit_scale >= 0.0
+        return replace(config, edit_scale=min(1.0, float(request.edit_scale))) if is_trial else config
+
     def _validation_context(self) -> ValidationContext | None:
         """What new weights are tried on; read by another thread."""
         return self._trial.context(self._contracts.bound, self.param("edit_limit"))
@@ -179,7 +186,7 @@ class SteeringNode(WhetstoneNode):
             step = msg.request.episode_step
             critical = self._critical.at(to_stamp(msg.stamp), step, self.param("critical_from_step"))
             policy_input = to_input(msg, contract, images, critical_phase=critical)
-            output = decide(self._policy, policy_input, self._runtime_config())
+            output = decide(self._policy, policy_input, self._config_for(msg.request))
             self._trial.last = policy_input
         except ProposalError as error:
             self._refuse("proposal_bad", _PROPOSAL_REASONS[error.kind], str(error))

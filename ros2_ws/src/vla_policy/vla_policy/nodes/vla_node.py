@@ -128,7 +128,7 @@ class VlaNode(WhetstoneNode):
             self.counters["observation_old"] += 1
             return
         try:
-            job = Job(stamp, msg.kind == Request.QUERY_ONLY, to_observation(msg), msg, arrived_s)
+            job = Job(stamp, msg.kind != Request.ACT, to_observation(msg), msg, arrived_s)
             self._served.backend.spec.check(job.observation)
         except ValueError as error:
             self._refuse("observation_bad", Reason.BAD_MESSAGE, str(error))
@@ -178,7 +178,7 @@ class VlaNode(WhetstoneNode):
         is_steered = self._noise.expect(job.stamp)
         self._outputs.publish_features(job.msg, features, noise_expected=is_steered)
         began_s = time.perf_counter()
-        draw = self._noise.draw(backend.spec, job.msg.request.seed, job.stamp.sequence, is_steered=is_steered)
+        draw = self._noise.draw(backend.spec, job.msg.request, job.stamp.sequence, is_steered=is_steered)
         times.noise_s = time.perf_counter() - began_s
         if worker.is_displaced(job):
             self.counters["observation_superseded"] += 1

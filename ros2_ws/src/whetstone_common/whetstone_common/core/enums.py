@@ -19,6 +19,7 @@ class RequestKind(IntEnum):
 
     ACT = 0  # the chunk will be executed
     QUERY_ONLY = 1  # features and candidates only, never executed
+    TRIAL = 2  # the same while no episode runs; nobody learns from it
 
 
 class EpisodePhase(IntEnum):
