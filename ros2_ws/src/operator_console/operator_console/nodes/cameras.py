@@ -114,6 +114,12 @@ class CameraStreams:
         for camera in self._cameras.values():
             camera.asked_s = now_s
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether there is a message of every camera."""
+        with self._lock:
+            return all(camera.recent for camera in self._cameras.values())
+
     def messages_at(self, stamp_ns: int) -> dict[str, bytes]:
         """By camera, the newest message that is not newer than a moment; the oldest there is, where all are newer."""
         found = {}

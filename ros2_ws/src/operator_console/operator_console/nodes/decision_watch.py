@@ -80,6 +80,11 @@ class DecisionWatch:
 
     # ---- what pages ask; by the server's thread --------------------------------------------------------------------
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether a decision that is made now will be shown with the pictures of all cameras."""
+        return self._is_watched() and self._cameras.sees_all
+
     def look(self) -> DecisionShot | None:
         """The newest decision since somebody looks, None before there is one."""
         self._asked_s = time.monotonic()

@@ -150,6 +150,10 @@ class DecisionShot:
 class LatestDecision(Protocol):
     """What the policy chose, for pages that look at it."""
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether a decision that is made now will be shown with the pictures of all cameras."""
+
     def look(self) -> DecisionShot | None:
         """The newest decision since somebody looks, None before there is one."""
 

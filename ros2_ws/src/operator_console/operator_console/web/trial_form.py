@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from nicegui import ui
 
 from operator_console.web.command_answer import answer_of
 from operator_console.web.interface import Console, PageState, PolicyTrial
 
 _MOST_SEED, _MOST_CANDIDATES, _SHARE_STEPS = 99, 16, 20
+# Cameras are subscribed to when somebody looks; without their pictures the answer has numbers only.
+_PICTURES_S, _POLL_S = 3.0, 0.1
 _ABOUT = (
     "Hold the arm, or end the episode; then turn these. Each change asks the policy about what the cameras see now. "
     "Nothing moves, and the settings of the nodes stay as they are."
@@ -44,6 +49,9 @@ class TrialForm:
         return slider
 
     async def _ask(self) -> None:
+        end_s = time.monotonic() + _PICTURES_S
+        while not self._console.decisions.is_prepared and time.monotonic() < end_s:
+            await asyncio.sleep(_POLL_S)
         trial = PolicyTrial(int(self._seed.value), int(self._count.value), float(self._share.value))
         answer = await answer_of(self._console.ask_policy(self._key, self._viewer, trial))
         self._answer.set_text("asked; the pictures show the answer" if answer.is_done else answer.text)
