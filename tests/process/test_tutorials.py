@@ -26,6 +26,7 @@ FOLLOWED = {
     "your-own-arm.md",
     "your-own-demonstrations.md",
     "your-own-task.md",
+    "your-own-vla.md",
 }
 
 _METHOD = """
@@ -104,6 +105,25 @@ def test_when_demonstrations_are_used_as_told_expect_a_model_that_serves(reader:
     assert manifest["finetuned"]["steps"] == 2
     figures = json.loads((reader.folder / "out" / "imitated.json").read_text())
     assert [row["outcome"] for row in figures["rows"]] == ["timed_out"]
+
+
+def test_when_a_vla_of_ones_own_is_used_as_told_expect_it_served_and_learnt_weights_played(reader: Tutorial) -> None:
+    (reader.folder / "short.yaml").write_text(_METHOD, encoding="utf-8")
+    (reader.folder / "pi0").mkdir()  # where the page writes the mapping file
+    said = reader.follow(
+        "your-own-vla.md",
+        {
+            "--model-dir pi0 --episodes 3": "--model-dir pi0 --episodes 1 --max-steps 20",
+            "--episodes 20 --out out/demos": "--episodes 2 --out out/demos",
+            "--steps 2000": "--steps 2",
+            "--out pi0_token": "--out pi0_token --steps 4",
+            "--minutes 19": "--minutes 0.3 --operator none --evaluate-episodes 1 --method-file short.yaml",
+            "--run mine --episodes 50": "--run mine --episodes 1",
+        },
+    )
+    assert "can be served" in said and "RL token of 64" in said
+    rows = [json.loads(line) for line in (reader.folder / "runs/mine/episodes.jsonl").read_text().splitlines()]
+    assert rows[-1]["policy_version"] > 0, "learnt weights were never played"
 
 
 def test_when_a_task_is_written_as_told_expect_the_expert_to_solve_it_and_a_policy_to_be_judged(

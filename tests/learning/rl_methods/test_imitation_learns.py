@@ -21,7 +21,9 @@ from whetstone_common.core.enums import Actor
 
 pytestmark = [pytest.mark.learning, pytest.mark.timeout(300)]
 
-ROBOT = DatasetRobot(lambda path: dataset_of(path, "sim_panda"), lambda spec: watcher_of("sim_panda", spec))
+ROBOT = DatasetRobot(
+    lambda path: dataset_of(path, "sim_panda"), lambda spec: watcher_of("sim_panda", spec, Path("toy"))
+)
 
 
 def error(model: Path, folder: Path) -> float:

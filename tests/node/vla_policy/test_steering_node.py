@@ -215,6 +215,17 @@ def test_when_no_contract_was_received_expect_refusal_that_says_so(rig: Rig) -> 
     assert "no policy_contract" in detail
 
 
+def test_when_the_contract_comes_after_the_first_proposal_expect_it_answered_then(rig: Rig) -> None:
+    chunks = rig.hear("action_chunk", ActionChunk)
+    node = rig.add(SteeringNode)
+    rig.voice("proposal", Proposal)(proposal(1))
+    rig.until_status(node, State.HOLDING, Reason.CONTRACT_MISMATCH)
+    rig.voice("policy_contract", PolicyContract, qos.LATCHED)(from_contract(CONTRACT))
+    rig.until(lambda: chunks, what="the chunk")
+    assert [chunk.stamp.request_id for chunk in chunks] == [1]
+    rig.until_status(node, State.READY)
+
+
 def test_when_the_method_is_unknown_expect_refusal_to_start(rig: Rig) -> None:
     with pytest.raises(ValueError, match=r"method = 'magic'.*none"):
         rig.add(SteeringNode, method="magic")

@@ -39,7 +39,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def watcher() -> EpisodePreprocessor:
-    return watcher_of("sim_panda", load_backend("fake").spec)
+    return watcher_of("sim_panda", load_backend("fake").spec, Path("fake"))
 
 
 @pytest.fixture

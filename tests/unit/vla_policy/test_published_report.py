@@ -2,6 +2,7 @@
 """A report before anything moves: each kind of directory, and each reason why one cannot be served."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from harness.published import JOINTS, checkpoint, mapping_text
 from vla_policy.core.backends import load_backend
+from vla_policy.core.normalise import PolicyStats, Stats
 from vla_policy.core.published.detect import ModelNotFoundError, is_published, local_directory
 from vla_policy.core.published.report import RobotNames, inspect
 
@@ -92,3 +94,22 @@ def test_when_a_name_stands_for_nothing_expect_it_said(name, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelNotFoundError, match=name):
         local_directory(name)
+
+
+def test_when_a_directory_was_trained_here_expect_its_own_numbers_and_nothing_to_map(tmp_path):
+    folder = checkpoint(tmp_path / "pi0")
+    (folder / "whetstone.yaml").unlink()
+    stats = PolicyStats(
+        Stats((0.0,) * 8, (0.1,) * 8), Stats((0.0,) * 8, (1.0,) * 8), ("front", "wrist"), 0.05, "joint", ("go",)
+    )
+    stats.save(folder / "stats.json")
+    report = inspect(folder, ROBOT)
+    assert report.can_be_served and not report.template
+    texts = {line.field: line.text for line in report.lines}
+    assert texts["numbers"] == "stats.json: joint actions, 8 dimensions of state, 8 of action, 0.05 s a step"
+    assert texts["cameras"] == "front, wrist" and "mean of embeddings" in texts["features"]
+    replace(stats, cameras=("top",)).save(folder / "stats.json")
+    (problem,) = [line for line in inspect(folder, ROBOT).lines if not line.is_ok]
+    assert problem.text == "the robot has no 'top', it has ['front', 'wrist']"
+    (folder / "stats.json").write_text("{}")
+    assert not inspect(folder, ROBOT).can_be_served

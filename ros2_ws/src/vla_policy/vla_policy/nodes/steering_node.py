@@ -49,6 +49,7 @@ class SteeringNode(WhetstoneNode):
         self._trial = TrialInputs()
         self._intake: WeightsIntake | None = None
         self._refused_s = 0.0
+        self._early: Proposal | None = None  # of a policy whose contract is still on its way to us
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
@@ -56,7 +57,6 @@ class SteeringNode(WhetstoneNode):
         """Build the method and connect."""
         method = self.param("method")
         self._policy: Policy = make_policy(method)
-        self._needs_weights = entry(method).needs_weights
         self._outputs = SteeringOutputs(self)
         self._candidates = CandidateRequests(self)
         self.create_subscription(PolicyContract, "policy_contract", self.on_contract, qos.LATCHED)
@@ -87,6 +87,7 @@ class SteeringNode(WhetstoneNode):
         self._intake = None
         self._contracts.forget()
         self._newest, self._critical, self._trial = NewestStamp(), CriticalPhase(), TrialInputs()
+        self._early = None
 
     def parameters_changed(self, names: set[str]) -> None:
         """A new number of candidates goes to the VLA at once."""
@@ -133,7 +134,8 @@ class SteeringNode(WhetstoneNode):
     @property
     def _lacks_weights(self) -> bool:
         """Whether nothing may be played: a method that the VLA cannot stand in for has no weights yet."""
-        return self._needs_weights and isinstance(self._policy, LearnedPolicy) and self._policy.version == 0
+        needs_weights = entry(self.param("method")).needs_weights
+        return needs_weights and isinstance(self._policy, LearnedPolicy) and self._policy.version == 0
 
     # ---- callbacks -------------------------------------------------------------------------------------------------
 
@@ -147,10 +149,13 @@ class SteeringNode(WhetstoneNode):
         if differences:
             self._refuse("contract_refused", Reason.CONTRACT_MISMATCH, "; ".join(differences))
             return
+        early, self._early = self._early, None
         if self._trial.bind(self._contracts.bound) and self._intake is not None:
             self._intake.retry()
         if self.status[1] == Reason.CONTRACT_MISMATCH:
             self._say_ready()
+        if early is not None:
+            self.on_proposal(early)
 
     def on_critical_phase(self, msg: Bool) -> None:
         """Take the operator's word for the episode that runs."""
@@ -174,6 +179,8 @@ class SteeringNode(WhetstoneNode):
         began_s = time.perf_counter()
         contract = self._agreed(msg.contract_hash) if self.active else None
         if contract is None:
+            # A latched contract may come after the first proposal, which nobody would make again in lockstep.
+            self._early = msg if self.active and self._contracts.bound is None else None
             return
         images = self._images.of(to_stamp(msg.stamp), msg) if self._images is not None else NO_IMAGES
         if images is None or not self._is_new(to_stamp(msg.stamp)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vla_policy.core.published.detect import ModelNotFoundError, is_published, local_directory
+from vla_policy.core.published.detect import ModelNotFoundError, crop_of, is_published, local_directory
 from whetstone_cli.cli.errors import UserError
 
 
@@ -31,7 +31,7 @@ def model_arguments(directory: Path, backend: str = "", mapping: Path | None = N
     """
     arguments = {"model_dir": str(directory.resolve())}
     if backend in ("", "onnx", "pi0") and is_published(directory):
-        arguments |= {"backend": "pi0", "crop": "pad"}
+        arguments |= {"backend": "pi0", "crop": crop_of(directory)}
     if mapping is not None:
         arguments["model_mapping"] = str(mapping.resolve())
     return arguments

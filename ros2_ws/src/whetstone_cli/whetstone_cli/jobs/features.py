@@ -15,7 +15,6 @@ from rich.console import Console
 
 from rl_learner.core.post_training import DatasetRobot
 from rl_learner.core.token_training import TokenTrainer
-from vla_policy.core.published.detect import is_published
 from vla_policy.core.token_files import describe_features
 from vla_policy.core.training.settings import FrameConfig, TokenConfig
 from whetstone_cli.cli.errors import UserError
@@ -65,9 +64,8 @@ def train(args: argparse.Namespace) -> None:
     config = TokenConfig(args.steps, args.batch, args.lr, save_every=args.save_every, seed=args.seed)
     frames = FrameConfig(args.stride, args.held_out, args.disk_gb, args.seed)
     base = find(args.base)
-    crop = "pad" if is_published(base) else "center"  # as they are served
     robot = DatasetRobot(
-        lambda path: dataset_of(path, args.robot, args.mapping), lambda spec: watcher_of(args.robot, spec, crop)
+        lambda path: dataset_of(path, args.robot, args.mapping), lambda spec: watcher_of(args.robot, spec, base)
     )
     joint_names = tuple(find_robot(args.robot).contract_joints)
     work.path.mkdir(parents=True, exist_ok=True)

@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         check_file(args.out)
         spec = load_backend(args.backend, str(find(args.model_dir))).spec
-        watcher = watcher_of(args.robot, spec)
+        watcher = watcher_of(args.robot, spec, find(args.model_dir))
         config = config_of(args, watcher)
         frames = frames_of(args, [dataset_of(path, args.robot, args.mapping) for path in args.datasets], watcher)
         frames.check()

@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
         check_new_folder(args.out)
         dataset = dataset_of(args.dataset, args.robot, args.mapping)
         backend = load_backend(args.backend, str(find(args.model_dir)))
-        watcher = watcher_of(args.robot, backend.spec)
+        watcher = watcher_of(args.robot, backend.spec, find(args.model_dir))
         episodes = made(onlooker_of(args, watcher, backend), dataset, watcher)
         weights = weights_sha256(find(args.model_dir))
         write_prior(args.out, shown(episodes, len(dataset), counts), weights, time.time_ns())

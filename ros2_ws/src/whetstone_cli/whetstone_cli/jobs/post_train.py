@@ -92,7 +92,8 @@ def train(args: argparse.Namespace) -> None:
     method = training_of(args.method)(read_training_settings(args.method, args.method_file))
     accelerator.wait_for_everyone()  # nothing is made before all have looked
     robot = DatasetRobot(
-        lambda path: dataset_of(path, args.robot, args.mapping), lambda spec: watcher_of(args.robot, spec)
+        lambda path: dataset_of(path, args.robot, args.mapping),
+        lambda spec: watcher_of(args.robot, spec, find(args.base)),
     )
     data = DataConfig(args.held_out, args.normalise, args.clip, args.seed)
     work.path.mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,7 @@ def train(args: argparse.Namespace) -> None:
     if accelerator.is_main_process:
         work.clear()
         export_graphs(args.out, _say)
-        _say(f"wrote {args.out}; count what it can do: whetstone eval --backend onnx --model-dir {args.out}")
+        _say(f"wrote {args.out}; count what it can do: whetstone eval --model-dir {args.out}")
     accelerator.end_training()
 
 

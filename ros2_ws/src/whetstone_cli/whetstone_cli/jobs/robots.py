@@ -10,15 +10,16 @@ from experience.core.lerobot.mapping import read_mapping
 from rl_learner.core.episode_preprocessing import EpisodePreprocessor
 from rl_learner.core.recorded import episodes_of, shown_to_policy
 from vla_policy.core.protocol import PolicySpec
+from vla_policy.core.published.detect import crop_of
 from whetstone_common.nodes.robot_files import find_kinematics, find_robot
 
 __all__ = ["dataset_of", "episodes_of", "shown_to_policy", "watcher_of"]
 
 
-def watcher_of(robot_file: str, spec: PolicySpec, crop: str = "center") -> EpisodePreprocessor:
-    """A watcher of that robot's recordings, with observation_node's parameter `crop`; raises as `find_robot`."""
+def watcher_of(robot_file: str, spec: PolicySpec, model: Path) -> EpisodePreprocessor:
+    """A watcher of that robot's recordings, who fits images as the model is served; raises as `find_robot`."""
     robot = find_robot(robot_file)
-    return EpisodePreprocessor(spec, find_kinematics(robot), robot.contract_joints, crop, robot.joint_range)
+    return EpisodePreprocessor(spec, find_kinematics(robot), robot.contract_joints, crop_of(model), robot.joint_range)
 
 
 def dataset_of(folder: Path, robot_file: str, mapping: Path | None = None) -> Dataset:

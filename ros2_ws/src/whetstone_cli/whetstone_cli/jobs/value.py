@@ -50,7 +50,7 @@ def recorded_of(args: argparse.Namespace, spec: PolicySpec) -> DatasetEpisode:
     dataset = dataset_of(args.recording, args.robot, args.mapping)
     if not 0 <= args.episode < len(dataset):
         raise ValueError(f"{args.recording}: episode is {args.episode}, allowed: 0 to {len(dataset) - 1}")
-    watcher_of(args.robot, spec).check(dataset.fps, dataset.cameras)
+    watcher_of(args.robot, spec, find(args.value)).check(dataset.fps, dataset.cameras)
     return next(islice(dataset, args.episode, None))
 
 
@@ -80,7 +80,7 @@ def curve_of(args: argparse.Namespace) -> ValueCurve:
     directory = find(args.value)
     model, backend = load_value(directory), plain_backend(directory)
     recorded = recorded_of(args, backend.spec)
-    watcher = watcher_of(args.robot, backend.spec)
+    watcher = watcher_of(args.robot, backend.spec, directory)
     watcher.check_numbers(recorded, recorded.index)
     frames, values = values_along(model.network, backend, watcher, recorded, args.stride)
     return ValueCurve(

@@ -47,6 +47,11 @@ def is_published(directory: Path) -> bool:
     return isinstance(body, dict) and ("pi0" in (body.get("type"), body.get("model_type")) or "action_horizon" in body)
 
 
+def crop_of(directory: Path) -> str:
+    """How images are fitted for a model, observation_node's parameter `crop`: PI0 was trained with padded ones."""
+    return "pad" if is_published(directory) else "center"
+
+
 def local_directory(name: str) -> Path:
     """A directory as it is named, or a copy of a model of the Hugging Face hub.
 

@@ -22,6 +22,7 @@ from vla_policy.core.published.tensors import StoredTensors, read_headers
 from whetstone_common.core.foreign import OpenModel, read_json
 
 OPENPI_CAMERAS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
+PROMPT_LENGTH = 48  # the published models were trained with prompts padded to this
 _OPENPI_HORIZON, _OPENPI_STEPS = 50, 10
 PALIGEMMA = "google/paligemma-3b-pt-224"
 
@@ -62,7 +63,7 @@ class PublishedModel:
     are_dims_known: bool
     relative: tuple[bool, ...] | None = None
     tokenizer: str = PALIGEMMA
-    prompt_length: int = 48
+    prompt_length: int = PROMPT_LENGTH
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.prompter import Prompt
 from vla_policy.core.protocol import ObservationError
 from vla_policy.core.published.detect import hub_answers
-from vla_policy.core.published.directory import PALIGEMMA
+from vla_policy.core.published.directory import PALIGEMMA, PROMPT_LENGTH
 from whetstone_common.core.foreign import shortened
 
-PROMPT_LENGTH = 48  # the published models were trained with prompts padded to this
 _FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 
 

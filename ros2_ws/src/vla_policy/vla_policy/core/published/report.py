@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from transformers import PI0ForConditionalGeneration
+from transformers import PI0Config, PI0ForConditionalGeneration
 
 from rl_methods.common.checkpoint_error import CheckpointError
-from vla_policy.core.published.directory import Hints, PublishedModel, format_of, read_published
-from vla_policy.core.published.loading import first_of, tensor_problems
+from vla_policy.core.files import model_directory
+from vla_policy.core.normalise import PolicyStats
+from vla_policy.core.published.directory import Hints, PublishedModel, format_of, network_of, read_published
+from vla_policy.core.published.loading import STATS_FILE, first_of, tensor_problems
 from vla_policy.core.published.mapping import ModelMapping, mapping_path, misfits, read_model_mapping
-from vla_policy.core.published.prompt import load_tokenizer, tokenizer_source
+from vla_policy.core.published.prompt import PROMPT_LENGTH, load_tokenizer, tokenizer_source
 from vla_policy.core.published.statistics import Kind, Normalisation
 from vla_policy.core.published.template import template_of
+from vla_policy.core.published.tensors import StoredTensors
 from vla_policy.core.token_files import describe_features
 
 T = TypeVar("T")
@@ -102,11 +105,14 @@ def inspect(directory: Path, robot: RobotNames, mapping: str = "") -> ModelRepor
     if found is None:
         return report
     report.note("format", f"{found[0].value}: {directory}")
+    if not mapping and (directory / STATS_FILE).is_file():
+        _trained_here(report, directory, robot)
+        return report
     file = _mapping(report, directory, mapping)
     model = report.attempt("content", lambda: read_published(directory, file.hints if file else Hints()))
     if model is None:
         return report
-    _network(report, model)
+    _network(report, model.config, model.stored, len(model.cameras), model.prompt_length)
     _quantities(report, model, file)
     if file is None:
         report.template = template_of(model, robot.joints, robot.cameras)
@@ -118,6 +124,27 @@ def inspect(directory: Path, robot: RobotNames, mapping: str = "") -> ModelRepor
     return report
 
 
+def _trained_here(report: ModelReport, directory: Path, robot: RobotNames) -> None:
+    """A directory that our trainings made: its numbers are the contract's, so there is nothing to map."""
+
+    def read() -> tuple[PI0Config, StoredTensors, PolicyStats]:
+        with model_directory(directory):
+            return *network_of(directory), PolicyStats.load(directory / STATS_FILE)
+
+    if (found := report.attempt("content", read)) is None:
+        return
+    config, stored, stats = found
+    _network(report, config, stored, len(stats.cameras))
+    report.note("cameras", ", ".join(stats.cameras))
+    for name in stats.cameras:
+        if name not in robot.cameras:
+            report.problem("cameras", f"the robot has no {name!r}, it has {list(robot.cameras)}")
+    dims = f"{stats.proprio.dim} dimensions of state, {stats.action.dim} of action"
+    report.note("numbers", f"{STATS_FILE}: {stats.action_space} actions, {dims}, {stats.dt_s:g} s a step")
+    if (features := report.attempt("features", lambda: describe_features(directory))) is not None:
+        report.note("features", features)
+
+
 def _mapping(report: ModelReport, directory: Path, named: str) -> ModelMapping | None:
     path = mapping_path(directory, named)
     if not path.is_file():
@@ -126,8 +153,9 @@ def _mapping(report: ModelReport, directory: Path, named: str) -> ModelMapping |
     return report.attempt("mapping", lambda: read_model_mapping(path))
 
 
-def _network(report: ModelReport, model: PublishedModel) -> None:
-    config = model.config
+def _network(
+    report: ModelReport, config: PI0Config, stored: StoredTensors, cameras: int, prompt_length: int = PROMPT_LENGTH
+) -> None:
     with torch.device("meta"):
         network = PI0ForConditionalGeneration(config)
     parameters = {k: v for k, v in network.named_parameters() if not k.startswith("model.dit.embed_tokens")}
@@ -139,18 +167,18 @@ def _network(report: ModelReport, model: PublishedModel) -> None:
         f"expert {config.dit_config.num_hidden_layers} x {config.dit_config.hidden_size}, "
         f"images {vision.image_size} px, chunk of {config.chunk_size}, {config.num_inference_steps} flow steps",
     )
-    problems = tensor_problems(parameters, model.stored.weights)
-    kinds = sorted({tensor.dtype for tensor in model.stored.weights.values()})
+    problems = tensor_problems(parameters, stored.weights)
+    kinds = sorted({tensor.dtype for tensor in stored.weights.values()})
     if problems:
         report.problem("tensors", first_of(problems))
     else:
         report.note("tensors", f"{len(parameters)} as expected, {' and '.join(kinds)}")
-    _memory(report, model, count)
+    tokens = max(1, cameras) * (vision.image_size // vision.patch_size) ** 2 + prompt_length
+    _memory(report, config, count, tokens)
 
 
-def _memory(report: ModelReport, model: PublishedModel, parameters: int) -> None:
-    text, vision = model.config.vlm_config.text_config, model.config.vlm_config.vision_config
-    tokens = max(1, len(model.cameras)) * (vision.image_size // vision.patch_size) ** 2 + model.prompt_length
+def _memory(report: ModelReport, config: PI0Config, parameters: int, tokens: int) -> None:
+    text = config.vlm_config.text_config
     per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim + 4 * text.intermediate_size
     needed = {name: size * (parameters + tokens * per_token) / _GIB for name, size in _BYTES.items()}
     has = _machine_gib()
