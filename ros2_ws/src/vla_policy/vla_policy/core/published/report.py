@@ -15,10 +15,17 @@ from transformers import PI0Config, PI0ForConditionalGeneration
 from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.files import model_directory
 from vla_policy.core.normalise import PolicyStats
-from vla_policy.core.published.directory import Hints, PublishedModel, format_of, network_of, read_published
+from vla_policy.core.published.directory import (
+    PROMPT_LENGTH,
+    Hints,
+    PublishedModel,
+    format_of,
+    network_of,
+    read_published,
+)
 from vla_policy.core.published.loading import STATS_FILE, first_of, tensor_problems
 from vla_policy.core.published.mapping import ModelMapping, mapping_path, misfits, read_model_mapping
-from vla_policy.core.published.prompt import PROMPT_LENGTH, load_tokenizer, tokenizer_source
+from vla_policy.core.published.prompt import load_tokenizer, tokenizer_source
 from vla_policy.core.published.statistics import Kind, Normalisation
 from vla_policy.core.published.template import template_of
 from vla_policy.core.published.tensors import StoredTensors
