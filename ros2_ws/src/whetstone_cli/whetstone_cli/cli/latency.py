@@ -15,7 +15,7 @@ MEANINGS = {
     "camera": "age of the oldest image or joint state in an observation",
     "wait": "observation_node waits for images newer than the request",
     "preprocess": "observation_node decodes and fits images",
-    "queue": "vla_node has the observation and works on another",
+    "queue": "vla_node has the observation, until it begins",
     "prefix": "vla_node: images and words through the VLM",
     "noise": "vla_node draws noise, or waits for steering_node's",
     "denoise": "vla_node: all candidates through the action expert",
