@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from vla_interfaces.msg import Executed
 
-from experience.core.recording.label import label_file, write_label
+from experience.core.recording.label import Label, label_file, write_label
 from fakes.lerobot_files import DATA, FPS, panda_dataset
 from fakes.recordings import METADATA, recording
 from operator_console.core.library import DELETED, Collection, CollectionKind, Library, ListedEpisode, Listing
@@ -36,7 +36,7 @@ def test_when_an_episode_was_recorded_expect_what_a_person_asks_of_it(tmp_path: 
 def test_when_a_human_says_otherwise_expect_both_outcomes(tmp_path: Path) -> None:
     path, library = recording(tmp_path / "a.mcap"), Library([tmp_path])
     assert (rows(library)[0].outcome, rows(library)[0].recorded_outcome) == ("succeeded", "")
-    write_label(path, "failed")
+    write_label(path, Label("failed"))
     assert (rows(library)[0].outcome, rows(library)[0].recorded_outcome) == ("failed", "succeeded")
 
 

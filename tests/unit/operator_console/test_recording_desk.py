@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from experience.core.lerobot_export.frames import episode_of
-from experience.core.recording.reader import metadata, recorded_metadata
+from experience.core.recording.label import label_file
+from experience.core.recording.reader import RecordingError, metadata, recorded_metadata
 from fakes.lerobot_files import JOINTS, panda_dataset
 from fakes.recordings import recording
 from harness.until import until
@@ -47,6 +48,41 @@ def test_when_an_outcome_is_changed_expect_every_reader_to_see_it_and_the_record
     assert digests(folder) == before
     desk.relabel(str(recordings), ["a.mcap"], AS_RECORDED)
     assert metadata(recordings / "a.mcap")["outcome"] == "succeeded"
+
+
+def test_when_an_episode_is_trimmed_expect_every_reader_to_see_those_steps_alone_and_the_recording_to_stay(
+    folder: Path,
+) -> None:
+    desk, recordings, before = desk_of(folder), folder / "recordings", digests(folder)
+    whole = episode_of(recordings / "b.mcap", JOINTS).frames
+    assert desk.trim(str(recordings), ["b.mcap"], 1, 3) == "1 episode: steps 2 to 4 count"
+    kept = episode_of(recordings / "b.mcap", JOINTS).frames
+    assert [frame.action.tolist() for frame in kept] == [frame.action.tolist() for frame in whole[1:4]]
+    assert desk.relabel(str(recordings), ["b.mcap"], "failed") == "1 episode: failed"
+    assert len(episode_of(recordings / "b.mcap", JOINTS).frames) == 3, "another outcome leaves the steps as they are"
+    desk.trim(str(recordings), ["b.mcap"], 0, None)
+    assert len(episode_of(recordings / "b.mcap", JOINTS).frames) == len(whole)
+    desk.relabel(str(recordings), ["b.mcap"], AS_RECORDED)
+    assert not label_file(recordings / "b.mcap").exists() and digests(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "words"), [(2, 9, "b.mcap: it has steps 1 to 6, asked for 3 to 10"), (3, 2, "steps 3 to 2")]
+)
+def test_when_steps_are_none_of_the_episode_expect_refusal_and_no_label(
+    folder: Path, first: int, last: int, words: str
+) -> None:
+    desk, recordings = desk_of(folder), folder / "recordings"
+    with pytest.raises(CommandRefusedError, match=words):
+        desk.trim(str(recordings), ["b.mcap"], first, last)
+    assert not list(recordings.glob("*.json"))
+
+
+def test_when_a_label_keeps_no_step_with_images_expect_a_sentence_that_names_the_recording(folder: Path) -> None:
+    path = folder / "recordings" / "a.mcap"
+    label_file(path).write_text('{"first_step": 99}', encoding="utf-8")
+    with pytest.raises(RecordingError, match=r"a\.mcap: its label keeps none of the steps 0 to 4"):
+        episode_of(path, JOINTS)
 
 
 def test_when_a_recording_is_deleted_and_restored_expect_it_whole_with_its_label(folder: Path) -> None:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a human does with recordings: another outcome, deleted, back again. No recording is ever written or erased."""
+"""What a human does with recordings: another outcome, trimmed, deleted, back again. No recording is ever changed."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from experience.core.recording.label import LabelError, label_file, remove_label, write_label
+from experience.core.recording.label import LabelError, label_file, read_label, write_label
 from operator_console.core.commands import CommandRefusedError
 from operator_console.core.library import DELETED
 
@@ -20,10 +21,20 @@ def relabel(recording: Path, outcome: str) -> None:
         CommandRefusedError: There is no such outcome, or the label cannot be written.
     """
     try:
-        if outcome == AS_RECORDED:
-            remove_label(recording)
-        else:
-            write_label(recording, outcome)
+        said = "" if outcome == AS_RECORDED else outcome
+        write_label(recording, replace(read_label(recording), outcome=said))
+    except (LabelError, OSError) as error:
+        raise CommandRefusedError(str(error)) from error
+
+
+def trim(recording: Path, first_step: int, last_step: int | None) -> None:
+    """Let only these steps of an episode count; 0 and None for all.
+
+    Raises:
+        CommandRefusedError: They are none, or the label cannot be written.
+    """
+    try:
+        write_label(recording, replace(read_label(recording), first_step=first_step, last_step=last_step))
     except (LabelError, OSError) as error:
         raise CommandRefusedError(str(error)) from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from experience.core.dataset import Dataset, DatasetEpisode, DatasetError
 from experience.core.lerobot_export.frames import Topics
-from experience.core.recording.label import label_file
+from experience.core.recording.label import Label, LabelError, label_file, read_label
 from experience.core.recording.reader import RecordingError, messages, recorded_metadata
 from experience.core.recording.schema import ExecutedStep, checked, episode_metadata
 from whetstone_common.core.enums import Actor
@@ -69,6 +69,7 @@ class ListedEpisode:
         written_s: When the file was written (s since 1970).
         problem: Why it cannot be read, empty when it can.
         is_deleted: Whether it was moved aside.
+        label: What a human has said of it.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ListedEpisode:
     written_s: float = 0.0
     problem: str = ""
     is_deleted: bool = False
+    label: Label = field(default_factory=Label)
 
 
 @dataclass(frozen=True)
@@ -173,14 +175,14 @@ def read_recording(path: Path) -> ListedEpisode:
     """Row of a recording; one that cannot be read says why."""
     row = ListedEpisode(_name_of(path), written_s=_written_s(path), is_deleted=path.parent.name == DELETED)
     try:
-        recorded, known = recorded_metadata(path)["outcome"], episode_metadata(path)
+        recorded, known, label = recorded_metadata(path)["outcome"], episode_metadata(path), read_label(path)
         topic = Topics().executed
         actors = {
             step.episode_step: step.actor
             for step in (checked(ExecutedStep, path, topic, each.data) for each in messages(path, [topic]))
             if step.stamp.episode == known.episode and step.episode_step < known.steps
         }
-    except RecordingError as error:
+    except (RecordingError, LabelError) as error:
         return replace(row, problem=str(error).removeprefix(f"{path}: "))
     except KeyError as error:
         return replace(row, problem=f"its metadata lack {error}")
@@ -193,6 +195,7 @@ def read_recording(path: Path) -> ListedEpisode:
         steps=known.steps,
         duration_s=known.duration_s,
         human_share=_human_share(list(actors.values())),
+        label=label,
     )
 
 

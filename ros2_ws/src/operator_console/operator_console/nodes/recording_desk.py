@@ -89,6 +89,22 @@ class RecordingDesk:
             curation.relabel(path, outcome)
         return f"{_count(rows)}: {outcome}"
 
+    def trim(self, collection: str, names: Sequence[str], first_step: int, last_step: int | None) -> str:
+        """Let only these steps of recordings count, from 0; 0 and None for all. Answers count from 1, as pages do.
+
+        Raises:
+            CommandRefusedError: One of them does not have these steps.
+        """
+        rows = self._rows(collection, names)
+        last = first_step if last_step is None else last_step
+        for row in rows:
+            if row.problem or last >= row.steps:
+                why = row.problem or f"it has steps 1 to {row.steps}, asked for {first_step + 1} to {last + 1}"
+                raise CommandRefusedError(f"{row.name}: {why}")
+        for path in self._paths(collection, rows):
+            curation.trim(path, first_step, last_step)
+        return f"{_count(rows)}: steps {first_step + 1} to {'the last' if last_step is None else last_step + 1} count"
+
     def delete(self, collection: str, names: Sequence[str]) -> str:
         """Move recordings aside.
 

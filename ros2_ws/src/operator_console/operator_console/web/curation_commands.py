@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator does with the episodes that are ticked: relabel, delete, restore, export."""
+"""What an operator does with the episodes that are ticked: relabel, trim, delete, restore, export."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from whetstone_common.core.enums import Outcome
 
 _NAMED = 4  # in the log of commands
 _ABOUT = (
-    "Recordings are never written or erased: an outcome goes into a small file beside the recording, what is deleted "
-    "is moved into the folder .deleted beside it. Exports, and trainings from recordings, go by the outcome shown here."
+    "Recordings are never written or erased: outcome and steps go into a small file beside the recording, what is "
+    "deleted is moved into the folder .deleted beside it. Exports, and trainings from recordings, go by what is shown."
 )
 
 
@@ -48,6 +48,12 @@ class CurationCommands:
                 self._button("delete", "delete", self._delete)
                 self._button("restore", "restore", self._restore)
             with ui.row().classes("items-center"):
+                self._first = (
+                    ui.number("from step", value=1, min=1, precision=0).props("for=browse-first").classes("w-24")
+                )
+                self._last = ui.number("to step", min=1, precision=0).props("for=browse-last").classes("w-24")
+                self._button("trim", "let these steps count (empty: to the end)", self._trim)
+            with ui.row().classes("items-center"):
                 self._dataset = ui.input("name of the new dataset").props("for=browse-dataset").classes("w-64")
                 self._button("export", "export as LeRobotDataset", self._export)
             self._answer = ui.label("take control to change recordings").props("id=browse-answer").classes("text-sm")
@@ -61,6 +67,12 @@ class CurationCommands:
     async def _relabel(self) -> None:
         outcome = str(self._outcome.value)
         await self._act(f"say {outcome!r} of", lambda desk, folder, names: desk.relabel(folder, names, outcome))
+
+    async def _trim(self) -> None:
+        first, last = int(self._first.value or 1), None if self._last.value is None else int(self._last.value)
+        named = f"let steps {first} to {'the last' if last is None else last} count of"
+        end = None if last is None else last - 1
+        await self._act(named, lambda desk, folder, names: desk.trim(folder, names, first - 1, end))
 
     async def _delete(self) -> None:
         await self._act("delete", lambda desk, folder, names: desk.delete(folder, names))

@@ -113,6 +113,13 @@ def _folder_text(collection: Collection) -> str:
     return f"{collection.name} (dataset)" if collection.kind is CollectionKind.DATASET else collection.name
 
 
+def _steps(row: ListedEpisode) -> str:
+    first, last = row.label.first_step, row.label.last_step
+    if (first, last) == (0, None):
+        return str(row.steps)
+    return f"{first + 1} to {row.steps if last is None else last + 1} of {row.steps}"
+
+
 def _row(row: ListedEpisode) -> dict[str, str]:
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.written_s))
     if row.problem:
@@ -128,7 +135,7 @@ def _row(row: ListedEpisode) -> dict[str, str]:
         "task": row.task,
         "instruction": row.instruction,
         "outcome": f"{outcome}, deleted" if row.is_deleted else outcome,
-        "steps": str(row.steps),
+        "steps": _steps(row),
         "length": f"{row.duration_s:.1f} s",
         "human": f"{100 * row.human_share:.0f} %",
         "date": date,

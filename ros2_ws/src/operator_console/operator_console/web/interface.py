@@ -186,6 +186,9 @@ class Recordings(Protocol):
     def relabel(self, collection: str, names: Sequence[str], outcome: str) -> str:
         """Give recordings another outcome; this and all below raise CommandRefusedError with a reason."""
 
+    def trim(self, collection: str, names: Sequence[str], first_step: int, last_step: int | None) -> str:
+        """Let only these steps of recordings count; 0 and None for all."""
+
     def delete(self, collection: str, names: Sequence[str]) -> str:
         """Move recordings aside."""
 

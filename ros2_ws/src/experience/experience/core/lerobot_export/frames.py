@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from experience.core.recording.label import LabelError, read_label
 from experience.core.recording.reader import RecordingError, messages
 from experience.core.recording.schema import (
     DecisionInstruction,
@@ -166,11 +167,24 @@ def episode_of(
     first = next((i for i in range(len(steps)) if all(each.found[i] for each in pictures.values())), None)
     if first is None:
         raise RecordingError(f"{path} has no step with images")
-    kept = range(first, len(steps))
+    kept = _kept(path, steps, first)
     frames = tuple(
         _frame(path, steps[i], {name: each.found[i] for name, each in pictures.items()}, topics) for i in kept
     )
     return ExportedEpisode(metadata.instruction, metadata.outcome == "succeeded", tuple(joints), frames, dt_s)
+
+
+def _kept(path: Path, steps: Sequence[ExecutedStep], first: int) -> list[int]:
+    """Indices of the steps that count: from the first with images on, and within what the label says."""
+    try:
+        label = read_label(path)
+    except LabelError as error:
+        raise RecordingError(str(error)) from error
+    kept = [i for i in range(first, len(steps)) if label.keeps(steps[i].episode_step)]
+    if not kept:
+        here = f"{steps[first].episode_step} to {steps[-1].episode_step}"
+        raise RecordingError(f"{path}: its label keeps none of the steps {here}")
+    return kept
 
 
 def _steps(
