@@ -11,7 +11,7 @@ import pytest
 from vla_interfaces.msg import NodeStatus
 
 from harness.rig import Rig
-from vla_policy.nodes import vla_node
+from vla_policy.nodes import model_host
 from vla_policy.nodes.vla_node import VlaNode
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import progress, qos
@@ -101,7 +101,7 @@ def test_when_a_model_cannot_be_loaded_expect_the_error_to_stay_in_words(
         time.sleep(0.1)
         raise ValueError("no such file")
 
-    monkeypatch.setattr(vla_node, "build_backend", broken)
+    monkeypatch.setattr(model_host, "build_backend", broken)
     heard = rig.hear("node_status", NodeStatus, qos.LATCHED)
     node = rig.add(VlaNode, begin=False, backend="fake")
     assert node.trigger_configure().name == "FAILURE"
