@@ -22,6 +22,7 @@ from whetstone_common.nodes import qos
 # Discovery of a graph that runs takes well below a second on one machine.
 WAIT_S = 5.0
 _ASK_AGAIN_S = 1.0
+_MATCHED_S = 1.0
 _STATUS = "node_status"
 
 
@@ -121,5 +122,8 @@ class Graph:
         publisher = self.node.create_publisher(type(message), topic, profile)
         if not self.spin_until(publisher.get_subscription_count):
             raise self.missing(listener)
+        # Each of those that are known shall hear it; one with another QoS never will, and is not waited for long.
+        name = publisher.topic_name
+        self.spin_until(lambda: publisher.get_subscription_count() >= self.node.count_subscribers(name), _MATCHED_S)
         publisher.publish(message)
         publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=self._wait_s))
