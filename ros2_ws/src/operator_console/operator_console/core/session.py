@@ -134,6 +134,9 @@ class Session:
     def snapshot(self, now_s: float) -> GraphSnapshot:
         """All of it at this moment."""
         with self._lock:
+            latency = self._latency.copy()
+        latencies = latency.summary()  # without the lock, which the node's callbacks need
+        with self._lock:
             steps = sum(self._steps.values())
             return GraphSnapshot(
                 nodes=tuple(
@@ -150,5 +153,5 @@ class Session:
                 model=self.model,
                 policy_version=self.policy_version,
                 method=self.method,
-                latencies=self._latency.summary(),
+                latencies=latencies,
             )

@@ -17,7 +17,7 @@ from whetstone_common.core.enums import RequestKind
 from whetstone_common.core.joint_parts import JointMessage
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.robot_joints import JointSample
-from whetstone_common.core.stage_latency import StageSummary
+from whetstone_common.core.stage_latency import StageLatency
 from whetstone_common.core.stamp import Stamp
 
 _NS = 1_000_000_000
@@ -55,8 +55,8 @@ class Arm(ArmMotion):
         """Policy steps since the resume."""
         return self._playback.requests.steps
 
-    def latencies(self) -> dict[str, StageSummary]:
-        """How long the stages of the request cycle took lately, none before the first chunk."""
+    def latencies(self) -> StageLatency:
+        """A copy of how long the stages of the request cycle took lately, empty before the first chunk."""
         return self._playback.latencies()
 
     def waits_for(self, stamp: Stamp) -> bool:

@@ -15,7 +15,7 @@ from whetstone_common.core.enums import Actor
 from whetstone_common.core.kinematics import Kinematics
 from whetstone_common.core.robot import Robot
 from whetstone_common.core.robot_joints import JointSample
-from whetstone_common.core.stage_latency import StageSummary
+from whetstone_common.core.stage_latency import StageLatency
 from whetstone_common.core.stamp import Stamp
 
 
@@ -64,9 +64,9 @@ class ChunkPlayback:
         out = None if self._armed is None else self._armed.queue.outstanding
         return out is not None and out.same_request(stamp)
 
-    def latencies(self) -> dict[str, StageSummary]:
-        """How long the stages from request to chunk took lately; nothing before it was armed."""
-        return {} if self._armed is None else self._armed.stages.summary()
+    def latencies(self) -> StageLatency:
+        """A copy of how long the stages from request to chunk took lately; empty before it was armed."""
+        return StageLatency() if self._armed is None else self._armed.stages.copy()
 
     # ---- episodes ----------------------------------------------------------------------------------------------------
 

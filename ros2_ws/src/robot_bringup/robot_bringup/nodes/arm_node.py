@@ -33,7 +33,7 @@ from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.core.robot import Robot, RobotError
 from whetstone_common.core.sources import identity_of
-from whetstone_common.core.stage_latency import latency_values
+from whetstone_common.core.stage_latency import StageLatency, latency_values
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_contract, to_joint_message, to_ns
 from whetstone_common.nodes.estop import estop_topics
@@ -196,8 +196,9 @@ class ArmNode(WhetstoneNode):
     def diagnostic_values(self) -> Mapping[str, object]:
         """Counters, and how long the stages from request to chunk took lately (ms)."""
         with self._lock:
-            latencies = {} if self._core is None else self._core.latencies()
-        return {**self.counters, **latency_values(latencies)}
+            latencies = StageLatency() if self._core is None else self._core.latencies()
+        # Summed up without the lock, which the control loop needs.
+        return {**self.counters, **latency_values(latencies.summary())}
 
     # ---- the way through the core ------------------------------------------------------------------------------------
 
