@@ -18,6 +18,7 @@ from rl_learner.core import post_training
 from vla_policy.core.backends.onnx_cache import exported
 from vla_policy.core.normalise import STD_FLOOR, PolicyStats
 from whetstone_cli.jobs import finetune, make_prior, post_train
+from whetstone_cli.jobs.training_arguments import SHIPPED
 from whetstone_common.core.enums import Actor
 from whetstone_common.core.outputs import OutputError
 from whetstone_common.nodes.resources import find
@@ -86,7 +87,7 @@ def test_when_demonstrations_are_imitated_expect_a_model_curves_and_the_command_
     assert not list((tmp_path / "model.training").glob("seed-*"))
     (graphs,) = exports.iterdir()
     assert exported(tmp_path / "model") == graphs, "vla_node has nothing to export"
-    shipped = PolicyStats.load(find(post_train.SHIPPED) / "stats.json")
+    shipped = PolicyStats.load(find(SHIPPED) / "stats.json")
     assert PolicyStats.load(tmp_path / "model" / "stats.json") == shipped, "the base's statistics, unless asked"
 
 
@@ -112,7 +113,7 @@ def test_when_the_statistics_are_taken_from_the_data_expect_their_range_at_plus_
     assert run("sft", dataset, f"--out={tmp_path / 'model'}", "--normalise=quantile", "--held-out=0") == 0
     stats = PolicyStats.load(tmp_path / "model" / "stats.json")
     assert min(stats.action.std) == pytest.approx(STD_FLOOR), "what does not move has the floor"
-    assert stats != PolicyStats.load(find(post_train.SHIPPED) / "stats.json")
+    assert stats != PolicyStats.load(find(SHIPPED) / "stats.json")
 
 
 def test_when_no_episode_succeeded_expect_that_said_before_anything_is_trained(

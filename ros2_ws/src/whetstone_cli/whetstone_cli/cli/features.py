@@ -10,6 +10,7 @@ import typer
 
 from vla_policy.core.training.settings import FrameConfig, TokenConfig
 from whetstone_cli.cli import jobs, outputs
+from whetstone_cli.cli.arguments import Mapping
 from whetstone_cli.cli.post_training import Base, HeldOut, Lr, Out, Resume, Robot, Seed, Steps
 
 _CONFIG, _FRAMES = TokenConfig(), FrameConfig()
@@ -35,7 +36,9 @@ def train(
     steps: Steps = _CONFIG.steps,
     batch: Annotated[int, typer.Option(min=1, max=100_000, help="Frames per step.")] = _CONFIG.batch,
     lr: Lr = _CONFIG.learning_rate,
-    stride: Annotated[int, typer.Option(min=1, max=1000, help="Frames between two that are looked at.")] = 2,
+    stride: Annotated[
+        int, typer.Option(min=1, max=1000, help="Frames between two that are looked at.")
+    ] = _FRAMES.stride,
     held_out: HeldOut = _FRAMES.held_out,
     disk_gb: Annotated[
         float, typer.Option(min=0.001, help="Embeddings may take so much on disk; of more frames, fewer are looked at.")
@@ -43,9 +46,7 @@ def train(
     resume: Resume = False,
     seed: Seed = 0,
     robot: Robot = "sim_panda",
-    mapping: Annotated[
-        Path | None, typer.Option(help="File that says in which names, order and units the joints are recorded.")
-    ] = None,
+    mapping: Mapping = None,
 ) -> None:
     """Train the RL token: a small vector that says what the VLA sees. The VLA itself stays as it is."""
     outputs.check_new_folder(out)

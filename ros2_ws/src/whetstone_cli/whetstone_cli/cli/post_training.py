@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -11,29 +10,23 @@ import typer
 
 from vla_policy.core.training.settings import NORMALISATIONS, DataConfig, SftConfig
 from whetstone_cli.cli import jobs, outputs, tuning
+from whetstone_cli.cli.arguments import Mapping, finite
 from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.run_settings import read_settings
 
 _CONFIG, _DATA = SftConfig(), DataConfig()
 
 
-def _finite(value: float) -> float:
-    """NaN is below no bound and above none."""
-    if not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not allowed: a finite number is")
-    return value
-
-
 Out = Annotated[Path, typer.Option(help="Model directory to make.")]
 Base = Annotated[str, typer.Option(help="Model directory to begin with; empty for the shipped one.")]
 Steps = Annotated[int, typer.Option(min=1, max=10_000_000, help="Of the optimiser.")]
 Batch = Annotated[int, typer.Option(min=1, max=100_000, help="Windows per step.")]
-Lr = Annotated[float, typer.Option(min=0.0, max=1.0, callback=_finite, help="Peak learning rate.")]
+Lr = Annotated[float, typer.Option(min=0.0, max=1.0, callback=finite, help="Peak learning rate.")]
 Ema = Annotated[
-    float, typer.Option(min=0.0, max=0.999999, callback=_finite, help="Decay of the averaged weights, 0 for none.")
+    float, typer.Option(min=0.0, max=0.999999, callback=finite, help="Decay of the averaged weights, 0 for none.")
 ]
 HeldOut = Annotated[
-    float, typer.Option(min=0.0, max=0.9, callback=_finite, help="Share of the episodes put aside for a loss.")
+    float, typer.Option(min=0.0, max=0.9, callback=finite, help="Share of the episodes put aside for a loss.")
 ]
 Lora = Annotated[int, typer.Option(min=0, max=1024, help="Rank of low-rank adapters, 0 for the weights themselves.")]
 Whole = Annotated[bool, typer.Option("--whole", help="Train eyes and words too: small policies must learn anew then.")]
@@ -61,7 +54,7 @@ def sft(
     held_out: HeldOut = 0.1,
     normalise: Annotated[str, typer.Option(help=f"Whose statistics: {', '.join(NORMALISATIONS)}.")] = "base",
     clip: Annotated[
-        float, typer.Option(min=1.0, callback=_finite, help="Labels are cut to this, normalised.")
+        float, typer.Option(min=1.0, callback=finite, help="Labels are cut to this, normalised.")
     ] = _DATA.clip,
     whole: Whole = False,
     lora: Lora = 0,
@@ -69,9 +62,7 @@ def sft(
     processes: Annotated[int, typer.Option(min=1, max=64, help="That train together, one per GPU.")] = 1,
     seed: Seed = 0,
     robot: Robot = "sim_panda",
-    mapping: Annotated[
-        Path | None, typer.Option(help="File that says in which names, order and units the joints are recorded.")
-    ] = None,
+    mapping: Mapping = None,
     method_file: MethodFile = None,
 ) -> None:
     """Supervised fine-tuning: the policy imitates demonstrations by flow matching."""
@@ -127,9 +118,7 @@ def recap(
     resume: Resume = False,
     seed: Seed = 0,
     robot: Robot = "sim_panda",
-    mapping: Annotated[
-        Path | None, typer.Option(help="File that says in which names, order and units the joints are recorded.")
-    ] = None,
+    mapping: Mapping = None,
     method_file: MethodFile = None,
 ) -> None:
     """One iteration of RECAP on all data so far: a value function, a label per frame, a policy asked for the good."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from whetstone_cli.jobs import post_train
 from whetstone_cli.jobs.numbers import count
+from whetstone_cli.jobs.training_arguments import SHIPPED
 
 STEPS = 600
 
@@ -23,7 +24,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", type=Path, nargs="+", help="folders of LeRobotDatasets of format v3.0")
     parser.add_argument("--out", type=Path, required=True, help="model directory to make")
-    parser.add_argument("--model-dir", default=post_train.SHIPPED, help="of a pocket VLA")
+    parser.add_argument("--model-dir", default=SHIPPED, help="of a pocket VLA")
     parser.add_argument("--robot", default="sim_panda", help="robot file")
     parser.add_argument("--mapping", type=Path, help="file that says how the datasets record the robot's joints")
     parser.add_argument("--steps", type=count, default=STEPS, help="of the optimiser")

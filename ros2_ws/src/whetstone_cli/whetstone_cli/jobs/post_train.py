@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
 
-from rl_learner.core.post_training import DatasetRobot, DatasetTrainer
+from rl_learner.core.post_training import DatasetTrainer
 from rl_methods.config import read_training_settings
 from rl_methods.registry import training_methods, training_of
 from vla_policy.core.training.settings import NORMALISATIONS, DataConfig, SftConfig
-from whetstone_cli.cli.errors import UserError
 from whetstone_cli.jobs.numbers import count
-from whetstone_cli.jobs.robots import dataset_of, watcher_of
-from whetstone_cli.jobs.training_work import WorkFolder, export_graphs, shown
+from whetstone_cli.jobs.training_arguments import add_training_arguments, exit_code, recordings_robot
+from whetstone_cli.jobs.training_work import WorkFolder, export_graphs, say, shown
 from whetstone_common.core.outputs import check_new_folder
 from whetstone_common.nodes.resources import find
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-_console = Console()
-SHIPPED = "package://vla_policy/models/pocket"
 
 
 def parser_of() -> argparse.ArgumentParser:
@@ -40,26 +34,14 @@ def parser_of() -> argparse.ArgumentParser:
     config, data = SftConfig(), DataConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=training_methods(), help="which samples are imitated")
-    parser.add_argument("datasets", type=Path, nargs="+", help="LeRobotDatasets v3.0, or folders of MCAP recordings")
-    parser.add_argument("--base", default=SHIPPED, help="model directory to begin with")
-    parser.add_argument("--out", type=Path, required=True, help="model directory to make")
-    parser.add_argument("--robot", default="sim_panda", help="robot file")
-    parser.add_argument("--mapping", type=Path, help="file that says how the datasets record the robot's joints")
+    add_training_arguments(parser, config, "windows")
     parser.add_argument("--method-file", type=Path, help="settings of the method, instead of the shipped")
-    parser.add_argument("--steps", type=count, default=config.steps, help="of the optimiser")
-    parser.add_argument("--batch", type=count, default=config.batch, help="windows per step")
-    parser.add_argument("--lr", type=float, default=config.learning_rate, help="peak learning rate")
     parser.add_argument("--ema", type=float, default=config.ema_decay, help="decay of the averaged weights, 0 for none")
     parser.add_argument("--average", type=count, default=config.average, help="fine-tunings whose mean is written")
     parser.add_argument("--whole", action="store_true", help="train eyes and words too, not the action expert alone")
     parser.add_argument("--lora", type=int, default=config.lora, help="rank of low-rank adapters, 0 for none")
-    parser.add_argument("--held-out", type=float, default=0.1, help="share of the episodes put aside")
     parser.add_argument("--normalise", choices=list(NORMALISATIONS), default=data.normalise, help="whose statistics")
     parser.add_argument("--clip", type=float, default=data.clip, help="labels are cut to this, normalised")
-    parser.add_argument("--save-every", type=count, default=config.save_every, help="steps between checkpoints")
-    parser.add_argument("--seed", type=int, default=config.seed)
-    parser.add_argument("--resume", action="store_true", help="go on with a training of --out that was stopped")
-    parser.add_argument("--threads", type=count, default=os.cpu_count() or 1)
     return parser
 
 
@@ -91,34 +73,21 @@ def train(args: argparse.Namespace) -> None:
     config = config_of(args)
     method = training_of(args.method)(read_training_settings(args.method, args.method_file))
     accelerator.wait_for_everyone()  # nothing is made before all have looked
-    robot = DatasetRobot(
-        lambda path: dataset_of(path, args.robot, args.mapping),
-        lambda spec: watcher_of(args.robot, spec, find(args.base)),
-    )
     data = DataConfig(args.held_out, args.normalise, args.clip, args.seed)
-    work.path.mkdir(parents=True, exist_ok=True)
-    try:
+    with work.begun():
         with accelerator.main_process_first():
             datasets = [work.dataset(number, path, args.robot) for number, path in enumerate(args.datasets)]
         quiet = not accelerator.is_main_process
         with shown(config.steps * config.average, work, quiet=quiet) as report:
-            trainer = DatasetTrainer(robot, data, config, report, accelerator, work.path)
-            say = _say if accelerator.is_main_process else _keep_quiet
-            method.train(trainer, find(args.base), datasets, args.out, say)
-    except (ValueError, UserError):
-        if not any(work.path.glob("seed-*/step-*")):
-            shutil.rmtree(work.path, ignore_errors=True)  # nothing was learnt that could be gone on with
-        raise
+            trainer = DatasetTrainer(recordings_robot(args), data, config, report, accelerator, work.path)
+            tell = say if accelerator.is_main_process else _keep_quiet
+            method.train(trainer, find(args.base), datasets, args.out, tell)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         work.clear()
-        export_graphs(args.out, _say)
-        _say(f"wrote {args.out}; count what it can do: whetstone eval --model-dir {args.out}")
+        export_graphs(args.out)
+        say(f"wrote {args.out}; count what it can do: whetstone eval --model-dir {args.out}")
     accelerator.end_training()
-
-
-def _say(line: str) -> None:
-    _console.print(line, highlight=False)
 
 
 def _keep_quiet(_line: str) -> None:
@@ -153,12 +122,7 @@ def run(words: Sequence[str] | None = None, **changes: object) -> int:
     for name, value in changes.items():
         setattr(args, name, value)
     torch.set_num_threads(max(1, args.threads // _processes()))
-    try:
-        train(args)
-    except (ValueError, RuntimeError, OSError, UserError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(train, args)
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from vla_policy.core.backends.onnx_cache import exported
 from vla_policy.core.training.loop import StepMetrics
 from vla_policy.core.training.run import LossReport
+from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.exporting import export_dataset
 from whetstone_common.core.outputs import OutputError
 
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 _console = Console()
+_CHECKPOINTS = "seed-*/step-*"
 _EVERY = 50  # steps that a shown loss is the mean of
+
+
+def say(line: str) -> None:
+    """Print a line as it is."""
+    _console.print(line, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class WorkFolder:
             OutputError: There is one already and nobody wants to go on with it, or there is none to go on with.
         """
         work = cls(out.with_name(f"{out.name}.training"))
-        is_begun = any(work.path.glob("seed-*/step-*"))
+        is_begun = any(work.path.glob(_CHECKPOINTS))
         if is_begun and not resume:
             raise OutputError(f"{work.path} holds a training that was stopped: go on with --resume, or remove it")
         if resume and not is_begun:
@@ -66,6 +73,17 @@ class WorkFolder:
             for text in done.skipped:
                 _console.print(f"left out: {text}", style="yellow", highlight=False)
         return made
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Make the folder; a refusal removes it, unless something was learnt that can be gone on with."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            yield
+        except (ValueError, UserError):
+            if not any(self.path.glob(_CHECKPOINTS)):
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def clear(self) -> None:
         """Remove what nobody needs after the end; the curves stay."""
@@ -111,7 +129,7 @@ def _on_held_out(writer: SummaryWriter) -> Callable[[int, float], None]:
     return tell
 
 
-def export_graphs(model: Path, say: Callable[[str], None]) -> None:
+def export_graphs(model: Path) -> None:
     """The graphs that vla_node serves, made where torch is loaded: there it would take time from what is served."""
     if not (model / "vocab.json").is_file():
         return  # a published checkpoint is served as it is

@@ -56,6 +56,17 @@ class LoopConfig:
         return floor + (self.learning_rate - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+def _check_counts(settings: object, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name} is {getattr(settings, name)}, must be at least 1")
+
+
+def _check_held_out(share: float) -> None:
+    if not 0.0 <= share <= 0.9:
+        raise ValueError(f"held_out is {share}, allowed: 0 to 0.9")
+
+
 @dataclass(frozen=True)
 class SftConfig:
     """Hyperparameters of a fine-tuning.
@@ -98,9 +109,7 @@ class SftConfig:
         Raises:
             ValueError: With name, value and range.
         """
-        for name in ("steps", "batch", "noises", "average", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        _check_counts(self, "steps", "batch", "noises", "average", "save_every")
         for name in ("warmup_share", "final_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed: 0 to 1")
@@ -153,8 +162,7 @@ class DataConfig:
         Raises:
             ValueError: With name, value and range.
         """
-        if not 0.0 <= self.held_out <= 0.9:
-            raise ValueError(f"held_out is {self.held_out}, allowed: 0 to 0.9")
+        _check_held_out(self.held_out)
         if self.normalise not in NORMALISATIONS:
             raise ValueError(f"normalise is {self.normalise!r}, allowed: {', '.join(NORMALISATIONS)}")
         if not 1.0 <= self.clip < float("inf"):
@@ -187,9 +195,7 @@ class TokenConfig:
         Raises:
             ValueError: With name, value and range.
         """
-        for name in ("batch", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        _check_counts(self, "batch", "save_every")
         if not 0.0 <= self.teacher_share <= 1.0:
             raise ValueError(f"teacher_share is {self.teacher_share}, allowed: 0 to 1")
         _ = self.loop
@@ -230,7 +236,6 @@ class FrameConfig:
         """
         if not 1 <= self.stride <= 1000:
             raise ValueError(f"stride is {self.stride}, allowed: 1 to 1000")
-        if not 0.0 <= self.held_out <= 0.9:
-            raise ValueError(f"held_out is {self.held_out}, allowed: 0 to 0.9")
+        _check_held_out(self.held_out)
         if not 0.0 < self.disk_gb < float("inf"):
             raise ValueError(f"disk_gb is {self.disk_gb}, allowed: finite, above 0")
