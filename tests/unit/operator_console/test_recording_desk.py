@@ -78,6 +78,14 @@ def test_when_steps_are_none_of_the_episode_expect_refusal_and_no_label(
     assert not list(recordings.glob("*.json"))
 
 
+@pytest.mark.parametrize("text", ["{}", '{"outcome": ""}', '{"first_step": 0}', '{"first_step": -1}'])
+def test_when_a_label_says_nothing_or_what_cannot_be_expect_a_sentence_that_names_it(folder: Path, text: str) -> None:
+    path = folder / "recordings" / "a.mcap"
+    label_file(path).write_text(text, encoding="utf-8")
+    with pytest.raises(RecordingError, match=r"a\.mcap\.label\.json"):
+        episode_of(path, JOINTS)
+
+
 def test_when_a_label_keeps_no_step_with_images_expect_a_sentence_that_names_the_recording(folder: Path) -> None:
     path = folder / "recordings" / "a.mcap"
     label_file(path).write_text('{"first_step": 99}', encoding="utf-8")

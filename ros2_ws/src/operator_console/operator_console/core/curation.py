@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from experience.core.recording.label import LabelError, label_file, read_label, write_label
 from operator_console.core.commands import CommandRefusedError
@@ -20,11 +21,7 @@ def relabel(recording: Path, outcome: str) -> None:
     Raises:
         CommandRefusedError: There is no such outcome, or the label cannot be written.
     """
-    try:
-        said = "" if outcome == AS_RECORDED else outcome
-        write_label(recording, replace(read_label(recording), outcome=said))
-    except (LabelError, OSError) as error:
-        raise CommandRefusedError(str(error)) from error
+    _say(recording, outcome="" if outcome == AS_RECORDED else outcome)
 
 
 def trim(recording: Path, first_step: int, last_step: int | None) -> None:
@@ -33,8 +30,12 @@ def trim(recording: Path, first_step: int, last_step: int | None) -> None:
     Raises:
         CommandRefusedError: They are none, or the label cannot be written.
     """
+    _say(recording, first_step=first_step, last_step=last_step)
+
+
+def _say(recording: Path, **changes: Any) -> None:
     try:
-        write_label(recording, replace(read_label(recording), first_step=first_step, last_step=last_step))
+        write_label(recording, replace(read_label(recording), **changes))
     except (LabelError, OSError) as error:
         raise CommandRefusedError(str(error)) from error
 

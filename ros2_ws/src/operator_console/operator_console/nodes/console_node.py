@@ -233,15 +233,10 @@ class ConsoleNode(WhetstoneNode):
         """See `Console`."""
         seat = self._seat.view(key, time.monotonic())
         return PageState(
-            controls=seat.controls,
-            operator=seat.operator,
-            viewers=seat.viewers,
+            **vars(seat),
             is_pressed=self._estop.is_pressed,
             lost=self._estop.lost,
-            engaged=seat.engaged,
-            speed=seat.speed,
             speed_m_s=seat.speed * self.param("linear_speed_m_s"),
-            heartbeat_timeout_s=seat.heartbeat_timeout_s,
         )
 
     def set_speed(self, key: str, share: float) -> None:

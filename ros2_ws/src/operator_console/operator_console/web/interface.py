@@ -14,6 +14,7 @@ from operator_console.core.camera_model import CameraModel
 from operator_console.core.candidates import DecisionView
 from operator_console.core.commands import Command
 from operator_console.core.library import Library
+from operator_console.core.operator_seat import SeatView
 from operator_console.core.page_message import PageMessage
 from operator_console.core.playback import EpisodeReplay
 from operator_console.core.run_order import RunOrder
@@ -23,30 +24,18 @@ from whetstone_common.core.kinematics import Pose
 
 
 @dataclass(frozen=True)
-class PageState:
-    """What one page shows about control.
+class PageState(SeatView):
+    """What one page shows about control: the operator's seat, and what follows from it for this robot.
 
     Attributes:
-        controls: Whether this page is in control.
-        operator: Who is, empty for nobody.
-        viewers: How many pages are open.
         is_pressed: Whether this console presses the emergency stop.
         lost: Who was lost and why, until the emergency stop is released.
-        engaged: Whether the operator drives the arm.
-        speed: Share of full speed, 0..1.
         speed_m_s: Speed of the TCP at full deflection (m/s).
-        heartbeat_timeout_s: Silence after which the operator in control is lost.
     """
 
-    controls: bool
-    operator: str
-    viewers: int
     is_pressed: bool
     lost: str
-    engaged: bool
-    speed: float
     speed_m_s: float
-    heartbeat_timeout_s: float
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,9 @@ def check_method_file(method: str, path: Path) -> None:
     """Refuse a user's file before any process is started, as the learner would after that.
 
     Raises:
-        UserError: With file and key.
+        UserError: There is no such method, or the file cannot be used; with file and key.
     """
+    _check_method(method)
     from rl_methods.config import read_method_config, read_training_settings  # with torch, which few commands need
 
     try:
@@ -90,6 +91,10 @@ def check_method_file(method: str, path: Path) -> None:
 
 
 def _shipped(method: str) -> Path:
+    _check_method(method)
+    return settings_file(method)
+
+
+def _check_method(method: str) -> None:
     if method not in trainable_methods():
         raise UserError(f"there is no method {method!r}\n\nChoose from: {', '.join(trainable_methods())}")
-    return settings_file(method)

@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field
 
 from whetstone_common.core.enums import Outcome
-from whetstone_common.core.foreign import StrictModel, read_json
+from whetstone_common.core.foreign import Name, StrictModel, read_json
 from whetstone_common.core.outputs import whole_file
 
 _SUFFIX = ".label.json"
@@ -59,7 +59,7 @@ class Label:
 
 
 class _LabelFile(StrictModel):
-    outcome: str = ""
+    outcome: Name | None = None
     first_step: Step = 0
     last_step: Step | None = None
 
@@ -78,7 +78,9 @@ def read_label(recording: Path) -> Label:
     path = label_file(recording)
     if not path.exists():
         return Label()
-    label = Label(**read_json(path, _LabelFile, LabelError).model_dump())
+    label = Label(**read_json(path, _LabelFile, LabelError).model_dump(exclude_none=True))
+    if label == Label():
+        raise LabelError(f"{path}: it says nothing; remove the file")
     try:
         label.check(path)
     except LabelError as error:

@@ -67,8 +67,9 @@ def train(
     json: JsonFile = None,
 ) -> None:
     """Sharpen the policy: episodes until the robot time is used up. Run it again to go on."""
-    if method_file is not None and method in trainable_methods():
-        check_method_file(method, method_path(method, method_file))
+    own_file = None if method_file is None else method_path(method, method_file)
+    if own_file is not None:
+        check_method_file(method, own_file)
     settings = run_settings.RunSettings(
         task=task,
         method=method,
@@ -78,7 +79,7 @@ def train(
         backend=backend.value,
         model_dir=model_dir,
         n_candidates=n_candidates,
-        method_file="" if method_file is None else str(method_path(method, method_file)),
+        method_file=str(own_file or ""),
         prior=run_settings.prior_of(prior),
         finetune_at=finetune_at,
         distil=distil,
