@@ -8,8 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from harness.mutants.registry import MUTATIONS
 from harness.rows import CASES
+
+# It keeps a core busy, which others must not take for theirs.
+pytestmark = [pytest.mark.cores(2), pytest.mark.usefixtures("cores")]
 
 # One start of Python and its imports, then a fork for each.
 _ALL = """

@@ -31,6 +31,7 @@ def whetstone(world: World, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.cores(4)  # joint states that are late by 0.2 s stop this arm
 def test_when_an_operator_uses_the_command_line_expect_the_arm_to_obey(world: World) -> None:
     cell = arm_cell(world)
     until(lambda: whetstone(world, "arm")[0] == 0, 30.0, "armed")
