@@ -17,11 +17,12 @@ from vla_policy.core.backends.pi0_parts import MeanFeaturizer, Parts
 from vla_policy.core.normalise import PolicyStats, Stats
 from vla_policy.core.prompter import Prompt
 from vla_policy.core.protocol import Observation
+from vla_policy.core.published.directory import PROMPT_LENGTH
 from vla_policy.core.published.loading import empty_network
 
 CAMERAS, IMAGE_PX, STEPS = ("front", "wrist"), 224, 10
 DIM = 8  # of a robot with seven joints and a gripper
-_PROMPT, _WORDS = 48, 12  # tokens that a published prompt is padded to, and how many of them are words
+_WORDS = 12  # tokens of a prompt, which is padded to PROMPT_LENGTH
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class _FixedPrompt:
     image_id: int
 
     def __call__(self, _instruction: str) -> Prompt:
-        ids = np.ones((1, self.image_tokens + _PROMPT), dtype=np.int64)
+        ids = np.ones((1, self.image_tokens + PROMPT_LENGTH), dtype=np.int64)
         ids[:, : self.image_tokens] = self.image_id
         mask = np.ones_like(ids)
         mask[:, self.image_tokens + _WORDS :] = 0
