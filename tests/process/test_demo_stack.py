@@ -114,6 +114,15 @@ def test_when_the_expert_demonstrates_expect_a_recording_a_dataset_a_prior_and_a
     assert manifest["finetuned"]["windows"] == len(transitions)
 
 
+def test_when_an_evaluation_is_recorded_expect_a_file_of_every_episode_with_its_end(tmp_path: Path) -> None:
+    recordings = tmp_path / "data"
+    command = [sys.executable, "-m", "whetstone_cli.cli.main", "eval", "--backend", "fake", "--episodes", "2"]
+    options = ["--max-steps", "40", "--record", str(recordings), "--log", str(tmp_path / "stack.log")]
+    subprocess.run([*command, *options], check=True, timeout=300.0)  # noqa: S603
+    ends = [(each["seed"], each["outcome"]) for each in map(metadata, sorted(recordings.glob("*.mcap")))]
+    assert sorted(ends) == [("0", "timed_out"), ("1", "timed_out")]
+
+
 def test_when_the_user_interrupts_expect_exit_130_and_no_process_left(tmp_path: Path) -> None:
     tag = uuid.uuid4().hex
     env = dict(os.environ) | {"WHETSTONE_TEST_TAG": tag}

@@ -168,6 +168,13 @@ def test_when_seeds_end_behind_the_last_one_expect_refusal_before_anything_start
     assert "seeds are 0..4294967295" in str(result.exception)
 
 
+@pytest.mark.parametrize("other", [["--attach"], ["--run", "mine"]])
+def test_when_a_stack_of_somebody_else_should_record_expect_refusal(tmp_path: Path, other: list[str]) -> None:
+    result = CliRunner().invoke(app, ["eval", "--record", str(tmp_path / "data"), *other])
+    assert result.exit_code == 2
+    assert "--record" in result.output
+
+
 @pytest.mark.parametrize(
     "words",
     [

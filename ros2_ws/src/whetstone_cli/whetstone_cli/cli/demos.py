@@ -13,16 +13,22 @@ from experience.core.recording.episode_file import recording_name
 from whetstone_cli.cli import outputs, screen
 from whetstone_cli.cli.client import Client
 from whetstone_cli.cli.errors import UserError
-from whetstone_cli.cli.evaluate import BrokenOffError, EvalOptions, EvaluationInterrupted, evaluate, running_client
+from whetstone_cli.cli.evaluate import (
+    LAST_FILE_TIMEOUT_S,
+    BrokenOffError,
+    EvalOptions,
+    EvaluationInterrupted,
+    evaluate,
+    running_client,
+)
 from whetstone_cli.cli.exporting import export
-from whetstone_cli.cli.options import StackOptions, task_name_of
+from whetstone_cli.cli.options import StackOptions, recorder_arguments, task_name_of
 from whetstone_cli.cli.storage import wait_for_storage
 from whetstone_cli.core import report
 from whetstone_cli.core.report import Evaluation
 
 # The expert fails now and then; so many more episodes are tried before giving up.
 _ATTEMPTS_FACTOR = 2
-_LAST_FILE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,7 @@ class _DemoSession:
             self.runs.append(run)
             seed += len(run.rows)
             # The recorder closes a file a moment after its episode has ended.
-            self._client.spin_until(lambda: not self._client.not_ready(stack.storage), _LAST_FILE_TIMEOUT_S)
+            self._client.spin_until(lambda: not self._client.not_ready(stack.storage), LAST_FILE_TIMEOUT_S)
             if not run.judged and not self._client.not_ready(stack.storage):
                 raise UserError(f"the expert cannot drive: {run.message}")
         bar.finish_with(len(self.recordings(succeeded=True)))
@@ -156,12 +162,7 @@ def _record(options: DemosOptions) -> _DemoSession:
         robot=options.robot,
         namespace=options.namespace,
         backend="fake",
-        extra=(
-            ("operator", "scripted"),
-            ("expert", "true"),
-            ("record", "true"),
-            ("record_dir", str(options.recordings.resolve())),
-        ),
+        extra=(("operator", "scripted"), ("expert", "true"), *recorder_arguments(options.recordings)),
     )
     with screen.progress() as bars:
         bar = screen.EpisodeBar(bars, f"{task_name_of(options.task)} by the expert", options.episodes)

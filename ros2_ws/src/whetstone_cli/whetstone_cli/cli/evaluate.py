@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,13 +20,14 @@ from whetstone_cli.cli.client import Client
 from whetstone_cli.cli.episode_film import FILM_FPS
 from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.marks import marks_from_keyboard
-from whetstone_cli.cli.options import StackOptions, robot_of
+from whetstone_cli.cli.options import StackOptions, recorder_arguments, robot_of
 from whetstone_cli.cli.stack import Stack, own_environment
 from whetstone_cli.core import film, report
 from whetstone_cli.core.report import Evaluation, rows_of
 from whetstone_common.core.enums import Outcome
 
 READY_TIMEOUT_S = 240.0
+LAST_FILE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class EvalOutputs:
     gif: Path | None = None
     video: Path | None = None
     films: int = 3
+    recordings: Path | None = None
 
     @property
     def takes(self) -> int:
@@ -182,6 +184,12 @@ def running_client(
             yield client
 
 
+def _wait_for_last_file(client: Client, stack: StackOptions) -> None:
+    """The recorder closes a file a moment after its episode has ended; a stack that has ended is told of elsewhere."""
+    with suppress(UserError):
+        client.spin_until(lambda: not client.not_ready(stack.storage), LAST_FILE_TIMEOUT_S)
+
+
 def _no_check() -> None:
     """A stack that we did not start is not ours to watch."""
 
@@ -190,12 +198,17 @@ def run(stack: StackOptions, options: EvalOptions, outputs: EvalOutputs, *, atta
     """The whole command."""
     options.check()
     files.check_files(outputs.json, outputs.csv, outputs.gif, outputs.video, log)
+    if outputs.recordings:
+        files.check_folders(outputs.recordings)
+        stack = replace(stack, extra=(*stack.extra, *recorder_arguments(outputs.recordings)))
     with screen.progress() as bars:
         bar = screen.EpisodeBar(bars, stack.task_name, options.episodes)
         with running_client(stack, log, attach=attach, takes=outputs.takes, note=bar.note) as client:
             bar.trouble = client.trouble
             with marks_from_keyboard(client) if not stack.sim else nullcontext():
                 evaluation = played(client, stack.task_name, options, bar.feedback)
+            if outputs.recordings:
+                _wait_for_last_file(client, stack)
             bar.finish(evaluation)
             clips = client.clips() if outputs.takes else []
     screen.console.print(screen.results_table([evaluation]))

@@ -44,6 +44,11 @@ class OperatorName(str, Enum):  # noqa: UP042
     NONE = "none"
 
 
+def recorder_arguments(folder: Path) -> tuple[tuple[str, str], ...]:
+    """Launch arguments that keep every episode as an MCAP file in a folder."""
+    return ("record", "true"), ("record_dir", str(folder.resolve()))
+
+
 @dataclass(frozen=True)
 class Training:
     """The learner's half of the stack.

@@ -13,7 +13,7 @@ from rl_methods.registry import METHODS
 from whetstone_cli.cli import tuning
 from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.method_file import MethodFile, read_method_file
-from whetstone_cli.cli.options import StackOptions, Training
+from whetstone_cli.cli.options import StackOptions, Training, recorder_arguments
 from whetstone_cli.cli.run_folder import has_begun
 from whetstone_cli.core import report
 from whetstone_cli.core.training import Budget
@@ -118,8 +118,7 @@ class TrainOptions:
         stack = replace(stack_of(replace(self.settings, model_dir=model_dir), training), namespace=self.namespace)
         if not (self.record or self.is_to_be_tuned or self.settings.distil or self.in_rounds):
             return stack
-        recorder = (("record", "true"), ("record_dir", str(tuning.recordings_of(self.folder).resolve())))
-        return replace(stack, extra=(*stack.extra, *recorder))
+        return replace(stack, extra=(*stack.extra, *recorder_arguments(tuning.recordings_of(self.folder))))
 
     @property
     def in_rounds(self) -> bool:

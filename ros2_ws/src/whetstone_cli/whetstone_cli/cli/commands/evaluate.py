@@ -59,12 +59,17 @@ def evaluate(
     gif: Annotated[Path | None, typer.Option(help="Write a film of the last episodes.")] = None,
     video: Annotated[Path | None, typer.Option(help="The same as MP4.")] = None,
     films: Annotated[int, typer.Option(min=1, max=50, help="Episodes in the film.")] = 3,
+    record: Annotated[
+        Path | None, typer.Option(help="Keep every episode with its images in this folder: data for recap and sft.")
+    ] = None,
     log: Log = Path("out/eval.log"),
     run: Annotated[str, typer.Option(help="A training run: its task, model and newest weights are taken.")] = "",
     runs: Runs = Path("runs"),
     paired: Annotated[bool, typer.Option("--paired", help="With --run: the base on the same scenes too.")] = False,
 ) -> None:
     """Run episodes and count: success rate with a Wilson interval, mean time to success."""
+    if record and (run or attach):
+        raise typer.BadParameter("--record is for a stack of the command's own: not with --run or --attach")
     if run:
         wanted = eval_command.EvalOptions(episodes, seed, instruction, other_instruction, max_steps)
         trained_command.run(
@@ -84,5 +89,5 @@ def evaluate(
         namespace=namespace,
     )
     options = eval_command.EvalOptions(episodes, seed, instruction, other_instruction, max_steps)
-    outputs = eval_command.EvalOutputs(json, csv, gif, video, films)
+    outputs = eval_command.EvalOutputs(json, csv, gif, video, films, record)
     eval_command.run(stack, options, outputs, attach=attach, log=log)
