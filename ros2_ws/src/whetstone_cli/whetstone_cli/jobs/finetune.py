@@ -8,12 +8,11 @@ words stay frozen, so that small policies that were trained on the old model's f
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from whetstone_cli.jobs import post_train
-from whetstone_cli.jobs.numbers import count
+from whetstone_cli.jobs.numbers import count, default_threads
 from whetstone_cli.jobs.training_arguments import SHIPPED
 
 STEPS = 600
@@ -29,7 +28,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mapping", type=Path, help="file that says how the datasets record the robot's joints")
     parser.add_argument("--steps", type=count, default=STEPS, help="of the optimiser")
     parser.add_argument("--average", type=count, default=1, help="fine-tunings whose weights are averaged")
-    parser.add_argument("--threads", type=count, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=count, default=default_threads())
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
 

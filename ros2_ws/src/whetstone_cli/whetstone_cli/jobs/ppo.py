@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from whetstone_cli.jobs.numbers import count
+from whetstone_cli.jobs.numbers import count, default_threads
 
 _LEAST = {"envs": 4, "iterations": 100, "evaluation_episodes": 50}
 
@@ -33,7 +32,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--evaluation-episodes", type=count, default=_LEAST["evaluation_episodes"])
     parser.add_argument("--seed", type=int, default=0, help="of scenes, noise and networks")
     parser.add_argument("--device", default="cpu", help="torch device of the model")
-    parser.add_argument("--threads", type=count, default=os.cpu_count() or 1, help="of the learner")
+    parser.add_argument("--threads", type=count, default=default_threads(), help="of the learner")
     return parser.parse_args(argv)
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from rl_learner.core.post_training import DatasetRobot
 from vla_policy.core.training.settings import SftConfig, TokenConfig
 from whetstone_cli.cli.errors import UserError
-from whetstone_cli.jobs.numbers import count
+from whetstone_cli.jobs.numbers import count, default_threads
 from whetstone_cli.jobs.robots import dataset_of, watcher_of
 from whetstone_common.nodes.resources import find
 
@@ -39,7 +38,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, defaults: SftConfig 
     parser.add_argument("--save-every", type=count, default=defaults.save_every, help="steps between checkpoints")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--resume", action="store_true", help="go on with a training of --out that was stopped")
-    parser.add_argument("--threads", type=count, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=count, default=default_threads())
 
 
 def recordings_robot(args: argparse.Namespace) -> DatasetRobot:
