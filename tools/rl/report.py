@@ -36,6 +36,17 @@ all seeds as if they were independent; seeds scatter more than it says. Steps un
 means over the seeds.
 """
 
+_GRAPH_COLUMNS = (
+    "task", "method", "variant", "seed", "base", "after", "95 % interval", "under human control", "robot minutes",
+    "wall minutes",
+)  # fmt: skip
+_GRAPH_HEAD = """## Every run through the graph
+
+Written from [results.csv](results.csv). Methods that train the VLA itself are run by
+`python tools/rl/vla_training.py METHOD --seed SEED`, which types the commands of their pages. Robot minutes count
+demonstrations, rollouts and corrections, for ppo those of the simulator; wall minutes are of two busy cores.
+"""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -92,14 +103,35 @@ def rows(plan: Plan) -> list[Row]:
     return table
 
 
-def block(table: Sequence[Row], picture: str) -> str:
+def graph_lines(runs: Sequence[RunRow]) -> list[str]:
+    """Section of the runs that were made and judged through the graph, none where there are none."""
+    if not runs:
+        return []
+    lines = [_GRAPH_HEAD, f"| {' | '.join(_GRAPH_COLUMNS)} |", f"|{'---|' * len(_GRAPH_COLUMNS)}"]
+    for run in sorted(runs, key=lambda each: each.key):
+        after = wilson(round(run.after * run.episodes), run.episodes)
+        columns = [
+            run.task, run.method, run.variant.replace("_", " "), str(run.seed), f"{run.base:.2f}", f"{run.after:.2f}",
+            f"{after.low:.2f} to {after.high:.2f}", _number(run.human_fraction, ".2f"),
+            _number(run.robot_minutes, ".1f"), _number(None if run.wall_s is None else run.wall_s / 60.0, ".0f"),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(columns)} |")
+    return [*lines, ""]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def block(table: Sequence[Row], graph: Sequence[RunRow], picture: str) -> str:
     """What stands between the markers.
 
     Args:
         table: Rows of the matrix.
+        graph: Runs through the graph.
         picture: Link to the picture, empty when there is none.
     """
-    lines = [BEGIN, _HEAD]
+    lines = [BEGIN, *graph_lines(graph), _HEAD]
     if any(row.runs for row in table):
         lines += [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}", *(row.line() for row in table)]
     else:
@@ -232,7 +264,7 @@ def report(plan: Plan, page: Path, picture: Path) -> None:
     if measured:
         draw(plan, picture, table)
     link = os.path.relpath(picture, page.parent) if measured else ""
-    new = block(table, link)
+    new = block(table, [row for row in recorded(plan).values() if row.where == "graph"], link)
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(replace_block(text, new), encoding="utf-8")
