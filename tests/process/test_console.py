@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from experience.core.dataset import Dataset
@@ -29,6 +31,13 @@ EPISODES = {"reward_sources": ["sim_truth", "operator"], "max_steps": 2000}
 HEARTBEAT_S = 2.0
 # From the last heartbeat: its time-out, one tick of the console, the arm's own ramp; the rest is for a crowded machine.
 HOLDS_S = HEARTBEAT_S + 8.0
+_SENT_RGB = (255, 109, 0)
+
+
+def has_colour(png: bytes, rgb: tuple[int, int, int]) -> bool:
+    """Whether a picture has a pixel of nearly that colour."""
+    bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    return bool((np.abs(bgr - rgb[::-1]).max(axis=2) < 25).any())
 
 
 class Desk:
@@ -130,6 +139,7 @@ def test_when_an_operator_uses_the_page_expect_cameras_an_episode_takeover_succe
         for name in ("candidate 0", "candidate 2", "sent"):
             page.wait_for_selector(f"[data-why={camera}] [data-path='{name}']", state="attached")
     page.wait_for_selector("[data-candidate='2']")
+    until(lambda: has_colour(page.locator("#why-scene").screenshot(), _SENT_RGB), 60.0, "the sent chunk in 3D")
     page.keyboard.press("Space")
     watcher.wait_state("arm_node", "STOPPED", 10.0, reason="ESTOP")
     page.click("#tab-operate")

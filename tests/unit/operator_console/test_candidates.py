@@ -12,6 +12,7 @@ from operator_console.core.camera_model import CalibrationError, CameraModel, mo
 from operator_console.core.candidates import CandidatesError, DecisionArrays, DecisionView, view_of
 from operator_console.web.interface import CameraShot
 from operator_console.web.why_drawing import camera_html, candidates_table, score_colour
+from operator_console.web.why_scene import scene_options
 from whetstone_common.core.contract import CARTESIAN_ACTIONS, CARTESIAN_PROPRIO, Contract
 from whetstone_common.core.kinematics import Pose, rotation_matrix
 
@@ -140,3 +141,24 @@ def test_when_scores_rise_expect_other_colours_and_none_without_a_critic() -> No
     colours = {score_colour(score, 0.0, 1.0) for score in (0.0, 0.5, 1.0, None)}
     assert len(colours) == 4 and score_colour(2.0, 0.0, 1.0) == score_colour(1.0, 0.0, 1.0)
     assert score_colour(0.3, 0.3, 0.3) == score_colour(0.5, 0.0, 1.0)
+
+
+def test_when_a_decision_is_drawn_in_space_expect_every_path_in_metres_and_one_scale_on_all_axes() -> None:
+    options = scene_options(view_of(decision(scores=[0.1, 0.2]), CONTRACT, None))
+    drawn = {each["name"]: each["data"] for each in options["series"]}
+    assert list(drawn) == ["candidate 0", "candidate 1", "sent", "TCP at the observation"]
+    assert drawn["candidate 0"] == [[0.6, -0.2, 0.45], [0.6, -0.2, 0.45]]
+    assert drawn["sent"] == drawn["candidate 1"]
+    assert drawn["TCP at the observation"] == [[0.5, 0.0, 0.2]]
+    axes = [options[name] for name in ("xAxis3D", "yAxis3D", "zAxis3D")]
+    assert len({round(axis["max"] - axis["min"], 3) for axis in axes}) == 1
+    points = np.vstack([np.array(data) for data in drawn.values()])
+    for column, axis in enumerate(axes):
+        assert axis["min"] <= points[:, column].min() <= points[:, column].max() <= axis["max"]
+
+
+def test_when_nothing_would_move_expect_a_box_of_some_size_all_the_same() -> None:
+    still = np.zeros((1, 2, 7))
+    still[..., 2] = -0.5  # takes the offset of the height away
+    options = scene_options(view_of(decision(candidates=still, sent=still[0], chosen=0), CONTRACT, None))
+    assert options["xAxis3D"]["max"] - options["xAxis3D"]["min"] == pytest.approx(0.04)

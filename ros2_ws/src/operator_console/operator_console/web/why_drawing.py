@@ -16,7 +16,7 @@ from operator_console.web.interface import CameraShot
 # From the lowest score to the highest: ends and middle of the viridis colour map.
 _COLOURS = ((68, 1, 84), (33, 145, 140), (253, 231, 37))
 _WITHOUT_SCORE = "#90caf9"
-_CHOSEN = "#ff6d00"
+CHOSEN_COLOUR = "#ff6d00"
 # Of a picture's width; the picture is scaled to the page.
 _THIN, _THICK, _DOT = 0.005, 0.009, 0.003
 
@@ -50,20 +50,21 @@ def _overlay(shot: CameraShot, view: DecisionView) -> str:
         return ""
     width = shot.model.width_px
     lines = []
-    low, high = _range(view)
+    low, high = score_range(view)
     for each in sorted(view.candidates, key=lambda candidate: candidate.number == view.chosen):
         pixels = shot.model.project(each.points, shot.optical)
         lines.append(_line(pixels, score_colour(each.score, low, high), _THIN * width, f"candidate {each.number}"))
     sent = shot.model.project(view.chosen_points, shot.optical)
     lines += [
         _line(sent, "#000000", 1.5 * _THICK * width, "sent outline"),
-        _line(sent, _CHOSEN, _THICK * width, "sent"),
+        _line(sent, CHOSEN_COLOUR, _THICK * width, "sent"),
     ]
     lines += [_dots(sent, _DOT * width)]
     return f"<svg viewBox='0 0 {width} {shot.model.height_px}'>{''.join(lines)}</svg>"
 
 
-def _range(view: DecisionView) -> tuple[float, float]:
+def score_range(view: DecisionView) -> tuple[float, float]:
+    """Lowest and highest score of a decision."""
     scores = view.scores
     return (min(scores), max(scores)) if scores else (0.0, 0.0)
 
@@ -92,7 +93,7 @@ def _dots(pixels: npt.NDArray[np.float64], radius_px: float) -> str:
 
 def candidates_table(view: DecisionView) -> str:
     """Every candidate with its scores, the chosen one marked."""
-    low, high = _range(view)
+    low, high = score_range(view)
     rows = "".join(_candidate_row(each, view, low, high) for each in view.candidates)
     return (
         "<table class='plain'><tr><th></th><th>candidate</th><th>score</th><th>score when edited</th><th></th></tr>"

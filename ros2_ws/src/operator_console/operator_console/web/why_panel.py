@@ -13,6 +13,7 @@ from operator_console.web import tables
 from operator_console.web.interface import Console, DecisionShot, PageState
 from operator_console.web.trial_form import TrialForm
 from operator_console.web.why_drawing import camera_html, candidates_table
+from operator_console.web.why_scene import scene_options
 
 _REFRESH_S = 0.5
 _DIGITS = 4
@@ -20,6 +21,9 @@ _NONE_YET = "no decision yet: start an episode in the tab Operate"
 _ABOUT = (
     "Each line is the way that the TCP would go with one candidate chunk, from the lowest score (violet) to the "
     "highest (yellow); blue without a critic. Orange is the chunk that was sent to the arm, a dot for every step."
+)
+_ABOUT_SCENE = (
+    "The same in the base frame; drag to turn it, scroll to come closer. The black dot is the TCP at the observation."
 )
 
 
@@ -44,6 +48,10 @@ class WhyPanel:
                     self._is_held = ui.checkbox("stay at this one").props("id=why-hold")
                 self._pictures = ui.html(_NONE_YET, sanitize=False).props("id=why-pictures").classes("w-full")
                 ui.label(_ABOUT).classes("text-xs text-grey")
+                self._scene = (
+                    ui.echart({}, enable_3d=True).props("id=why-scene").classes("w-full").style("height: 24rem")
+                )
+                ui.label(_ABOUT_SCENE).classes("text-xs text-grey")
             with ui.column().classes("w-5/12"):
                 with ui.card().classes("w-full"):
                     ui.label("Candidates").classes("font-bold")
@@ -84,6 +92,9 @@ class WhyPanel:
         self._pictures.set_content(f"<div class='why-cameras'>{pictures or 'no camera picture yet'}</div>")
         self._facts.set_content(tables.figures_table(_facts(view, is_trial=shot.is_trial)))
         self._table.set_content(candidates_table(view))
+        self._scene.options.clear()
+        self._scene.options.update(scene_options(view))
+        self._scene.update()
 
 
 def _facts(view: DecisionView, *, is_trial: bool) -> list[tuple[str, str]]:
