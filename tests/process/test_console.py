@@ -19,7 +19,7 @@ from fakes.lerobot_files import level_of
 from fakes.recordings import METADATA, recording, scored
 from harness.armlog import HUMAN
 from harness.browser import Browser, chromium, free_port
-from harness.cells import Cell, full_cell
+from harness.desk import HEARTBEAT_S, Desk
 from harness.until import stays, until
 from harness.world import World
 from whetstone_common.core.run_session import is_trained
@@ -27,8 +27,6 @@ from whetstone_common.core.run_session import is_trained
 # A browser without a GPU takes a core by itself, and reaction times are judged.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.cores(4)]
 
-EPISODES = {"reward_sources": ["sim_truth", "operator"], "max_steps": 2000}
-HEARTBEAT_S = 2.0
 # From the last heartbeat: its time-out, one tick of the console, the arm's own ramp; the rest is for a crowded machine.
 HOLDS_S = HEARTBEAT_S + 8.0
 _SENT_RGB = (255, 109, 0)
@@ -38,53 +36,6 @@ def has_colour(png: bytes, rgb: tuple[int, int, int]) -> bool:
     """Whether a picture has a pixel of nearly that colour."""
     bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).astype(int)
     return bool((np.abs(bgr - rgb[::-1]).max(axis=2) < 25).any())
-
-
-class Desk:
-    """A robot with a console and a browser."""
-
-    def __init__(self, world: World, browser: Browser, script: str = "") -> None:
-        self.world, self.browser, port = world, browser, free_port()
-        self.cell: Cell = full_cell(
-            world, parameters={"episode_node": EPISODES, "steering_node": {"execute_steps": 6, "n_candidates": 3}}
-        )
-        self.log = world.folder / "console.jsonl"
-        parameters: dict[str, Any] = {"port": port, "heartbeat_timeout_s": HEARTBEAT_S, "command_log": str(self.log)}
-        # A crowded machine may keep a page waiting for longer than a person's own computer does.
-        parameters["input_timeout_s"] = 1.0
-        world.node("operator_console", "console_node", parameters=parameters)
-        world.wait_ready("console_node")
-        self.url = f"http://127.0.0.1:{port}/"
-        self.page = browser.page(self.url, script)
-
-    def take_control(self) -> None:
-        self.page.click("#take")
-        self.page.wait_for_function("document.body.classList.contains('in-control')")
-
-    def press(self, command: str) -> str:
-        """Press a button; what the page says came of it."""
-        self.page.click(f"#command-{command}:not([disabled])")
-        word = {"reset": "reset:", "release_estop": "released", "success": "marked: success"}.get(command, ": ")
-        self.page.wait_for_function("word => document.getElementById('answer').textContent.includes(word)", arg=word)
-        return str(self.page.inner_text("#answer"))
-
-    def start_episode(self) -> None:
-        self.press("start_episodes")
-        self.world.watcher.wait_state("arm_node", "RUNNING", 90.0)
-
-    def shows(self, figure: str, text: str) -> None:
-        self.page.wait_for_function(
-            "([name, text]) => document.querySelector(`[data-figure='${name}']`).textContent.includes(text)",
-            arg=[figure, text],
-        )
-
-    def why_lost(self) -> str:
-        """What the console says of the operator it has lost."""
-        (entry,) = until(lambda: [each for each in self.commands() if each["command"] == "lost"], 10.0, "who was lost")
-        return str(entry["answer"])
-
-    def commands(self) -> list[dict[str, str]]:
-        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture

@@ -101,6 +101,11 @@ class OperatorSeat:
         with self._lock:
             self._desk.check(key)
 
+    def controls(self, key: str) -> bool:
+        """Whether a page is in control."""
+        with self._lock:
+            return self._desk.controls(key)
+
     def set_speed(self, key: str, share: float) -> None:
         """Set the speed, as a share of full speed.
 

@@ -56,6 +56,7 @@ class EpisodeReplay:
         actors: [T] `Actor` of each step.
         pictures: JPEG of each step by camera, None where there was no picture yet.
         values: Step of a decision and the value that the critic gave to what was chosen.
+        seed: Of its scene, 0 where nobody says.
     """
 
     times_s: NDArray[np.float64]
@@ -65,6 +66,7 @@ class EpisodeReplay:
     actors: NDArray[np.uint8]
     pictures: Mapping[str, Sequence[bytes | None]]
     values: tuple[tuple[int, float], ...] = ()
+    seed: int = 0
 
     def __len__(self) -> int:
         """T."""
@@ -156,6 +158,7 @@ def _recording(path: Path, topics: Topics) -> EpisodeReplay:
         actors=np.array([step.actor for step in steps], dtype=np.uint8),
         pictures=_pictures(path, times_ns, known.start_ns),
         values=_values(path, topics, decisions, steps),
+        seed=known.seed,
     )
 
 

@@ -29,6 +29,7 @@ _MARKS = {
     Command.ABORT: Mark.ABORT,
 }
 _WHO = "operator console"
+_NO_EPISODES = "there is no action run_episodes: episode_node is not there"
 Answer = Future[str]
 
 
@@ -127,25 +128,34 @@ class Commander:
 
     def _start(self, words: str, answer: Answer) -> None:
         if not self._episodes.server_is_ready():
-            raise CommandRefusedError("there is no action run_episodes: episode_node is not there")
+            raise CommandRefusedError(_NO_EPISODES)
+        instruction = check_instruction(words) if words else ""
+        self._send_goal(self._started, instruction, answer, self._note)
+        self._started += 1  # another scene each time
+
+    def _send_goal(self, seed: int, instruction: str, answer: Answer, on_end: Callable[[str], None]) -> None:
         goal = RunEpisodes.Goal(
             task=self._node.param("task"),
             episodes=1,
-            first_seed=self._started,  # another scene each time
-            instruction=check_instruction(words) if words else "",
+            first_seed=seed,
+            instruction=instruction,
             # The goal is cancelled, and the arm holds, when this process dies.
             client=self._node.get_fully_qualified_name(),
         )
-        self._episodes.send_goal_async(goal).add_done_callback(lambda future: self._accepted(future, answer))
+        self._episodes.send_goal_async(goal).add_done_callback(lambda future: _accepted(future, answer, on_end))
 
-    def _accepted(self, future: Any, answer: Answer) -> None:
-        handle = future.result()
-        if not handle.accepted:
-            answer.set_exception(CommandRefusedError("episode_node refused: other episodes run; cancel them first"))
+    def start_episode(self, seed: int, answer: Answer, on_end: Callable[[str], None]) -> None:
+        """Start one episode in the scene of a seed.
+
+        Args:
+            seed: Of the scene.
+            answer: Gets that it was accepted, or why not.
+            on_end: Is told how it ended.
+        """
+        if not self._episodes.server_is_ready():
+            answer.set_exception(CommandRefusedError(_NO_EPISODES))
             return
-        self._started += 1
-        answer.set_result("accepted")
-        handle.get_result_async().add_done_callback(lambda done: self._note(_result_text(done.result().result)))
+        self._send_goal(seed, "", answer, on_end)
 
     def _cancel_all(self, answer: Answer) -> None:
         # A request without goal and time means all goals, whoever sent them.
@@ -155,6 +165,15 @@ class Commander:
             answer,
             lambda response: f"goals cancelled: {len(response.goals_canceling)}",
         )
+
+
+def _accepted(future: Any, answer: Answer, on_end: Callable[[str], None]) -> None:
+    handle = future.result()
+    if not handle.accepted:
+        answer.set_exception(CommandRefusedError("episode_node refused: other episodes run; cancel them first"))
+        return
+    answer.set_result("accepted")
+    handle.get_result_async().add_done_callback(lambda done: on_end(_result_text(done.result().result)))
 
 
 def _version(words: str) -> int:

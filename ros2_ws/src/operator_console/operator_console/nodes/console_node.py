@@ -24,8 +24,9 @@ from operator_console.nodes.commander import Answer, Commander
 from operator_console.nodes.decision_watch import DecisionWatch
 from operator_console.nodes.estop_button import EstopButton
 from operator_console.nodes.graph_view import GraphView
-from operator_console.nodes.offers import OfferReader
 from operator_console.nodes.recording_desk import RecordingDesk
+from operator_console.nodes.replay_desk import ReplayDesk
+from operator_console.nodes.replay_driver import ReplayDriver
 from operator_console.nodes.training_desk import TrainingDesk
 from operator_console.web.interface import Offers, PageState, PolicyTrial, ProcessView, Recordings
 from operator_console.web.server import WebServer
@@ -76,9 +77,8 @@ class ConsoleNode(WhetstoneNode):
             BrowserDevice(self.param("deadman_s"), self.param("input_timeout_s")),
         )
         self._desk = CommandDesk(self._seat, self._note)
-        self._graph_view = GraphView(
-            self, robot_of_parameter(self.param("robot_file")).in_namespace(self.get_namespace())
-        )
+        robot = robot_of_parameter(self.param("robot_file")).in_namespace(self.get_namespace())
+        self._graph_view = GraphView(self, robot)
         self._stream = TakeoverStream(self)
         self._estop.connect(self.param(name) for name in ("estop_topic", "own_estop_topic"))
         self._commander = Commander(self, lambda text: self._note("episodes", "run", text))
@@ -87,7 +87,6 @@ class ConsoleNode(WhetstoneNode):
             lambda what, text: self._note("training", what, text),
             lambda: self.session.snapshot(time.monotonic()),
         )
-        self._offers = OfferReader()
         folders = {name: Path(self.param(name)).absolute() for name in ("record_dir", "dataset_dir", "run_dir")}
         self.recordings = RecordingDesk(
             tuple(folders.values()),
@@ -95,6 +94,10 @@ class ConsoleNode(WhetstoneNode):
             self.param("robot_file"),
             lambda what, text: self._note("recordings", what, text),
         )
+        driver = ReplayDriver(
+            self, robot, self._commander, self._stream, lambda text: self._note("episodes", "replay", text)
+        )
+        self.replays = ReplayDesk(self._seat, self._desk, self.recordings, driver)
         self.create_steady_timer(1.0 / self.param("rate_hz"), self._on_tick)
         self.create_steady_timer(_SLOW_S, self._on_slow_timer)
 
@@ -144,7 +147,7 @@ class ConsoleNode(WhetstoneNode):
         lost, intent = self._seat.turn(time.monotonic())
         if lost is not None:
             self._on_lost(lost)
-        else:
+        elif not self.replays.turn(intent):
             self._stream.send(intent)
 
     def _on_slow_timer(self) -> None:
@@ -154,6 +157,7 @@ class ConsoleNode(WhetstoneNode):
 
     def _on_lost(self, lost: LostOperator) -> None:
         """The operator has gone: stop this robot, and fall silent without a release."""
+        self.replays.lose_operator(lost.why)
         self._stream.stop()
         self._seat.let_go()
         self.counters["operators_lost"] += 1
@@ -260,7 +264,7 @@ class ConsoleNode(WhetstoneNode):
 
     def offers(self) -> Offers:
         """See `Console`."""
-        return self._offers.offers()
+        return self._training.offers.offers()
 
     def training(self) -> ProcessView:
         """See `Console`."""

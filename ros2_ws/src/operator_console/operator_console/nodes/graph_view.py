@@ -85,8 +85,8 @@ class GraphView:
             self.session.on_end(*ended)
 
     def _on_executed(self, msg: Executed) -> None:
-        # A hello to the recorder is no step: it belongs to no request.
-        if msg.stamp.request_id and msg.actor in set(Actor):
+        # A hello to the recorder is no step: it belongs to no episode.
+        if msg.stamp.episode and msg.actor in set(Actor):
             self.session.on_step(Actor(msg.actor))
 
     def _on_decision(self, msg: Decision) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 
-from operator_console.nodes.training_desk import COMMAND, cli_problem
+from operator_console.nodes.command_line import COMMAND, cli_problem
 from operator_console.web.interface import MethodOffer, Offers
 
 _ANSWER_S = 120.0

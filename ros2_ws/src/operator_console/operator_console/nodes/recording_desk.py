@@ -13,7 +13,7 @@ from operator_console.core.commands import CommandRefusedError
 from operator_console.core.library import DELETED, Collection, CollectionKind, Library, ListedEpisode
 from operator_console.core.playback import EpisodeReplay, PlaybackError, of_dataset, of_recording
 from operator_console.core.run_process import RunProcess
-from operator_console.nodes.training_desk import COMMAND, cli_problem
+from operator_console.nodes.command_line import COMMAND, cli_problem
 from operator_console.web.interface import ProcessView
 from whetstone_common.core.run_name import run_name_problem
 

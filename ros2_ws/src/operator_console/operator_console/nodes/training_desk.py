@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,24 +11,15 @@ from operator_console.core.run_order import RunOrder, RunRefusedError, resume_ar
 from operator_console.core.run_process import RunProcess
 from operator_console.core.runs import RunCatalog, RunState
 from operator_console.core.session import GraphSnapshot
+from operator_console.nodes.command_line import COMMAND, cli_problem
+from operator_console.nodes.offers import OfferReader
 from operator_console.web.interface import ProcessView
 
-_CLI = "whetstone_cli"
-COMMAND = (sys.executable, "-m", f"{_CLI}.cli.main")
 _REAL_ARM = (
     "a real arm runs here, and a run from this page brings a simulator of its own. To learn on the arm, start its "
     "stack with: whetstone up sim:=false train:=true run:=NAME method:=expo n_candidates:=8; "
     "then run episodes from this page"
 )
-
-
-def cli_problem() -> str:
-    """Why no run can be started on this computer; empty when one can."""
-    if importlib.util.find_spec(_CLI) is not None:
-        return ""
-    return (
-        f"the package {_CLI} is not installed on this computer: start the run where the learner is, by whetstone train"
-    )
 
 
 class TrainingDesk:
@@ -40,10 +29,14 @@ class TrainingDesk:
         folder: Holds one folder per run.
         note: Is told what became of a run.
         snapshot: What the console knows of the graph.
+
+    Attributes:
+        catalog: Runs on this disk.
+        offers: Reads what a run can be started with.
     """
 
     def __init__(self, folder: Path, note: Callable[[str, str], object], snapshot: Callable[[], GraphSnapshot]) -> None:
-        self.catalog = RunCatalog(folder)
+        self.catalog, self.offers = RunCatalog(folder), OfferReader()
         self._note, self._snapshot = note, snapshot
         self._process: RunProcess | None = None
         self._is_told = True

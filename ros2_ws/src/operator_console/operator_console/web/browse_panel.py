@@ -10,6 +10,7 @@ from operator_console.web.curation_commands import CurationCommands
 from operator_console.web.episode_list import EpisodeList
 from operator_console.web.episode_player import EpisodePlayer
 from operator_console.web.interface import Console, PageState
+from operator_console.web.replay_form import ReplayForm
 
 _REFRESH_S = 1.0
 
@@ -34,15 +35,18 @@ class BrowsePanel:
                 self._commands = CurationCommands(console, key, viewer, self._episodes, self._refresh)
             with ui.column().classes("w-5/12"):
                 self._player = EpisodePlayer(console)
+                self._replay = ReplayForm(console, key, viewer)
         ui.timer(_REFRESH_S, self._refresh)
 
     async def _on_folder(self) -> None:
         self._player.clear()
+        self._replay.show(None)
         await self._refresh()
 
     async def _on_row(self, row: ListedEpisode) -> None:
         title = f"{row.name}: {row.instruction}, {row.outcome}" if not row.problem else row.name
         await self._player.show(self._episodes.folder, row.name, title)
+        self._replay.show((self._episodes.folder, row.name))
 
     async def _refresh(self) -> None:
         """Read what is on the disk, while somebody looks."""
@@ -52,3 +56,4 @@ class BrowsePanel:
     def refresh(self, state: PageState) -> None:
         """Show what is true now."""
         self._commands.show(controls=state.controls)
+        self._replay.refresh(state)

@@ -188,12 +188,27 @@ class Recordings(Protocol):
         """Begin to write recordings as a dataset."""
 
 
+class Replays(Protocol):
+    """Recorded motions on the arm."""
+
+    @property
+    def status(self) -> str:
+        """What the newest replay does."""
+
+    def start(self, key: str, viewer: str, collection: str, name: str, speed: float) -> Future[str]:
+        """Replay an episode's motion at a share of its speed; the answer, or CommandRefusedError."""
+
+    def stop(self, key: str, viewer: str) -> Future[str]:
+        """End the replay; the answer, or CommandRefusedError."""
+
+
 class Console(Protocol):
     """The node behind the pages; every method may be called from the server's thread."""
 
     access: Access
     log: AuditLog
     recordings: Recordings
+    replays: Replays
 
     @property
     def session(self) -> Session:

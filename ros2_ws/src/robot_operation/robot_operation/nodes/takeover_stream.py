@@ -8,6 +8,7 @@ import time
 from vla_interfaces.msg import Takeover
 
 from robot_operation.core.devices import Intent
+from whetstone_common.core.kinematics import Pose
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.node import WhetstoneNode
 
@@ -43,6 +44,15 @@ class TakeoverStream:
         speeds = [self._node.param("linear_speed_m_s")] * 3 + [self._node.param("angular_speed_rad_s")] * 3
         msg.twist = [float(fraction) * speed for fraction, speed in zip(intent.direction, speeds, strict=True)]
         msg.gripper = float(intent.opening)
+        self._publisher.publish(msg)
+
+    def send_target(self, pose: Pose, opening: float) -> None:
+        """Drive towards a pose of the TCP, base frame, with the gripper opened 0 to 1."""
+        self.is_driving = True
+        msg = self._message(engaged=True)
+        msg.mode = Takeover.TCP_TARGET
+        msg.tcp_target = [*pose.position.tolist(), *pose.quaternion_xyzw().tolist()]
+        msg.gripper = opening
         self._publisher.publish(msg)
 
     def forward(self, msg: Takeover) -> None:

@@ -34,6 +34,7 @@ class EpisodeMetadata(_Message):
         reason: Why, where that is not obvious.
         task: Name of the task; an older recording may lack it.
         duration_s: ROS time from the start to the end (s).
+        seed: Of scene and noise; an older recording may lack it.
     """
 
     episode: _Whole
@@ -44,6 +45,7 @@ class EpisodeMetadata(_Message):
     reason: str = ""
     task: str = ""
     duration_s: Annotated[float, Field(ge=0.0)] = 0.0
+    seed: _Whole = 0
 
 
 class Time(_Message):
