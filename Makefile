@@ -41,7 +41,7 @@ demo: setup ## three tasks by instruction, one of them sharpened, both compared;
 console: setup ## simulator, policy and arm, operated and trained from the browser: http://127.0.0.1:8600
 	@$(ENV) && whetstone up console:=true $(ARGS)
 
-# what only developers need: the site and its check, readers of others
+# what only developers need: the site and its check, readers and the encoding of others
 develop:
 	@$(PYTHON) tools/setup --extra docs --extra interop
 
@@ -58,10 +58,10 @@ test-fast: develop ## core and node tests only
 test-unit: develop ## ring a: plain Python
 	@$(ENV) && python tools/run_tests.py unit
 
-test-node: setup ## ring b: nodes in process
+test-node: develop ## ring b: nodes in process
 	@$(ENV) && python tools/run_tests.py node
 
-test-process: browser ## ring c: real processes, started and killed
+test-process: develop browser ## ring c: real processes, started and killed
 	@$(ENV) && python tools/run_tests.py process
 
 reliability: setup ## every fault row, also without its protection; writes docs/reference/reliability.md (ARGS="--repeat 20")
@@ -87,7 +87,7 @@ pocket: setup ## train the pocket VLA (resumable)
 	@$(ENV) && OMP_NUM_THREADS=$$(nproc) python tools/train_pocket.py $(or $(ARGS),all)
 
 bench: setup ## benchmarks, figures to out/bench.json
-	@$(PYTHON) tools/setup --extra bench || echo '[bench] goes on without what it would be compared with'
+	@$(PYTHON) tools/setup --extra bench --extra interop || echo '[bench] goes on without what it would be compared with'
 	@mkdir -p $(OUT) && $(ENV) && python bench/run.py --json $(OUT)/bench.json $(ARGS)
 
 eval: setup ## success rate of a policy: make eval TASK=stack EPISODES=50

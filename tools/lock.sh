@@ -19,11 +19,14 @@ solve() {  # name, further arguments
 }
 # torch is a step of its own in tools/setup: without this all that its default build needs would be locked here
 echo "torch ; sys_platform == 'none'" > no_torch.txt
+# openpi-client's modules that the tests import need neither an old numpy nor dm-tree
+printf '%s\n' "torch ; sys_platform == 'none'" "numpy>=2" "dm-tree ; sys_platform == 'none'" > interop_overrides.txt
 solve python --overrides no_torch.txt
 solve ros -c python.lock
-for extra in bench browser docs interop; do
+for extra in bench browser docs; do
   solve "${extra}" -c python.lock --overrides no_torch.txt
 done
+solve interop -c python.lock --overrides interop_overrides.txt
 cd - > /dev/null
 for name in python ros bench browser docs interop; do
   {

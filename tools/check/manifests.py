@@ -14,6 +14,7 @@ from sources import PACKAGES, SRC, package_files, short, tree
 # import name -> rosdep key, for what is not named alike
 ROSDEP = {"numpy": "python3-numpy", "cv2": "python3-opencv", "yaml": "python3-yaml", "psutil": "python3-psutil"}
 ROSDEP |= {"typer": "python3-typer", "rich": "python3-rich", "pydantic": "python3-pydantic", "pinocchio": "pinocchio"}
+ROSDEP |= {"msgpack": "python3-msgpack", "websockets": "python3-websockets"}
 OWN_PACKAGES = {*PACKAGES, "vla_interfaces"}
 
 
