@@ -26,7 +26,8 @@ from vla_policy.core.backends.pi0 import Pi0Backend
 from vla_policy.core.files import read_manifest
 from vla_policy.core.protocol import Observation
 from vla_policy.core.published.detect import is_published
-from vla_policy.core.published.report import RobotNames, inspect
+from vla_policy.core.published.report import inspect
+from vla_policy.core.published.report_lines import RobotNames
 from vla_policy.core.serving import contract_of, weights_sha256
 from vla_policy.core.training.loop import StepMetrics
 from vla_policy.core.training.run import LossReport

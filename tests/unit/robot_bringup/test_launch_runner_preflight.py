@@ -43,6 +43,9 @@ WRONG = [
     ({"train": "true", "method": "expo"}, "run = '': must be the name of a folder"),
     ({"run": "a/b"}, "steering_node: run = 'a/b': must be the name of a folder"),
     ({"namespace": "2left"}, "namespace '/2left': '2left' is not allowed"),
+    ({"backend": "remote", "method": "expo"}, "method = 'expo' with backend = 'remote': .* gives no features"),
+    ({"backend": "remote", "model_mapping": "/no/map.yaml"}, "model_mapping = '/no/map.yaml': there is no such file"),
+    ({"backend": "remote", "remote_deadline_ms": "1"}, r"remote_deadline_ms = 1: outside \[10, 60000\]"),
     ({"experiment": "/nowhere.yaml"}, "/nowhere.yaml is not a file"),
 ]
 
@@ -63,6 +66,7 @@ def test_when_an_argument_cannot_work_expect_one_sentence_with_the_choices(
         {"pace": "lockstep", "train": "true", "method": "expo", "run": "r"},
         {"sim": "false", "robot": "ur5e", "record": "true"},
         {"sim": "false", "policy": "false"},
+        {"backend": "remote", "remote": "ws://gpu-box:8000"},
     ],
 )
 def test_when_everything_fits_expect_no_refusal(arguments: dict[str, str]) -> None:

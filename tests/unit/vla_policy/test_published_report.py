@@ -13,7 +13,8 @@ from harness.published import JOINTS, checkpoint, mapping_text
 from vla_policy.core.backends import load_backend
 from vla_policy.core.normalise import PolicyStats, Stats
 from vla_policy.core.published.detect import ModelNotFoundError, is_published, local_directory
-from vla_policy.core.published.report import RobotNames, inspect
+from vla_policy.core.published.report import inspect
+from vla_policy.core.published.report_lines import RobotNames
 
 ROBOT = RobotNames(JOINTS, ("front", "wrist"))
 

@@ -13,7 +13,8 @@ from transformers.models.pi0.processing_pi0 import PI0Processor
 from harness.published import CAMERAS, DATA, JOINTS, mapping_text, observation
 from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends import load_backend
-from vla_policy.core.published.report import RobotNames, inspect
+from vla_policy.core.published.report import inspect
+from vla_policy.core.published.report_lines import RobotNames
 
 GEMMA = {
     "model_type": "gemma", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,

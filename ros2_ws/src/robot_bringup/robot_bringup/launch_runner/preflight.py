@@ -38,7 +38,9 @@ def check(processes: Sequence[Process]) -> None:
             _check_node(process)
         except (NamespaceError, ParameterError, RobotError) as error:
             raise LaunchError(f"{process.node}: {error}") from error
-    _check_pace({process.node: parameters_of(process) for process in processes if process.node})
+    nodes = {process.node: parameters_of(process) for process in processes if process.node}
+    _check_pace(nodes)
+    _check_server(nodes)
 
 
 def check_file(path: Path, arguments: Mapping[str, str]) -> None:
@@ -88,7 +90,7 @@ def _check_node(process: Process) -> None:
     # Who follows any run has an empty one by default.
     if "run" in values and values["run"] != schema.specs["run"].default and (why := run_name_problem(values["run"])):
         raise ParameterError(why)
-    if values.get("backend") == "fake":
+    if values.get("backend") in ("fake", "remote"):
         values.pop("model_dir", None)
     for name, has_problem in _FILES.items():
         if problem := has_problem(values[name]) if values.get(name) else "":
@@ -133,6 +135,7 @@ def _prior_problem(name: str) -> str:
 _FILES: Mapping[str, Callable[[str], str]] = {
     "robot_file": _robot_problem,
     "model_dir": _model_problem,
+    "model_mapping": _file_problem,
     "method_file": _file_problem,
     "prior": _prior_problem,
 }
@@ -152,3 +155,12 @@ def _check_pace(nodes: Mapping[str, Mapping[str, Any]]) -> None:
     arm = nodes.get("arm_node")
     if arm is not None and arm.get("pace") == "lockstep" and "sim_node" not in nodes:
         raise LaunchError("pace = 'lockstep' without the simulator: a real arm does not wait; use pace:=realtime")
+
+
+def _check_server(nodes: Mapping[str, Mapping[str, Any]]) -> None:
+    method = nodes.get("steering_node", {}).get("method", "none")
+    if nodes.get("vla_node", {}).get("backend") == "remote" and method != "none":
+        raise LaunchError(
+            f"method = {method!r} with backend = 'remote': a policy server gives no features that a method could read; "
+            "use method:=none, or serve the checkpoint itself with backend:=pi0"
+        )

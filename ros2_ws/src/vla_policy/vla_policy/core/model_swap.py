@@ -60,7 +60,9 @@ def tried(backend: Backend, observation: Observation) -> FloatArray:
     """
     context = backend.prefix(observation)
     features = checked_features(backend, context)
-    checked_chunks(backend, context, draw_noise(_PROBE_CHUNKS, backend.spec, 0, 0))
+    # Where noise says nothing, a second chunk is a second request.
+    count = _PROBE_CHUNKS if backend.spec.takes_noise else 1
+    checked_chunks(backend, context, draw_noise(count, backend.spec, 0, 0))
     return features
 
 

@@ -11,12 +11,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whetstone_common.core.contract import ACTION_SPACES
+from whetstone_common.core.reason import Reason, ReasonedError
 
 if TYPE_CHECKING:
     from vla_policy.core.chunk_prefix import ChunkPrefix
@@ -31,6 +32,10 @@ class ObservationError(ValueError):
 
 class BackendError(RuntimeError):
     """A backend could not load, or could not produce a finite chunk of the promised shape."""
+
+
+class UnavailableError(ReasonedError):
+    """A backend that cannot be asked now, and may answer again by itself: the connection to its server is lost."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,9 @@ class PolicySpec:
         action_space: `cartesian` or `joint`; both relative to the state at the observation, gripper absolute.
         action_scale: [A], physical = normalised * scale + offset.
         action_offset: [A].
-        feature_dim: F.
+        feature_dim: F, 0 for a policy without features.
         readout_names: of the last features, what the policy's own eyes read; empty for a policy without.
+        takes_noise: whether a chunk follows from the noise that `denoise` is given.
         instructions: instructions the model was trained on; empty when it takes any text.
         joint_names: joints that the actions are for, in order; empty where the model does not name them.
     """
@@ -91,6 +97,7 @@ class PolicySpec:
     instructions: tuple[str, ...] = field(default=())
     joint_names: tuple[str, ...] = field(default=())
     readout_names: tuple[str, ...] = field(default=())
+    takes_noise: bool = True
 
     def __post_init__(self) -> None:
         """Refuses a specification that contradicts itself."""
@@ -99,8 +106,9 @@ class PolicySpec:
         if not self.cameras or len(set(self.cameras)) != len(self.cameras):
             raise ValueError(f"cameras must be distinct and at least one, got {self.cameras}")
         for name in ("image_height_px", "image_width_px", "proprio_dim", "horizon", "action_dim", "feature_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+            least = 0 if name == "feature_dim" else 1
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}")
         if self.noise_dim < self.action_dim:
             raise ValueError(f"noise_dim {self.noise_dim} is smaller than action_dim {self.action_dim}")
         if not np.isfinite(self.dt_s) or self.dt_s <= 0.0:
@@ -196,4 +204,21 @@ class Backend(Protocol):
         Returns:
             float32 [N, H, A], normalised actions.
         """
+        ...
+
+
+@runtime_checkable
+class ServerBackend(Protocol):
+    """What a backend has besides when its model runs behind somebody else's server."""
+
+    def outage(self) -> tuple[Reason, str] | None:
+        """Why the server cannot be asked now, None while it can."""
+        ...
+
+    def figures(self) -> Mapping[str, object]:
+        """What diagnostics show of the server."""
+        ...
+
+    def close(self) -> None:
+        """Leaves the server."""
         ...

@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vla_policy.core.backends import load_backend
 from vla_policy.core.backends.fake import FakeBackend
-from vla_policy.core.protocol import Backend
+from vla_policy.core.protocol import Backend, ServerBackend
+from vla_policy.core.remote.address import AddressError, api_key, checked_address
+from whetstone_common.core.parameters import ParameterError
+from whetstone_common.core.reason import Reason
 from whetstone_common.nodes.resources import find
 
 _FAKE = "fake_"
+NO_DIRECTORY = ("fake", "remote")  # backends whose weights are nowhere on this machine
 _SCRIPT = ("pattern", "value", "prefix_delay_s", "denoise_delay_s", "fault", "fault_after", "max_words")
 
 Read = Callable[[str], Any]
@@ -33,6 +38,8 @@ def build_backend(
     if kind == "fake":
         shape = {"image_size_px": param("fake_image_size_px"), "cameras": tuple(param("fake_cameras"))}
         return load_backend("fake", **shape, **_script(param))
+    if kind == "remote":
+        return _remote(param, on_step, joint_names)
     options: dict[str, Any] = {"num_threads": param("torch_threads")}
     if kind != "onnx":
         # ONNX Runtime finds its device by its providers, and its number format is in the graph.
@@ -47,6 +54,63 @@ def build_backend(
     if kind == "onnx":
         directory = _exported(directory, on_step)
     return load_backend(kind, str(directory), **options)
+
+
+def check_remote(values: Mapping[str, Any]) -> None:
+    """Refuse what a policy server cannot do, before it is connected to.
+
+    Args:
+        values: Parameters by name.
+
+    Raises:
+        ParameterError: The text names the parameter, and why.
+    """
+    if values["backend"] != "remote":
+        return
+    refused = {
+        "execution": (values["execution"] == "rtc", "it takes no chunk to go on from; use async"),
+        "steer_noise": (values["steer_noise"], "it takes no noise and gives no features to choose it by"),
+        "guidance": (values["guidance"] >= 0.0, "its sampler is its own"),
+        "num_steps": (values["num_steps"] > 0, "its sampler is its own"),
+        "model_mapping": (not values["model_mapping"], "name the file that says what its numbers mean on this robot"),
+    }
+    for name, (is_refused, why) in refused.items():
+        if is_refused:
+            raise ParameterError(f"{name} = {values[name]!r} with backend = 'remote', a policy server: {why}")
+    try:
+        checked_address(values["remote"])
+    except AddressError as error:
+        raise ParameterError(str(error)) from error
+
+
+def outage(backend: Backend) -> tuple[Reason, str] | None:
+    """Why a policy server cannot be asked now; None while it can, and for models of this machine."""
+    return backend.outage() if isinstance(backend, ServerBackend) else None
+
+
+def figures(backend: Backend) -> Mapping[str, object]:
+    """What diagnostics show of a policy server; empty for models of this machine."""
+    return backend.figures() if isinstance(backend, ServerBackend) else {}
+
+
+def release(backend: Backend) -> None:
+    """Let go of a backend; a policy server is left."""
+    if isinstance(backend, ServerBackend):
+        backend.close()
+
+
+def _remote(param: Read, on_step: Callable[[str], None], joint_names: tuple[str, ...]) -> Backend:
+    from vla_policy.core.backends.remote import RemoteBackend
+
+    on_step(f"waiting for {param('remote')}")
+    return RemoteBackend.load(
+        param("remote"),
+        mapping=param("model_mapping"),
+        joint_names=joint_names,
+        key=api_key(param("remote_api_key_file"), os.environ),
+        deadline_s=1e-3 * param("remote_deadline_ms"),
+        start_s=param("remote_start_timeout_s"),
+    )
 
 
 def _exported(directory: Path, on_step: Callable[[str], None]) -> Path:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from vla_policy.core.model_swap import ModelRefusedError, ServedModel, probe_observation, replacement, tried
 from vla_policy.core.protocol import Backend, PolicySpec
 from vla_policy.core.serving import contract_of, weights_sha256
-from vla_policy.nodes.backends import build_backend, retell
+from vla_policy.nodes.backends import NO_DIRECTORY, build_backend, figures, outage, release, retell
 from vla_policy.nodes.model_loading import ModelLoading
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.reason import Reason, ReasonedError
@@ -68,10 +68,19 @@ class ModelHost:
         self._loading = ModelLoading(self._node, self._load_beside, lambda: self.model, install)
 
     def close(self) -> None:
-        """A model that is still being loaded will not serve."""
+        """A model that is still being loaded will not serve; a policy server is left."""
         if self._loading is not None:
             self._loading.close()
             self._loading = None
+        release(self.backend)
+
+    def outage(self) -> tuple[Reason, str] | None:
+        """Why the model cannot be asked now, None while it can."""
+        return outage(self.backend)
+
+    def figures(self) -> Mapping[str, object]:
+        """What diagnostics show of the model."""
+        return figures(self.backend)
 
     def retell(self) -> None:
         """Give a fake model its new script; others have none."""
@@ -79,27 +88,33 @@ class ModelHost:
 
     def _load(self) -> ServedModel:
         """Load, warm up and try the model."""
-        param = self._node.param
-        is_fake = param("backend") == "fake"
+        kind = self._node.param("backend")
         with Progress(self._node) as progress:
             try:
-                backend = build_backend(param, progress.begin, self._joints)
-                progress.begin("warming up")
-                backend.warmup()
+                backend = build_backend(self._node.param, progress.begin, self._joints)
             except Exception as error:
-                raise ReasonedError(Reason.MODEL_FAILURE, f"{param('backend')}: {error}") from error
-            if is_fake:
-                features = np.zeros(backend.spec.feature_dim, np.float32)  # its script may tell it to fail
-                return ServedModel(backend, self._contract_of(backend.spec, ""), features)
-            progress.begin("hashing weights")
-            directory = find(param("model_dir"))
-            contract = self._contract_of(backend.spec, weights_sha256(directory))
-            progress.begin("trying the model")
+                raise ReasonedError(Reason.MODEL_FAILURE, f"{kind}: {error}") from error
             try:
-                features = tried(backend, probe_observation(backend.spec))
+                return self._tried(backend, progress)
             except Exception as error:
-                raise ReasonedError(Reason.MODEL_FAILURE, f"{param('backend')}: {error}") from error
-            return ServedModel(backend, contract, features, str(directory))
+                release(backend)
+                if isinstance(error, ReasonedError):
+                    raise
+                raise ReasonedError(Reason.MODEL_FAILURE, f"{kind}: {error}") from error
+
+    def _tried(self, backend: Backend, progress: Progress) -> ServedModel:
+        kind = self._node.param("backend")
+        progress.begin("warming up")
+        backend.warmup()
+        if kind == "fake":
+            features = np.zeros(backend.spec.feature_dim, np.float32)  # its script may tell it to fail
+            return ServedModel(backend, self._contract_of(backend.spec, ""), features)
+        directory = None if kind in NO_DIRECTORY else find(self._node.param("model_dir"))
+        progress.begin("hashing weights")
+        contract = self._contract_of(backend.spec, "" if directory is None else weights_sha256(directory))
+        progress.begin("trying the model")
+        features = tried(backend, probe_observation(backend.spec))
+        return ServedModel(backend, contract, features, "" if directory is None else str(directory))
 
     def _contract_of(self, spec: PolicySpec, digest: str) -> Contract:
         try:
@@ -110,8 +125,8 @@ class ModelHost:
     def _load_beside(self, directory: Path, sha256: str) -> ServedModel:
         """Another model, while this one serves."""
         param = self._node.param
-        if param("backend") == "fake":
-            raise ModelRefusedError("the fake backend has no model directory")
+        if param("backend") in NO_DIRECTORY:
+            raise ModelRefusedError(f"the {param('backend')} backend has no model directory")
 
         def load(folder: Path) -> Backend:
             return build_backend(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from std_msgs.msg import Bool, UInt32
 from vla_interfaces.msg import Noise, Request
 
@@ -106,6 +107,8 @@ class ProposalNoise:
         param = self._node.param
         asked = 0 if is_steered or request.kind != Request.TRIAL else request.n_candidates
         n = min(asked or self.candidate_count or param("n_candidates"), param("max_candidates"))
+        if not spec.takes_noise:
+            return Draw(np.zeros((n, *spec.noise_shape), np.float32))
         gaussian = draw_noise(n, spec, request.seed or param("seed"), sequence)
         if not is_steered:
             return Draw(gaussian)

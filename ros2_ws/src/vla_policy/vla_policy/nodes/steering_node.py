@@ -13,7 +13,7 @@ from vla_interfaces.msg import Observation, PolicyContract, Proposal, Request
 from rl_methods.base import LearnedPolicy, NoisePolicy, Policy, RuntimeConfig, ValidationContext
 from rl_methods.registry import IMAGES, encoder_of, entry, make_policy
 from vla_policy.core.steering.critical_phase import CriticalPhase
-from vla_policy.core.steering.decide import ProposalError, decide
+from vla_policy.core.steering.decide import ProposalError, check_features, decide
 from vla_policy.core.steering.proposal_images import ProposalImages
 from vla_policy.core.steering.trial_inputs import TrialInputs
 from vla_policy.nodes.convert import NO_IMAGES, to_images, to_input
@@ -142,7 +142,9 @@ class SteeringNode(WhetstoneNode):
     def on_contract(self, msg: PolicyContract) -> None:
         """Bind to the first contract; refuse another until the node is configured anew."""
         try:
-            differences = self._contracts.bind(to_contract(msg))
+            contract = to_contract(msg)
+            check_features(self.param("method"), contract)
+            differences = self._contracts.bind(contract)
         except ValueError as error:
             self._refuse("contract_bad", Reason.CONTRACT_MISMATCH, str(error))
             return

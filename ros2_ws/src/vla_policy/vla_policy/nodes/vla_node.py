@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from std_msgs.msg import String
@@ -11,8 +12,9 @@ from vla_interfaces.msg import Observation as ObservationMsg
 from vla_interfaces.msg import Request
 
 from vla_policy.core.chunk_prefix import ChunkPrefix
-from vla_policy.core.protocol import ObservationError
+from vla_policy.core.protocol import ObservationError, UnavailableError
 from vla_policy.core.serving import checked_chunks, checked_features
+from vla_policy.nodes.backends import check_remote
 from vla_policy.nodes.convert import to_chunk_prefix, to_observation
 from vla_policy.nodes.model_host import ModelHost
 from vla_policy.nodes.proposal_noise import ProposalNoise
@@ -86,6 +88,14 @@ class VlaNode(WhetstoneNode):
             self._host.close()
             self._host = None
 
+    def check_parameters(self, values: dict[str, Any]) -> None:
+        """What a policy server cannot do is refused before anything moves."""
+        check_remote(values)
+
+    def diagnostic_values(self) -> Mapping[str, object]:
+        """Counters, and what is known of a policy server."""
+        return {**super().diagnostic_values(), **({} if self._host is None else self._host.figures())}
+
     def parameters_changed(self, names: set[str]) -> None:
         """A fake model can be told to fail while it runs."""
         if self._host is not None and any(name.startswith("fake_") for name in names):
@@ -94,12 +104,15 @@ class VlaNode(WhetstoneNode):
     def announce(self) -> None:
         """Publish the contract; again and again, as a latched sample can reach a late reader after seconds."""
         self._outputs.announce(self._served.model.contract)
-        if self.status[0] is State.HOLDING and time.monotonic() - self._refused_s > _REFUSAL_SHOWN_S:
+        is_shown = time.monotonic() - self._refused_s <= _REFUSAL_SHOWN_S
+        if self.active and self.status[0] in (State.READY, State.HOLDING) and not is_shown:
             self._say_ready()
 
     def _say_ready(self) -> None:
-        """READY, unless the words of the task are some that the model cannot take."""
-        if self._words_refused:
+        """READY, unless the words of the task are some that the model cannot take, or its server is gone."""
+        if (outage := self._served.outage()) is not None:
+            self.set_state(State.HOLDING, *outage)
+        elif self._words_refused:
             self.set_state(State.HOLDING, Reason.BAD_MESSAGE, self._words_refused)
         else:
             self.set_state(State.READY)
@@ -157,6 +170,10 @@ class VlaNode(WhetstoneNode):
                 is_served = self._propose(job, host, worker)
         except ObservationError as error:
             self._refuse("observation_bad", Reason.BAD_MESSAGE, str(error))
+            return
+        except UnavailableError as error:
+            # Nothing is wrong with the model: it is asked again as soon as its server is there.
+            self._refuse("observation_unanswered", error.reason, error.detail)
             return
         except Exception as error:
             host.failures += 1

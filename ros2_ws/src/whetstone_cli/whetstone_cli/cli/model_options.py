@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vla_policy.core.published.detect import ModelNotFoundError, crop_of, is_published, local_directory
+from vla_policy.core.remote.address import AddressError, checked_address
 from whetstone_cli.cli.errors import UserError
 
 
@@ -35,3 +36,20 @@ def model_arguments(directory: Path, backend: str = "", mapping: Path | None = N
     if mapping is not None:
         arguments["model_mapping"] = str(mapping.resolve())
     return arguments
+
+
+def remote_arguments(address: str, mapping: Path | None) -> dict[str, str]:
+    """Launch arguments for a policy server; images are fitted as openpi's client does it.
+
+    Args:
+        address: `ws://` or `wss://`.
+        mapping: Mapping file, None where a launch argument names it.
+
+    Raises:
+        UserError: The address cannot be used.
+    """
+    try:
+        arguments = {"backend": "remote", "remote": checked_address(address), "crop": "pad"}
+    except AddressError as error:
+        raise UserError(str(error)) from error
+    return arguments | ({} if mapping is None else {"model_mapping": str(mapping.resolve())})

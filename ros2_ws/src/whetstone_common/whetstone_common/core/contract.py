@@ -36,7 +36,7 @@ class Contract:
         image_height: Rows (px).
         image_width: Columns (px).
         horizon: Steps of a chunk.
-        feature_dim: Length of the features.
+        feature_dim: Length of the features, 0 for a policy that has none.
         readout_names: Of the last features: what the policy's own eyes read from its images, such as where the object
             is in the hand's frame. Normalised proprioception comes before them, and what is not compact before that.
         dt_s: Seconds between two steps.
@@ -73,8 +73,9 @@ class Contract:
         if self.action_space not in ACTION_SPACES:
             raise ValueError(f"action_space is {self.action_space!r}, not {' or '.join(ACTION_SPACES)}")
         for name in ("image_height", "image_width", "horizon", "feature_dim"):
-            if not 1 <= getattr(self, name) <= 1_000_000:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+            least = 0 if name == "feature_dim" else 1
+            if not least <= getattr(self, name) <= 1_000_000:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}")
         if not (math.isfinite(self.dt_s) and self.dt_s > 0.0):
             raise ValueError(f"dt_s is {self.dt_s}, must be finite and positive")
         self._check_names()

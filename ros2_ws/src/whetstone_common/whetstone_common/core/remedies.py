@@ -107,9 +107,10 @@ REMEDIES: Mapping[Reason, Remedy] = MappingProxyType(
             "traceback.",
         ),
         Reason.MODEL_FAILURE: Remedy(
-            "The model could not be loaded, computed, or ran out of memory.",
-            "Read the detail: it names the file and key, or the memory. Check `model_dir` and `backend`; "
-            "`whetstone doctor` checks the machine.",
+            "The model could not be loaded, computed, or ran out of memory; or the policy server of `backend:=remote` "
+            "does not answer.",
+            "Read the detail: it names the file and key, the memory, or the server. Check `model_dir` and `backend`; "
+            "`whetstone doctor` checks the machine. A server that comes back is used again without a restart.",
         ),
         Reason.EPISODE_END: Remedy(
             "The episode is over and the arm holds.", "Nothing to do: the next episode resumes it."

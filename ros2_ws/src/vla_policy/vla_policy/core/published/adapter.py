@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_policy.core.normalise import FloatArray, PolicyStats, Stats
-from vla_policy.core.published.directory import PublishedModel
-from vla_policy.core.published.mapping import ModelMapping, cameras_in_order, relative_mask
+from vla_policy.core.published.mapping import ModelFacts, ModelMapping, cameras_in_order, relative_mask
 from vla_policy.core.published.statistics import Array
 
 _FLOOR = 1e-4  # least scale of a contract's dimension: one that never moved in the data must not divide by nothing
@@ -73,18 +72,18 @@ class ModelAdapter:
 
 
 def adapter_of(
-    mapping: ModelMapping, model: PublishedModel, joint_names: tuple[str, ...] = ()
+    mapping: ModelMapping, model: ModelFacts, joint_names: tuple[str, ...] = ()
 ) -> tuple[ModelAdapter, PolicyStats]:
     """The adapter of a mapping that fits, and the statistics of the contract.
 
     Args:
         mapping: The file.
-        model: What the checkpoint says.
+        model: What the checkpoint or the server says.
         joint_names: The robot's joints, the gripper last; empty for the order in which the file names them.
     """
     actions, proprio = mapping.action_names(joint_names), mapping.proprio_names(joint_names)
     dims = [next(i for i, entry in enumerate(mapping.action) if entry.name == name) for name in actions]
-    rest = [i for i in range(int(model.config.max_action_dim)) if i not in dims]
+    rest = [i for i in range(model.max_action_dim) if i not in dims]
     slope, base, sign = _action_terms(mapping, model, dims, joint_names)
     scale = np.maximum(np.abs(slope), _FLOOR)
     offset = np.where(sign == 0.0, base, 0.0)
@@ -112,7 +111,7 @@ def adapter_of(
 
 
 def _action_terms(
-    mapping: ModelMapping, model: PublishedModel, dims: list[int], joint_names: tuple[str, ...]
+    mapping: ModelMapping, model: ModelFacts, dims: list[int], joint_names: tuple[str, ...]
 ) -> tuple[Array, Array, Array]:
     """[A] each: robot's value = slope * model's + base + sign * state, as the contract counts it."""
     entries = [mapping.action[i] for i in dims]
@@ -126,7 +125,7 @@ def _action_terms(
 
 
 def _state_terms(
-    mapping: ModelMapping, model: PublishedModel, proprio: tuple[str, ...]
+    mapping: ModelMapping, model: ModelFacts, proprio: tuple[str, ...]
 ) -> tuple[NDArray[np.int64], Array, Array]:
     sources, gains, biases = [], [], []
     for number, entry in enumerate(mapping.state):
@@ -142,7 +141,7 @@ def _state_terms(
     return np.asarray(sources, dtype=np.int64), np.asarray(gains), np.asarray(biases)
 
 
-def _proprio_stats(mapping: ModelMapping, model: PublishedModel, proprio: tuple[str, ...]) -> Stats:
+def _proprio_stats(mapping: ModelMapping, model: ModelFacts, proprio: tuple[str, ...]) -> Stats:
     """Of the contract's proprioception, for the small networks; what the model does not see is left as it is."""
     mean, std = [0.0] * len(proprio), [1.0] * len(proprio)
     for number, entry in enumerate(mapping.state):

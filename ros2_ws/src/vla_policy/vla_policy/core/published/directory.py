@@ -16,6 +16,7 @@ from transformers import PI0Config
 from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.published import statistics
 from vla_policy.core.published.lerobot_files import ACTION, STATE, LeRobotConfig, read_processors
+from vla_policy.core.published.mapping import Hints
 from vla_policy.core.published.shape import pi0_config
 from vla_policy.core.published.statistics import Kind, Normalisation
 from vla_policy.core.published.tensors import StoredTensors, read_headers
@@ -65,20 +66,15 @@ class PublishedModel:
     tokenizer: str = PALIGEMMA
     prompt_length: int = PROMPT_LENGTH
 
+    @property
+    def max_state_dim(self) -> int:
+        """Dimensions of the state with padding."""
+        return int(self.config.max_state_dim)
 
-@dataclass(frozen=True)
-class Hints:
-    """What a mapping file adds where a directory leaves a question open.
-
-    Attributes:
-        kind: Of openpi's normalisation, None for that of pi0.
-        norm_stats: Openpi's file, where there are several.
-        horizon: Steps of a chunk, where no config.json tells.
-    """
-
-    kind: Kind | None = None
-    norm_stats: str = ""
-    horizon: int = 0
+    @property
+    def max_action_dim(self) -> int:
+        """Dimensions of the action with padding."""
+        return int(self.config.max_action_dim)
 
 
 class _AnyConfig(OpenModel):

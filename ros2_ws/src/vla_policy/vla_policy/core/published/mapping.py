@@ -8,14 +8,14 @@ time between two steps, so nothing is served without one.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, model_validator
 
 from rl_methods.common.checkpoint_error import CheckpointError
-from vla_policy.core.published.directory import Hints, PublishedModel
-from vla_policy.core.published.statistics import Kind
+from vla_policy.core.published.statistics import Kind, Normalisation
 from whetstone_common.core.contract import CARTESIAN_ACTIONS, CARTESIAN_PROPRIO
 from whetstone_common.core.foreign import Name, Positive, StrictModel, read_yaml
 
@@ -24,6 +24,50 @@ FACTORS = {"rad": 1.0, "deg": math.pi / 180.0, "m": 1.0, "mm": 0.001, "percent":
 _EMPTY = "empty_camera"  # LeRobot's name for a camera that was never there
 
 Unit = Literal["rad", "deg", "m", "mm", "percent", "opening"]
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a mapping file adds where a directory leaves a question open.
+
+    Attributes:
+        kind: Of openpi's normalisation, None for that of pi0.
+        norm_stats: Openpi's file, where there are several.
+        horizon: Steps of a chunk, where no config.json tells.
+    """
+
+    kind: Kind | None = None
+    norm_stats: str = ""
+    horizon: int = 0
+
+
+class ModelFacts(Protocol):
+    """What is known of a model's numbers before they are mapped.
+
+    Attributes:
+        cameras: Image features in the model's order; empty where it does not say.
+        state: Normalisation of the state.
+        action: Normalisation of the action.
+        are_dims_known: Whether those have as many dimensions as the robot had; else they may be padded.
+        relative: Which action dimensions are relative to the state; None where the model does not say.
+        max_state_dim: Dimensions of the state with padding.
+        max_action_dim: Dimensions of the action with padding.
+    """
+
+    @property
+    def cameras(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def state(self) -> Normalisation: ...  # noqa: D102
+    @property
+    def action(self) -> Normalisation: ...  # noqa: D102
+    @property
+    def are_dims_known(self) -> bool: ...  # noqa: D102
+    @property
+    def relative(self) -> tuple[bool, ...] | None: ...  # noqa: D102
+    @property
+    def max_state_dim(self) -> int: ...  # noqa: D102
+    @property
+    def max_action_dim(self) -> int: ...  # noqa: D102
 
 
 class Dimension(StrictModel):
@@ -54,6 +98,24 @@ class Dimension(StrictModel):
         return self
 
 
+class ServerKeys(StrictModel):
+    """What a policy server calls the parts of an observation.
+
+    Attributes:
+        state: Key and length of each part of the state, in its order; empty for all of it as `observation/state`.
+        prompt: Key of the instruction.
+        image_size_px: Side of the images that are sent.
+        image_layout: `hwc`, or `chw` with the colours first.
+        nested: Whether a / in a key opens an inner map, as for openpi's ALOHA: `images/cam_high`.
+    """
+
+    state: dict[Name, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    prompt: Name = "prompt"
+    image_size_px: Annotated[int, Field(ge=8, le=1024)] = 224
+    image_layout: Literal["hwc", "chw"] = "hwc"
+    nested: bool = False
+
+
 class ModelMapping(StrictModel):
     """The content of the file.
 
@@ -69,7 +131,8 @@ class ModelMapping(StrictModel):
         tokenizer: Folder of the tokenizer's files, from this file on; empty for the checkpoint's own.
         normalisation: Of an openpi checkpoint: mean_std or quantiles.
         norm_stats: Openpi's statistics file, from the checkpoint on, where there are several.
-        horizon: Steps of a chunk, where there is no config.json.
+        horizon: Steps of a chunk, where there is no config.json; of a policy server's chunk, how many are taken.
+        server: Names of a policy server's observation.
     """
 
     action_space: Literal["joint", "cartesian"]
@@ -84,6 +147,7 @@ class ModelMapping(StrictModel):
     normalisation: Literal["mean_std", "quantiles"] | None = None
     norm_stats: str = ""
     horizon: Annotated[int, Field(ge=0)] = 0
+    server: ServerKeys = Field(default_factory=ServerKeys)
 
     @property
     def hints(self) -> Hints:
@@ -135,10 +199,10 @@ def read_model_mapping(path: Path) -> ModelMapping:
     return read_yaml(path, ModelMapping, CheckpointError)
 
 
-def misfits(mapping: ModelMapping, model: PublishedModel, joint_names: tuple[str, ...] = ()) -> list[str]:
+def misfits(mapping: ModelMapping, model: ModelFacts, joint_names: tuple[str, ...] = ()) -> list[str]:
     """Where a mapping and a checkpoint or a robot contradict each other, one sentence for each; empty when they fit."""
     found = _camera_misfits(mapping, model)
-    limits = {"state": model.config.max_state_dim, "action": model.config.max_action_dim}
+    limits = {"state": model.max_state_dim, "action": model.max_action_dim}
     for key, normalisation in (("state", model.state), ("action", model.action)):
         count = len(getattr(mapping, key))
         if model.are_dims_known and count != normalisation.dim:
@@ -146,11 +210,11 @@ def misfits(mapping: ModelMapping, model: PublishedModel, joint_names: tuple[str
         elif count > min(normalisation.dim, limits[key]):
             most = min(normalisation.dim, limits[key])
             found.append(f"{key}: {count} dimensions are mapped, the model and its statistics have {most}")
-    found += _name_misfits(mapping, joint_names)
+    found += name_misfits(mapping, joint_names)
     return found + _relative_misfits(mapping, model, joint_names)
 
 
-def cameras_in_order(mapping: ModelMapping, model: PublishedModel) -> tuple[str, ...]:
+def cameras_in_order(mapping: ModelMapping, model: ModelFacts) -> tuple[str, ...]:
     """The robot's cameras in the model's order; what it lacks is left out, as the model never attends to it."""
     order = model.cameras or tuple(mapping.cameras)
     return tuple(camera for name in order if (camera := mapping.cameras.get(name)) is not None)
@@ -163,7 +227,7 @@ def relative_mask(mapping: ModelMapping, joint_names: tuple[str, ...] = ()) -> t
     return tuple(kind == "relative" for kind in kinds)
 
 
-def _camera_misfits(mapping: ModelMapping, model: PublishedModel) -> list[str]:
+def _camera_misfits(mapping: ModelMapping, model: ModelFacts) -> list[str]:
     if not model.cameras:
         return []
     missing = [name for name in model.cameras if name not in mapping.cameras and _EMPTY not in name]
@@ -172,7 +236,8 @@ def _camera_misfits(mapping: ModelMapping, model: PublishedModel) -> list[str]:
     return found + [f"cameras: the model has no {name}, it has {list(model.cameras)}" for name in unknown]
 
 
-def _name_misfits(mapping: ModelMapping, joint_names: tuple[str, ...]) -> list[str]:
+def name_misfits(mapping: ModelMapping, joint_names: tuple[str, ...]) -> list[str]:
+    """Names of a mapping that the robot lacks or misses, one sentence for each."""
     actions, proprio = mapping.action_names(joint_names), mapping.proprio_names(joint_names)
     played = {entry.name for entry in mapping.action if entry.name is not None}
     found = [f"action: {name!r} is not mapped, the robot needs it" for name in actions if name not in played]
@@ -182,7 +247,7 @@ def _name_misfits(mapping: ModelMapping, joint_names: tuple[str, ...]) -> list[s
     return found
 
 
-def _relative_misfits(mapping: ModelMapping, model: PublishedModel, joint_names: tuple[str, ...]) -> list[str]:
+def _relative_misfits(mapping: ModelMapping, model: ModelFacts, joint_names: tuple[str, ...]) -> list[str]:
     if model.relative is None:
         return []
     said = relative_mask(mapping, joint_names)

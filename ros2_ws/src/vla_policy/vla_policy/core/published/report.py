@@ -4,99 +4,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from transformers import PI0Config, PI0ForConditionalGeneration
 
-from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.files import model_directory
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.published.directory import (
     PROMPT_LENGTH,
-    Hints,
     PublishedModel,
     format_of,
     network_of,
     read_published,
 )
 from vla_policy.core.published.loading import STATS_FILE, first_of, tensor_problems
-from vla_policy.core.published.mapping import ModelMapping, mapping_path, misfits, read_model_mapping
+from vla_policy.core.published.mapping import Hints, ModelMapping, mapping_path, misfits, read_model_mapping
 from vla_policy.core.published.prompt import load_tokenizer, tokenizer_source
+from vla_policy.core.published.report_lines import ModelReport, RobotNames, camera_problems
 from vla_policy.core.published.statistics import Kind, Normalisation
 from vla_policy.core.published.template import template_of
 from vla_policy.core.published.tensors import StoredTensors
 from vla_policy.core.token_files import describe_features
 
-T = TypeVar("T")
 _GIB = 2**30
 _LEAST_SPREAD = 1e-3  # of what a state is divided by: below, noise of a sensor becomes a large number
 _BYTES = {"float32": 4, "bfloat16": 2}
-
-
-@dataclass(frozen=True)
-class ReportLine:
-    """One thing that was looked at.
-
-    Attributes:
-        field: What.
-        text: What was found.
-        is_ok: Whether the model can be served as far as this goes.
-    """
-
-    field: str
-    text: str
-    is_ok: bool = True
-
-
-@dataclass
-class ModelReport:
-    """All that was found.
-
-    Attributes:
-        lines: In the order in which they were looked at.
-        template: Mapping file to fill in, empty where there is one already or nothing to map.
-    """
-
-    lines: list[ReportLine] = field(default_factory=list)
-    template: str = ""
-
-    @property
-    def can_be_served(self) -> bool:
-        """Whether nothing speaks against it."""
-        return all(line.is_ok for line in self.lines)
-
-    def note(self, name: str, text: str) -> None:
-        """Add what is right, or only to be known."""
-        self.lines.append(ReportLine(name, text))
-
-    def problem(self, name: str, text: str) -> None:
-        """Add what keeps the model from being served."""
-        self.lines.append(ReportLine(name, text, is_ok=False))
-
-    def attempt(self, name: str, read: Callable[[], T]) -> T | None:
-        """The result of a step, None after a problem."""
-        try:
-            return read()
-        except CheckpointError as error:
-            self.problem(name, str(error))
-            return None
-
-
-@dataclass(frozen=True)
-class RobotNames:
-    """What a mapping maps to.
-
-    Attributes:
-        joints: The robot's joints, the gripper last.
-        cameras: Names of its cameras.
-    """
-
-    joints: tuple[str, ...]
-    cameras: tuple[str, ...]
 
 
 def inspect(directory: Path, robot: RobotNames, mapping: str = "") -> ModelReport:
@@ -226,8 +160,7 @@ def _spread(found: Normalisation, name: str) -> str:
 
 def _fit(report: ModelReport, model: PublishedModel, file: ModelMapping, robot: RobotNames) -> None:
     problems = misfits(file, model, robot.joints)
-    unknown = [name for name in file.cameras.values() if name is not None and name not in robot.cameras]
-    problems += [f"cameras: the robot has no {name!r}, it has {list(robot.cameras)}" for name in unknown]
+    problems += camera_problems(file, robot)
     for problem in problems:
         report.problem("mapping", problem)
     if not problems:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from rl_methods.base import FloatArray, NoisePolicy, Policy, PolicyInput, PolicyOutput, RuntimeConfig
+from rl_methods.registry import entry
+from whetstone_common.core.contract import Contract
 
 
 class ProposalError(ValueError):
@@ -15,6 +17,19 @@ class ProposalError(ValueError):
         """Keep both."""
         super().__init__(text)
         self.kind = kind
+
+
+def check_features(method: str, contract: Contract) -> None:
+    """Refuse a method whose networks would have nothing to read.
+
+    Raises:
+        ValueError: The method learns on features, and the policy has none.
+    """
+    if not contract.feature_dim and entry(method).algorithm:
+        raise ValueError(
+            f"method {method!r} reads features of the VLA, and {contract.model_id or 'this policy'} gives none: use"
+            " method none, or serve the checkpoint itself with backend pi0"
+        )
 
 
 def decide(policy: Policy, policy_input: PolicyInput, config: RuntimeConfig) -> PolicyOutput:

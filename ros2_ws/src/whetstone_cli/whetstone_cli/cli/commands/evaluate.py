@@ -13,6 +13,7 @@ from rl_methods.registry import method_names
 from whetstone_cli.cli import evaluate as eval_command
 from whetstone_cli.cli import trained as trained_command
 from whetstone_cli.cli.arguments import Episodes, JsonFile, Log, ModelDir, RobotFile, Runs, Seed, Task
+from whetstone_cli.cli.model_options import remote_arguments
 from whetstone_cli.cli.options import BackendName, Namespace, Pace, StackOptions, words_of
 
 
@@ -46,6 +47,8 @@ def evaluate(
     pace: Annotated[Pace, typer.Option(help="How time passes.")] = Pace.LOCKSTEP,
     backend: Annotated[BackendName, typer.Option(help="Kind of model.")] = BackendName.ONNX,
     model_dir: ModelDir = "",
+    remote: Annotated[str, typer.Option(help="Address of a policy server, ws://HOST:PORT, in place of a model.")] = "",
+    model_mapping: Annotated[Path | None, typer.Option(help="What the policy server's numbers mean.")] = None,
     method: Annotated[str, typer.Option(autocompletion=method_names, help="How steering_node chooses.")] = "none",
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = 1,
     execution: Annotated[str, typer.Option(help="sync or async.")] = "sync",
@@ -87,6 +90,7 @@ def evaluate(
         n_candidates=n_candidates,
         execution=execution,
         namespace=namespace,
+        extra=tuple(remote_arguments(remote, model_mapping).items()) if remote else (),
     )
     options = eval_command.EvalOptions(episodes, seed, instruction, other_instruction, max_steps)
     outputs = eval_command.EvalOutputs(json, csv, gif, video, films, record)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from whetstone_cli.cli.errors import UserError
-from whetstone_cli.cli.model_options import model_arguments, model_directory
+from whetstone_cli.cli.model_options import model_arguments, model_directory, remote_arguments
 from whetstone_cli.cli.options import Namespace
 from whetstone_cli.cli.stack import launch_command, own_environment
 
@@ -25,13 +25,16 @@ def up(
     namespace: Namespace = "",
     model_dir: Annotated[str, typer.Option(help="Directory of the model, a published checkpoint as well.")] = "",
     model_mapping: Annotated[
-        Path | None, typer.Option(help="What a published checkpoint's numbers mean; whetstone.yaml beside it.")
+        Path | None,
+        typer.Option(help="What a checkpoint's or a policy server's numbers mean; whetstone.yaml beside it."),
     ] = None,
 ) -> None:
     """Start the stack in this terminal and this ROS domain, until Ctrl-C."""
     given = dict(_split(argument) for argument in arguments or [])
     if model_dir:
         given = model_arguments(model_directory(model_dir), given.get("backend", ""), model_mapping) | given
+    if given.get("remote"):
+        given = remote_arguments(given["remote"], model_mapping) | given
     if namespace:
         given["namespace"] = namespace
     command = launch_command("whetstone.launch.xml", given)
