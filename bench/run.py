@@ -7,6 +7,8 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +47,8 @@ def main() -> None:
     benchmarks["memory"] = lambda: memory.run(directory if has_model else None)
     if has_model:
         benchmarks["model"] = lambda: model.run(directory, repeats=10 if quick else 50)
+        if find_spec("openpi_client") is not None:
+            benchmarks["remote"] = lambda: import_module("remote").run(directory, repeats=50 if quick else 500)
     machine = describe() | ({"conditions": options.note} if options.note else {})
     figures: list[Figure] = []
     for name in options.only or benchmarks:
