@@ -13,6 +13,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
+import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +24,7 @@ from experience.core.prior import transitions_in
 from experience.core.recording.reader import metadata
 from harness.until import until
 from whetstone_cli.cli import demos, jobs
+from whetstone_cli.cli import evaluate as evaluate_command
 from whetstone_cli.cli.client import Client
 from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.evaluate import EvalOptions, evaluate, running_client
@@ -66,6 +69,21 @@ def test_when_a_seed_is_run_again_expect_the_same_commands_bit_for_bit(tmp_path:
     assert first == again
     assert first == fresh
     assert first != other
+
+
+@pytest.mark.usefixtures("keep_environment")
+def test_when_episodes_are_filmed_expect_a_third_camera_that_moves_in_the_film_of_the_last_ones(tmp_path: Path) -> None:
+    path = tmp_path / "eval.mp4"
+    outputs = evaluate_command.EvalOutputs(film=path, films=2)
+    options = EvalOptions(3, 5, max_steps=_STEPS)
+    evaluate_command.run(stack_of("onnx"), options, outputs, attach=False, log=tmp_path / "stack.log")
+    frames = iio.imread(path)
+    assert frames.shape[1:] == (588, 640, 3)
+    # Every second step has a picture; the first one may be taken before the episode begins.
+    assert _STEPS - 2 <= len(frames) <= _STEPS + 2
+    table, views = frames[:, :480].astype(int), frames[:, 486:582, 6:204].astype(int)
+    assert np.abs(np.diff(table, axis=0)).max(axis=(1, 2, 3)).min() > 20, "each shows another moment"
+    assert np.abs(views[len(frames) // 2 - 2] - views[0]).max() > 50, "and what the policy sees"
 
 
 @pytest.mark.usefixtures("keep_environment")

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import psutil
 import pytest
 
@@ -22,9 +23,10 @@ from rl_learner.core.evaluation_plan import EvaluationPlan
 from whetstone_cli.cli import rounds, scenes, trained, tuning
 from whetstone_cli.cli import train as run
 from whetstone_cli.cli.errors import UserError
-from whetstone_cli.cli.evaluate import EvalOptions
+from whetstone_cli.cli.evaluate import EvalOptions, EvalOutputs
 from whetstone_cli.cli.run_settings import RunSettings, TrainOptions
 from whetstone_cli.cli.scenes import EvalJob
+from whetstone_cli.core import film
 from whetstone_cli.core.training import Budget
 from whetstone_common.core.run_session import read_session
 
@@ -90,10 +92,15 @@ def test_when_a_run_is_interrupted_and_run_again_expect_it_to_go_on_and_its_weig
     assert rows[-1]["policy_version"] > 0, "learnt weights were never played"
 
     comparison = trained.run(
-        "mine", tmp_path / "runs", EvalOptions(1, 7), paired=True, json=tmp_path / "eval.json", csv=None,
+        "mine",
+        tmp_path / "runs",
+        EvalOptions(1, 7),
+        EvalOutputs(tmp_path / "eval.json", film=tmp_path / "eval.mp4"),
+        paired=True,
         log=tmp_path / "eval.log",
-    )  # fmt: skip
+    )
     figures = json.loads((tmp_path / "eval.json").read_text())
+    assert iio.imread(tmp_path / "eval.mp4").shape[2] == 966, "base and run side by side"
     assert [row["seed"] for row in figures["trained"]["rows"]] == [7]
     assert comparison.paired is not None and comparison.paired.neither == 1
     assert lines(tmp_path) == rows, "an evaluation must leave a run as it is"
@@ -149,7 +156,7 @@ def test_when_half_of_a_run_is_over_expect_a_model_of_its_own_to_play_the_rest_a
     distilled = json.loads((folder / "distilled" / "manifest.json").read_text())["finetuned"]
     assert distilled["windows"] > manifest["finetuned"]["windows"] and distilled["averaged"] > 1
     assert not list(folder.glob("distilled_*"))
-    alone = trained.run("mine", tmp_path, EvalOptions(1, 7), paired=False, json=None, csv=None, log=tmp_path / "log")
+    alone = trained.run("mine", tmp_path, EvalOptions(1, 7), EvalOutputs(), paired=False, log=tmp_path / "log")
     assert len(alone.trained.judged) == 1
 
 
@@ -180,13 +187,15 @@ def test_when_a_round_of_corrections_is_over_expect_the_new_policy_swapped_into_
 
 
 def both_at_once(folder: Path) -> None:
-    """Base and run in two stacks at the same time: the same scenes, films of both, no process left."""
-    errand = EvalJob("mine", str(folder / "runs"), 7, 2, math.inf, films=2, folder=str(folder / "both"))
+    """Base and run in two stacks at the same time: the same scenes, a film of one from both, no process left."""
+    errand = EvalJob("mine", str(folder / "runs"), 7, 2, math.inf, folder=str(folder / "both"))
     both = scenes.play_both(errand)
     assert [[(row.seed, row.outcome) for row in side.rows] for side in both] == [
         [(7, "timed_out"), (8, "timed_out")]
     ] * 2
-    assert errand.film(7).is_file() and scenes.sharpened(errand).film(7).is_file()
+    for side in (errand, scenes.sharpened(errand)):
+        shown = film.load_clip(side.film)
+        assert shown.outcome == "failure: out of time" and len(shown.spectator) > 5
     assert not [child for child in psutil.Process().children(recursive=True) if "sim_node" in " ".join(child.cmdline())]
 
 
@@ -197,5 +206,5 @@ def test_when_a_run_has_no_weights_yet_expect_its_evaluation_refused_in_words(tm
     settings = {"task": "pick_place", "method": "expo", "seed": 0, "backend": "fake"}
     (run / "run.json").write_text(json.dumps(settings))
     with pytest.raises(UserError, match=r"(?i)weights|checkpoint|learner_node"):
-        trained.run("empty", run.parent, EvalOptions(1), paired=False, json=None, csv=None, log=tmp_path / "eval.log")
+        trained.run("empty", run.parent, EvalOptions(1), EvalOutputs(), paired=False, log=tmp_path / "eval.log")
     assert os.listdir(run) != []

@@ -52,7 +52,7 @@ def test_when_the_first_run_is_followed_expect_an_episode_figures_and_a_film(rea
     said = reader.follow("first-run.md", {"--episodes 3": "--episodes 1"})
     assert "vla_node" in said and "1/1" in said
     assert len(json.loads((reader.folder / "out" / "eval.json").read_text())["rows"]) == 1
-    assert (reader.folder / "out" / "eval.gif").stat().st_size > 10_000
+    assert (reader.folder / "out" / "eval.mp4").stat().st_size > 10_000
     assert (reader.folder / "out" / "eval.csv").read_text().count("\n") == 2
 
 

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import rclpy
 import yaml
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import Takeover
@@ -21,6 +23,7 @@ from harness.tutorial import blocks_of
 from sim_bridge.nodes.sim_node import SimNode
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import State
+from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_ns
 
 MakeBench = Callable[..., Any]
@@ -291,3 +294,60 @@ def test_when_a_viewer_is_wanted_without_a_display_expect_the_node_to_run_withou
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert make_bench(viewer=True).sim.status[0] is State.READY
+
+
+def watch(bench: Any) -> list[CompressedImage]:
+    """Listen to the camera for people until the end of the test."""
+    heard: list[CompressedImage] = []
+    topic = "/camera/spectator/image_raw/compressed"
+    bench.client.create_subscription(CompressedImage, topic, heard.append, qos.RECORD)
+    publishers = bench.sim.get_publishers_info_by_topic(topic)
+    assert len(publishers) == 1
+    return heard
+
+
+def picture_of(msg: CompressedImage) -> Any:
+    return iio.imread(bytes(msg.data), extension=".jpg")
+
+
+def test_when_nobody_films_expect_no_picture_for_people_rendered(make_bench: MakeBench) -> None:
+    bench = make_bench(pace="lockstep")
+    play(bench, "stack", 5, 4)
+    assert bench.counter("ticks") == 4
+    assert bench.counter("spectator_images") == 0
+
+
+def test_when_lockstep_is_filmed_expect_a_picture_of_every_second_tick_and_the_policys_images_as_without(
+    make_bench: MakeBench,
+) -> None:
+    bench = make_bench(pace="lockstep", task="stack")
+    without = play(bench, "stack", 5, 6)
+    heard = watch(bench)
+    bench.until(lambda: bench.sim.count_subscribers("/camera/spectator/image_raw/compressed"))
+    bench.until(lambda: bench.reset("stack", 5).success and heard)
+    del heard[:]
+    assert play(bench, "stack", 5, 6) == without
+    last = to_ns(bench.joints[-1].header.stamp)
+    bench.until(lambda: len(heard) >= 4)
+    assert [last - to_ns(msg.header.stamp) for msg in heard] == [300_000_000, 200_000_000, 100_000_000, 0]
+    pictures = [picture_of(msg) for msg in heard]
+    assert {picture.shape for picture in pictures} == {(480, 640, 3)}
+    assert len({picture.tobytes() for picture in pictures}) == 4
+    assert not bench.reset("juggle", 1).success and len(heard) == 4
+
+
+def test_when_real_time_is_filmed_expect_pictures_at_their_rate_beside_the_policys(make_bench: MakeBench) -> None:
+    bench = make_bench(spectator_rate_hz=4.0)
+    heard = watch(bench)
+    bench.until(lambda: len(heard) >= 4)
+    gaps_s = np.diff([to_ns(msg.header.stamp) * 1e-9 for msg in heard])
+    assert gaps_s.min() > 0.2
+    assert picture_of(heard[-1]).shape == (480, 640, 3)
+    assert bench.sim.status[0] is State.READY
+
+
+def test_when_the_camera_for_people_is_off_expect_no_topic(make_bench: MakeBench) -> None:
+    bench = make_bench(pace="lockstep", spectator_rate_hz=0.0)
+    assert not bench.sim.get_publishers_info_by_topic("/camera/spectator/image_raw/compressed")
+    play(bench, "", 3, 2)
+    assert bench.counter("spectator_images") == 0

@@ -4,7 +4,7 @@
 import pytest
 
 from fakes.evaluations import evaluation_of
-from whetstone_cli.core.before_after import Timetable, same_scenes, scene_to_show, worth_a_film
+from whetstone_cli.core.before_after import Timetable, same_scenes, scene_to_show
 
 
 def test_when_something_is_learnt_expect_each_part_to_end_in_order_within_the_budget() -> None:
@@ -27,33 +27,10 @@ def test_when_one_side_got_further_expect_only_the_scenes_that_were_judged_in_bo
     assert (base.rate.successes, after.rate.successes) == (1, 3)
 
 
-@pytest.mark.parametrize(
-    ("outcome", "index", "sharpened", "kept"),
-    [
-        ("+", 0, False, True),
-        ("a", 0, True, True),
-        ("+", 1, False, False),
-        ("-", 1, False, True),
-        ("+", 1, True, True),
-        ("-", 1, True, False),
-        ("a", 1, False, False),
-        ("-", 5, False, False),
-    ],
-)
-def test_when_an_episode_ends_expect_its_film_kept_only_where_it_may_be_shown(
-    outcome: str, index: int, sharpened: bool, kept: bool
-) -> None:
-    (row,) = evaluation_of(outcome).rows
-    assert worth_a_film(row, index, films=5, sharpened=sharpened) is kept
+def test_when_a_scene_was_gained_expect_the_first_of_those() -> None:
+    assert scene_to_show(evaluation_of("+---"), evaluation_of("+-++")) == 2
 
 
-def test_when_a_scene_was_gained_expect_the_first_of_those_that_were_filmed() -> None:
-    base, after = evaluation_of("+---"), evaluation_of("+-++")
-    assert scene_to_show(base, after, {0, 2, 3}) == 2
-    assert scene_to_show(base, after, {0, 3}) == 3
-
-
-def test_when_no_scene_was_gained_expect_the_first_one_and_without_films_none() -> None:
-    base, after = evaluation_of("+-+"), evaluation_of("+--")
-    assert scene_to_show(base, after, {0}) == 0
-    assert scene_to_show(base, after, set()) is None
+def test_when_no_scene_was_gained_expect_the_first_one_and_without_scenes_none() -> None:
+    assert scene_to_show(evaluation_of("+-+"), evaluation_of("+--")) == 0
+    assert scene_to_show(evaluation_of(""), evaluation_of("")) is None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import time
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from fakes.evaluations import evaluation_of
 from fakes.train_episodes import episode
+from harness.until import until
 from whetstone_cli.cli import demo_training, main, scenes
 from whetstone_cli.cli.commands import demo, train
 from whetstone_cli.cli.demo import DemoOptions
@@ -97,14 +99,12 @@ def trains(*versions: int) -> Callable[[TrainOptions], None]:
 
 
 def plays(base: str, after: str) -> Callable[[EvalJob], tuple[Evaluation, Evaluation]]:
-    """Stands in for both stacks: outcomes, and a film of each episode that is worth one."""
+    """Stands in for both stacks: outcomes, and a film of the scene that is shown."""
 
     def play_both(errand: EvalJob) -> tuple[Evaluation, Evaluation]:
-        for side, signs, good in ((errand, base, "-"), (scenes.sharpened(errand), after, "+")):
-            for index, sign in enumerate(signs):
-                if index == 0 or sign == good:
-                    pictures = tuple(np.full((96, 96, 3), 20 * i, np.uint8) for i in range(3 + index))
-                    film.save_views(side.film(errand.seed + index), film.Clip((pictures, pictures), "", good=True))
+        for side, count in ((errand, 4), (scenes.sharpened(errand), 3)):
+            pictures = tuple(np.full((96, 96, 3), 20 * i, np.uint8) for i in range(count))
+            film.save_clip(side.film, film.Clip((pictures, pictures), "put it there", good=True))
         return evaluation_of(base, errand.seed), evaluation_of(after, errand.seed)
 
     return play_both
@@ -124,8 +124,8 @@ def test_when_learnt_weights_play_better_expect_rates_pairs_help_curve_and_a_fil
     assert learnt["person_share"] == pytest.approx(0.2)
     assert learnt["curve"].endswith("demo_pick_place_expo_1/curve.png")
     with Image.open(learnt["gif"]) as gif:
-        assert gif.n_frames == 4, "scene 1001 is the one that was gained"
-    assert not (tmp_path / "demo_films").exists()
+        assert gif.n_frames == 4
+    assert not list(tmp_path.glob("*.npz"))
     assert "2 of 4 scenes" in capsys.readouterr().out
 
 
@@ -156,39 +156,52 @@ class Graph:
 
     def __init__(self, sign: str) -> None:
         self.events: list[Any] = []
+        self.filmed: list[int] = []
         self._sign = sign
 
-    def spin_until(self, _condition: Callable[[], bool], _timeout_s: float) -> bool:
+    def spin_until(self, condition: Callable[[], bool], _timeout_s: float) -> bool:
+        until(condition, 10.0, "the wish is read")
         return True
 
-    def clips(self) -> list[film.Clip]:
-        return [film.Clip(((np.zeros((8, 8, 3), np.uint8),),), "", good=True)]
+    def start_filming(self) -> None:
+        self.filmed = []
+
+    def clips(self) -> dict[int, film.Clip]:
+        return {
+            seed: film.Clip(((np.zeros((8, 8, 3), np.uint8),),), f"scene {seed}", good=True) for seed in self.filmed
+        }
 
     def evaluate(self, _client: Any, task: str, options: EvalOptions, _feedback: Any) -> Evaluation:
+        self.filmed.append(options.seed)
         return evaluation_of(self._sign * options.episodes, options.seed, task)
 
 
-def side(folder: Path, monkeypatch: pytest.MonkeyPatch, sign: str, until_s: float) -> tuple[EvalJob, list[int]]:
+def side(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, sign: str, until_s: float, wish: str = "\n"
+) -> tuple[EvalJob, list[int]]:
     """Play the base of a run; returns the seeds of the scenes that it said it had played."""
     write_json(folder / "mine" / "run.json", vars(RunSettings("pick_place", "expo", 0)))
     graph = Graph(sign)
     monkeypatch.setattr(scenes, "running_client", lambda *_, **__: nullcontext(graph))
     monkeypatch.setattr(scenes, "evaluate", graph.evaluate)
-    errand = EvalJob("mine", str(folder), 1000, 30, until_s, films=3, folder=str(folder))
-    said: list[int] = []
-    scenes.play(errand, lambda words: said.append(words["row"]["seed"]))
-    return errand, said
+    errand = EvalJob("mine", str(folder), 1000, 30, until_s, folder=str(folder))
+    said: list[dict[str, Any]] = []
+    scenes.play(errand, said.append, io.StringIO(wish))
+    assert said.pop() == {"played": True}
+    return errand, [words["row"]["seed"] for words in said]
 
 
-def test_when_there_is_time_expect_every_scene_and_films_of_the_first_failures(
+def test_when_there_is_time_expect_every_scene_and_a_film_of_the_one_that_is_wished_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errand, seeds = side(tmp_path, monkeypatch, "-", time.monotonic() + 60.0)
+    errand, seeds = side(tmp_path, monkeypatch, "-", time.monotonic() + 60.0, "1007\n")
     assert seeds == list(range(1000, 1030))
-    assert sorted(file.name for file in (tmp_path / "demo_films").iterdir()) == [
-        f"base_{seed}.npz" for seed in seeds[:3]
-    ]
-    assert errand.film(1000).is_file()
+    assert film.load_clip(errand.film).caption == "scene 1007"
+
+
+@pytest.mark.parametrize("wish", ["\n", ""])
+def test_when_no_scene_is_wished_for_expect_no_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str) -> None:
+    assert not side(tmp_path, monkeypatch, "-", 0.0, wish)[0].film.exists()
 
 
 def test_when_the_time_is_up_already_expect_a_few_scenes_all_the_same(

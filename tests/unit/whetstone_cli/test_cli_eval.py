@@ -117,7 +117,7 @@ def test_when_interrupted_before_the_first_episode_expect_nothing_but_that(
     assert not (tmp_path / "e.json").exists()
 
 
-@pytest.mark.parametrize("name", ["json", "csv", "gif", "video"])
+@pytest.mark.parametrize("name", ["json", "csv", "film"])
 def test_when_an_output_cannot_be_made_expect_refusal_before_an_episode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -191,3 +191,17 @@ def test_when_a_number_would_break_later_expect_it_refused_by_name(words: list[s
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
     assert next(word for word in words if word.startswith("--") and word != "--out") in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--film", "out/eval.avi"], "the ending is '.avi', allowed: .gif and .mp4"),
+        (["--gif", "out/eval.gif"], "this option is now called --film"),
+        (["--video", "out/eval.mp4"], "this option is now called --film"),
+    ],
+)
+def test_when_a_film_cannot_be_made_as_asked_expect_refusal_with_what_can(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["eval", *words], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert said in result.output

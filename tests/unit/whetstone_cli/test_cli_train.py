@@ -25,7 +25,7 @@ from rl_methods.config import Schedule
 from whetstone_cli.cli import run_settings, train, trained, training_session
 from whetstone_cli.cli.curve import write_curve
 from whetstone_cli.cli.errors import UserError
-from whetstone_cli.cli.evaluate import EvalOptions
+from whetstone_cli.cli.evaluate import EvalOptions, EvalOutputs
 from whetstone_cli.cli.main import app
 from whetstone_cli.cli.method_file import method_path, read_method_file
 from whetstone_cli.cli.options import StackOptions, Training
@@ -77,7 +77,7 @@ def test_when_there_is_no_such_run_expect_those_that_there_are(tmp_path: Path) -
 def test_when_a_run_is_evaluated_on_scenes_of_training_expect_refusal(tmp_path: Path) -> None:
     wanted = EvalOptions(10, FIRST_TRAINING_SEED - 9)
     with pytest.raises(UserError, match="for training"):
-        trained.run("mine", tmp_path, wanted, paired=False, json=None, csv=None, log=tmp_path / "log")
+        trained.run("mine", tmp_path, wanted, EvalOutputs(), paired=False, log=tmp_path / "log")
 
 
 def test_when_a_run_trains_expect_launch_arguments_that_the_file_knows_and_its_nodes(tmp_path: Path) -> None:

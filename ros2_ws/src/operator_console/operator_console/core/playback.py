@@ -31,8 +31,8 @@ from experience.core.recording.schema import (
     episode_metadata,
 )
 from operator_console.core.decision_value import value_of_chosen
-from operator_console.core.jpeg import encode_jpeg
 from whetstone_common.core.enums import RequestKind
+from whetstone_common.core.jpeg import encode_jpeg
 from whetstone_common.core.pixels import ImageError
 
 _NS_PER_S = 1e9

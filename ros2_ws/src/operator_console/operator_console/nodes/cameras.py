@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
 from collections import deque
@@ -14,17 +13,15 @@ from typing import Any
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from operator_console.core.jpeg import encode_jpeg
+from whetstone_common.core.jpeg import encode_jpeg
 from whetstone_common.core.pixels import raw_view, view_to_rgb
 from whetstone_common.nodes import qos
+from whetstone_common.nodes.convert import serialized_stamp_ns
 from whetstone_common.nodes.node import WhetstoneNode
 
 # A page that shows a camera asks for it at least so often.
 _UNWATCHED_S = 3.0
 _RECENT = 12
-# A serialised message of either type begins with four bytes of encapsulation, then its header's stamp.
-_STAMP_LITTLE, _STAMP_BIG = struct.Struct("<4xiI"), struct.Struct(">4xiI")
-_NS_PER_S = 1_000_000_000
 
 
 @dataclass
@@ -126,7 +123,7 @@ class CameraStreams:
         with self._lock:
             for name, camera in self._cameras.items():
                 recent = list(camera.recent)
-                before = [data for data in recent if _stamp_ns(data) <= stamp_ns]
+                before = [data for data in recent if serialized_stamp_ns(data) <= stamp_ns]
                 if recent:
                     found[name] = before[-1] if before else recent[0]
         return found
@@ -143,9 +140,3 @@ class CameraStreams:
         msg: Any = deserialize_message(data, Image)
         rgb = view_to_rgb(raw_view(msg.height, msg.width, msg.encoding, msg.step, msg.data), msg.encoding)
         return encode_jpeg(rgb, self._quality)
-
-
-def _stamp_ns(data: bytes) -> int:
-    """When a serialised picture was taken."""
-    seconds, nanoseconds = (_STAMP_LITTLE if data[1] & 1 else _STAMP_BIG).unpack_from(data)
-    return int(seconds) * _NS_PER_S + int(nanoseconds)

@@ -7,7 +7,7 @@ import atexit
 import math
 import weakref
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,14 @@ Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 MAX_GEOMS = 400
 # MuJoCo's cameras look along -z with y upwards; an optical frame looks along z with y downwards.
 _TO_OPTICAL = np.diag([1.0, -1.0, -1.0])
-_open: weakref.WeakSet[Cameras] = weakref.WeakSet()
+
+
+class _Closable(Protocol):
+    def close(self) -> None:
+        """Free the OpenGL context."""
+
+
+_open: weakref.WeakSet[_Closable] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +44,20 @@ class CameraCalibration:
     pose: Pose
 
 
+def close_at_exit(owner: _Closable) -> None:
+    """Close an owner of an OpenGL context when the process ends, if it is still there.
+
+    MuJoCo ends EGL at exit, and contexts left until then die with error messages: close first, which means to register
+    last.
+    """
+    _open.add(owner)
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
+
+
 def _close_all() -> None:
-    for cameras in list(_open):
-        cameras.close()
+    for owner in list(_open):
+        owner.close()
 
 
 class Cameras:
@@ -71,11 +89,7 @@ class Cameras:
             raise ValueError(f"unknown camera {camera!r}; there are {', '.join(self.names)}")
         if self._renderer is None:
             self._renderer = mujoco.Renderer(self._model, self.size, self.size, max_geom=MAX_GEOMS)
-            _open.add(self)
-            # MuJoCo ends EGL at exit, and contexts left until then die with error messages: close first, which
-            # means to register last.
-            atexit.unregister(_close_all)
-            atexit.register(_close_all)
+            close_at_exit(self)
         self._renderer.update_scene(data, camera=self.names[camera])
         image: Image = self._renderer.render()
         return image

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 import numpy.typing as npt
 from geometry_msgs.msg import Point, PoseStamped, Quaternion
 from geometry_msgs.msg import Pose as PoseMessage
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 from vla_interfaces.msg import Takeover, TaskTruth
@@ -74,6 +76,12 @@ def image(pixels: npt.NDArray[np.uint8], camera: str, stamp_ns: int) -> Image:
         step=width * channels,
         data=bytes_field(pixels),
     )
+
+
+def jpeg(data: bytes, camera: str, stamp_ns: int) -> CompressedImage:
+    """Message of a picture that is encoded already."""
+    header = Header(stamp=to_time(stamp_ns), frame_id=optical_frame(camera))
+    return CompressedImage(header=header, format="jpeg", data=array("B", data))
 
 
 def camera_info(camera: str, stamp_ns: int, size_px: int, focal_px: float) -> CameraInfo:

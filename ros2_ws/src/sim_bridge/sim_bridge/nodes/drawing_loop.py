@@ -5,28 +5,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from sim_bridge.core.cameras import CameraCalibration
 from sim_bridge.core.pacing import DelayLine
 from sim_bridge.core.world import World, WorldSnapshot
 from sim_bridge.nodes.publisher import Images, SimPublisher
 from sim_bridge.nodes.sim_time import SimTime
+from sim_bridge.nodes.spectator_stream import Capture
 from sim_bridge.nodes.window import ViewerWindow
 from whetstone_common.nodes.node import WhetstoneNode
-
-
-@dataclass(frozen=True, eq=False)
-class Capture:
-    """State to render: its stamp, its world and the world's state."""
-
-    stamp_ns: int
-    world: World
-    state: npt.NDArray[np.float64]
 
 
 class DrawingLoop:

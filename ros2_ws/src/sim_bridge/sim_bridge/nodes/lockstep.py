@@ -8,6 +8,7 @@ from typing import Any
 from sim_bridge.core.commands import CommandRefusal, CommandRefused, Trajectory
 from sim_bridge.core.session import GroundTruth, Joints, SimSession
 from sim_bridge.nodes.publisher import Images, SimPublisher
+from sim_bridge.nodes.spectator_stream import Capture
 from sim_bridge.nodes.window import ViewerWindow
 from whetstone_common.nodes.node import WhetstoneNode
 
@@ -45,6 +46,7 @@ class Lockstep:
             self._node.destroy_timer(self._timer)
             self._timer = None
         self._window.close()
+        self._publisher.spectator.close()
         self._session.close()
 
     def follow(self, trajectory: Trajectory, stamp_ns: int) -> None:
@@ -92,7 +94,12 @@ class Lockstep:
         started_ns = self._node.steady_clock.now().nanoseconds
         images = {name: self._session.world.render(name) for name in self._cameras}
         self._node.counters["render_us"] += (self._node.steady_clock.now().nanoseconds - started_ns) // 1000
-        self._present = (self._session.clock_ns, self._session.joints(), images, self._session.ground_truth())
+        truth = self._session.ground_truth()
+        self._present = (self._session.clock_ns, self._session.joints(), images, truth)
+        # Before the rest, which may end the episode: then its last picture is there.
+        if self._publisher.spectator.is_due_at_tick(truth.tick):
+            world = self._session.world
+            self._publisher.spectator.show(Capture(self._session.clock_ns, world, world.state()))
         self._publish()
         self._window.show(self._session.world)
 

@@ -16,6 +16,7 @@ from sim_bridge.core.arm import ArmModel
 from sim_bridge.core.cameras import CameraCalibration
 from sim_bridge.core.session import GroundTruth, Joints
 from sim_bridge.nodes import convert
+from sim_bridge.nodes.spectator_stream import SpectatorStream
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.node import WhetstoneNode
 
@@ -29,6 +30,9 @@ class SimPublisher:
         node: Node that owns the publishers.
         arm: Names of its joints.
         cameras: Cameras that have topics.
+
+    Attributes:
+        spectator: Pictures for people, apart from these cameras.
     """
 
     def __init__(self, node: WhetstoneNode, arm: ArmModel, cameras: Sequence[str]) -> None:
@@ -48,6 +52,7 @@ class SimPublisher:
         self._poses = {name: node.create_publisher(PoseStamped, f"camera/{name}/pose", qos.LATCHED) for name in cameras}
         self._calibrations: dict[str, CameraCalibration] = {}
         self._expert_sequence = 0
+        self.spectator = SpectatorStream(node)
 
     def joints(self, joints: Joints, stamp_ns: int) -> None:
         """Publish a joint state."""

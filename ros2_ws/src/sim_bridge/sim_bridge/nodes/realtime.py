@@ -10,9 +10,10 @@ from sim_bridge.core.commands import Trajectory
 from sim_bridge.core.pacing import DelayLine, Every, Pacer
 from sim_bridge.core.scene import TIMESTEP_S
 from sim_bridge.core.session import Joints, SimSession
-from sim_bridge.nodes.drawing_loop import Capture, DrawingLoop
+from sim_bridge.nodes.drawing_loop import DrawingLoop
 from sim_bridge.nodes.publisher import SimPublisher
 from sim_bridge.nodes.sim_time import SimTime
+from sim_bridge.nodes.spectator_stream import Capture
 from sim_bridge.nodes.window import ViewerWindow
 from whetstone_common.nodes.node import WhetstoneNode
 
@@ -46,9 +47,14 @@ class Realtime:
     # -- from the node's thread -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start both threads."""
+        """Start the threads."""
         self._stop.clear()
-        loops = {"physics": self._physics, "drawing": self._drawing.run}
+        spectator = self._publisher.spectator
+        loops = {
+            "physics": self._physics,
+            "drawing": self._drawing.run,
+            "spectator": lambda: spectator.run(self._stop),
+        }
         self._threads = [
             threading.Thread(target=self._guard, args=(name, loop), name=f"sim_{name}", daemon=True)
             for name, loop in loops.items()
@@ -57,7 +63,7 @@ class Realtime:
             thread.start()
 
     def stop(self) -> None:
-        """Stop both threads and wait for them."""
+        """Stop the threads and wait for them."""
         self._stop.set()
         self._drawing.wake()
         for thread in self._threads:
@@ -119,10 +125,15 @@ class Realtime:
             self._states.put(now_s, (self._session.joints(), stamp_ns))
             ground_truth = self._session.ground_truth() if self._truth_due.is_due(now_s) else None
             if self._drawing.has_cameras and self._image_due.is_due(now_s):
-                self._drawing.hand_over(Capture(stamp_ns, self._session.world, self._session.world.state()))
+                self._drawing.hand_over(self._capture(stamp_ns))
+            if self._publisher.spectator.is_due_at(now_s):
+                self._publisher.spectator.hand_over(self._capture(stamp_ns))
         if self._time.is_simulated:
             self._publisher.clock(stamp_ns)
         for joints, taken_ns in self._states.take_due(now_s):
             self._publisher.joints(joints, taken_ns)
         if ground_truth is not None:
             self._publisher.ground_truth(ground_truth, stamp_ns)
+
+    def _capture(self, stamp_ns: int) -> Capture:
+        return Capture(stamp_ns, self._session.world, self._session.world.state())

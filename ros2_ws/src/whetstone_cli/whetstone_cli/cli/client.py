@@ -80,10 +80,11 @@ class Client:
         self._results = self._node.create_client(results, "run_episodes/_action/get_result")
         self._node.create_subscription(NodeStatus, "node_status", self._states.on_status, qos.RECORD)
         self._node.create_subscription(StorageStatus, "storage_status", self._states.on_storage, qos.RECORD)
+        # Before the events: what is heard together is taken in this order, and an event ends a film.
+        self._film.listen(self._node)
         self._node.create_subscription(EpisodeEvent, "episode", self._on_event, qos.RECORD)
         self._marks = self._node.create_publisher(EpisodeMark, "mark", qos.RING)
         self._engage = self._node.create_publisher(Bool, "operator/engage", qos.LATCHED)
-        self._film.listen(self._node)
         return self
 
     def __exit__(
@@ -236,8 +237,13 @@ class Client:
         """Tell the scripted operator to take over, or to let go."""
         self._engage.publish(Bool(data=engaged))
 
-    def clips(self) -> list[Clip]:
-        """Pictures of the last episodes, decoded."""
+    def start_filming(self) -> None:
+        """From now on keep pictures of the last episode."""
+        self._film.start(self._node)
+        self.spin_until(lambda: self._film.is_heard, _LAST_EVENT_S)
+
+    def clips(self) -> dict[int, Clip]:
+        """Pictures of the last episodes by seed, decoded."""
         return self._film.clips()
 
     def first_clip(self, wanted: Callable[[Take], bool]) -> Clip | None:

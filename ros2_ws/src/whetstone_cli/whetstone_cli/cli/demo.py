@@ -84,7 +84,10 @@ def run(options: DemoOptions, json: Path) -> dict[str, Any]:
     _show(trues, controls, wall_s)
     outputs.write_each(
         (json, lambda path: report.write_json(path, figures)),
-        (options.out / "demo.gif" if clips else None, lambda path: film.write_gif(path, clips, FILM_FPS)),
+        (
+            options.out / "demo.gif" if clips else None,
+            lambda path: film.write_film(path, film.scenes_of(clips), FILM_FPS),
+        ),
     )
     end_if_interrupted(*trues, *controls)
     if options.sharpening is not None:
@@ -121,7 +124,7 @@ def _run_task(bars: Any, task: str, options: DemoOptions, until_s: float) -> _Ta
         true = played(client, task, goal, bar.feedback)
         bar.finish(true)
         # The first success shows what the policy can do; the table says how often.
-        clip = client.first_clip(lambda take: take.outcome == "success") or client.first_clip(lambda _take: True)
+        clip = client.first_clip(lambda take: take.is_success) or client.first_clip(lambda _take: True)
         control = None
         if options.control_episodes > 0 and not true.shortfall and time.monotonic() < until_s:
             second = screen.EpisodeBar(bars, f"{task}, other words", options.control_episodes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,13 +17,10 @@ from whetstone_cli.cli.evaluate import EvalOptions
 from whetstone_cli.cli.run_settings import RunSettings, TrainOptions
 from whetstone_cli.cli.scenes import EvalJob
 from whetstone_cli.core import film
-from whetstone_cli.core.before_after import Timetable, same_scenes, scene_to_show
-from whetstone_cli.core.report import Evaluation
+from whetstone_cli.core.before_after import Timetable, same_scenes
 from whetstone_cli.core.training import Budget, TrainingLog
 from whetstone_common.core.training_log import summarize
 
-# A film takes up to 5 MB on the disk until one scene is chosen.
-_FILMS = 50
 GIF = "demo_before_after.gif"
 
 
@@ -152,36 +148,24 @@ def _compare(
     wanted: DemoTraining, options: TrainOptions, out: Path, times: Timetable
 ) -> tuple[trained.Comparison, Path | None]:
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="demo_films_", dir=out) as films:
-        errand = EvalJob(
-            options.run,
-            str(wanted.runs),
-            wanted.seed,
-            wanted.scenes,
-            times.scenes_until_s,
-            _FILMS,
-            str(out.resolve()),
-            film_folder=films,
-        )
-        base, sharpened = same_scenes(*scenes.play_both(errand))
-        if not base.rows:
-            raise UserError(f"no scene could be judged in both\n\nOutput of the stacks: {out}/demo_base.log")
-        return trained.Comparison("sharpened", sharpened, base), _film(errand, base, sharpened, out / GIF)
+    errand = EvalJob(
+        options.run, str(wanted.runs), wanted.seed, wanted.scenes, times.scenes_until_s, str(out.resolve())
+    )
+    base, sharpened = same_scenes(*scenes.play_both(errand))
+    if not base.rows:
+        raise UserError(f"no scene could be judged in both\n\nOutput of the stacks: {out}/demo_base.log")
+    return trained.Comparison("sharpened", sharpened, base), _film(errand, out / GIF)
 
 
-def _film(errand: EvalJob, base: Evaluation, sharpened: Evaluation, path: Path) -> Path | None:
-    """The scene that shows the difference, or the first one; None where no camera was heard."""
-    sides = [(errand, base, "base"), (scenes.sharpened(errand), sharpened, "sharpened")]
-    filmed = {row.seed for row in base.rows if all(side.film(row.seed).is_file() for side, _, _ in sides)}
-    seed = scene_to_show(base, sharpened, filmed)
-    if seed is None:
+def _film(errand: EvalJob, path: Path) -> Path | None:
+    """The scene that was filmed on both sides; None where no camera was heard."""
+    files = [errand.film, scenes.sharpened(errand).film]
+    if not all(file.is_file() for file in files):
         return None
-    clips = []
-    for side, evaluation, name in sides:
-        row = next(row for row in evaluation.rows if row.seed == seed)
-        caption = f"{name}: {row.outcome.replace('_', ' ')} ({evaluation.task}, scene {seed})"
-        clips.append(film.load_clip(side.film(seed), caption, good=row.success))
-    film.write_gif_of(path, [film.side_by_side(*clips)], FILM_FPS)
+    base, sharpened = ({0: film.load_clip(file)} for file in files)
+    film.write_film(path, trained.before_and_after(base, sharpened, "sharpened"), FILM_FPS)
+    for file in files:
+        file.unlink()
     return path
 
 

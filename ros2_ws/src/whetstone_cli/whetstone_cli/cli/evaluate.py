@@ -101,15 +101,14 @@ class EvalOutputs:
 
     json: Path | None = None
     csv: Path | None = None
-    gif: Path | None = None
-    video: Path | None = None
+    film: Path | None = None
     films: int = 3
     recordings: Path | None = None
 
     @property
     def takes(self) -> int:
         """Episodes to keep pictures of."""
-        return self.films if self.gif or self.video else 0
+        return self.films if self.film else 0
 
 
 def evaluate(
@@ -197,7 +196,7 @@ def _no_check() -> None:
 def run(stack: StackOptions, options: EvalOptions, outputs: EvalOutputs, *, attach: bool, log: Path) -> Evaluation:
     """The whole command."""
     options.check()
-    files.check_files(outputs.json, outputs.csv, outputs.gif, outputs.video, log)
+    files.check_files(outputs.json, outputs.csv, outputs.film, log)
     if outputs.recordings:
         files.check_folders(outputs.recordings)
         stack = replace(stack, extra=(*stack.extra, *recorder_arguments(outputs.recordings)))
@@ -210,7 +209,7 @@ def run(stack: StackOptions, options: EvalOptions, outputs: EvalOutputs, *, atta
             if outputs.recordings:
                 _wait_for_last_file(client, stack)
             bar.finish(evaluation)
-            clips = client.clips() if outputs.takes else []
+            clips = list(client.clips().values()) if outputs.takes else []
     screen.console.print(screen.results_table([evaluation]))
     write(evaluation, outputs, clips)
     refuse_shortfall(evaluation, log)
@@ -260,6 +259,5 @@ def write(evaluation: Evaluation, outputs: EvalOutputs, clips: list[film.Clip]) 
     files.write_each(
         (outputs.json, lambda path: report.write_json(path, evaluation.figures())),
         (outputs.csv, lambda path: report.write_csv(path, evaluation.rows)),
-        (outputs.gif if clips else None, lambda path: film.write_gif(path, clips, FILM_FPS)),
-        (outputs.video if clips else None, lambda path: film.write_mp4(path, clips, FILM_FPS)),
+        (outputs.film if clips else None, lambda path: film.write_film(path, film.scenes_of(clips), FILM_FPS)),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import queue
 import subprocess
 import sys
@@ -18,9 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from vla_interfaces.msg import EpisodeEvent
+from typing import IO, Any
 
 from whetstone_cli.cli import screen
 from whetstone_cli.cli.client import Client
@@ -31,14 +30,13 @@ from whetstone_cli.cli.run_settings import read_settings
 from whetstone_cli.cli.stack import end_on_stop_signals, stop_signals_ignored
 from whetstone_cli.cli.trained import base_stack, run_stack, wait_for_weights
 from whetstone_cli.core import film
-from whetstone_cli.core.before_after import worth_a_film
+from whetstone_cli.core.before_after import same_scenes, scene_to_show
 from whetstone_cli.core.report import EpisodeRow, Evaluation
 from whetstone_common.core.child_process import die_with_parent
 
 # A machine that is too slow plays so many scenes all the same.
 _FEWEST = 10
 _MOST_ABORTS = 5
-_LAST_WORDS_S = 1.0
 # Longer than the stack of a side takes to stop.
 _GRACE_S = 40.0
 Emit = Callable[[dict[str, Any]], None]
@@ -54,10 +52,8 @@ class EvalJob:
         seed: Of the first scene.
         scenes: How many.
         until_s: Monotonic time, which processes share, at which no scene is begun any more.
-        films: Of so many first scenes a film may be kept.
         folder: For the stacks' logs.
         sharpened: Whether what the run adds up to plays, or its base.
-        film_folder: For films, empty for one in `folder`.
     """
 
     run: str
@@ -65,19 +61,18 @@ class EvalJob:
     seed: int
     scenes: int
     until_s: float
-    films: int
     folder: str
     sharpened: bool = False
-    film_folder: str = ""
 
     @property
     def side(self) -> str:
         """Name of the side."""
         return "sharpened" if self.sharpened else "base"
 
-    def film(self, seed: int) -> Path:
-        """File of a scene's film."""
-        return Path(self.film_folder or f"{self.folder}/demo_films") / f"{self.side}_{seed}.npz"
+    @property
+    def film(self) -> Path:
+        """Pictures of the scene that is shown."""
+        return Path(self.folder) / f"demo_{self.side}.npz"
 
     @property
     def log(self) -> Path:
@@ -93,42 +88,58 @@ def sharpened(errand: EvalJob) -> EvalJob:
 # ---- one side, in its own process ------------------------------------------------------------------------------------
 
 
-def play(errand: EvalJob, say: Emit) -> None:
-    """Play the scenes one by one; each row is said as soon as it is known."""
+def play(errand: EvalJob, say: Emit, wish: IO[str]) -> None:
+    """Play the scenes one by one; each row is said as soon as it is known. Then film the scene that is wished for.
+
+    Only that one is filmed: pictures for people cost more time than a scene takes without them.
+
+    Args:
+        errand: What to play.
+        say: Called with rows and notes.
+        wish: One line with the seed of the scene to film, or nothing.
+    """
     settings = read_settings(Path(errand.runs) / errand.run)
     stack = run_stack(errand.run, Path(errand.runs), settings) if errand.sharpened else base_stack(settings)
-    with running_client(stack, errand.log, attach=False, takes=1, note=lambda text: say({"note": text})) as client:
+    with running_client(stack, errand.log, attach=False, takes=0, note=lambda text: say({"note": text})) as client:
         if stack.training is not None:
             wait_for_weights(client)
-        aborts = 0
-        for index in range(errand.scenes):
-            if index >= _FEWEST and time.monotonic() > errand.until_s:
-                return
-            row = _scene(client, stack.task_name, errand, index)
-            say({"row": asdict(row)})
-            aborts = aborts + 1 if row.outcome == "aborted" else 0
-            if aborts >= _MOST_ABORTS:
-                raise UserError(f"{aborts} episodes in a row were aborted\n\nOutput of the stack: {errand.log}")
+        _play_all(client, stack.task_name, errand, say)
+        say({"played": True})
+        seed = _wished(client, wish)
+        if seed is not None:
+            client.start_filming()
+            _scene(client, stack.task_name, errand, seed)
+            for clip in client.clips().values():
+                film.save_clip(errand.film, clip)
 
 
-def _scene(client: Client, task: str, errand: EvalJob, index: int) -> EpisodeRow:
-    seed = errand.seed + index
+def _play_all(client: Client, task: str, errand: EvalJob, say: Emit) -> None:
+    aborts = 0
+    for index in range(errand.scenes):
+        if index >= _FEWEST and time.monotonic() > errand.until_s:
+            return
+        row = replace(_scene(client, task, errand, errand.seed + index), episode=index + 1)
+        say({"row": asdict(row)})
+        aborts = aborts + 1 if row.outcome == "aborted" else 0
+        if aborts >= _MOST_ABORTS:
+            raise UserError(f"{aborts} episodes in a row were aborted\n\nOutput of the stack: {errand.log}")
+
+
+def _scene(client: Client, task: str, errand: EvalJob, seed: int) -> EpisodeRow:
     client.events.clear()
     evaluation = evaluate(client, task, EvalOptions(1, seed), _ignore)
     if not evaluation.rows:
         raise UserError(f"scene {seed} was not played: {evaluation.message}\n\nOutput of the stack: {errand.log}")
-    row = evaluation.rows[0]
-    if worth_a_film(row, index, errand.films, sharpened=errand.sharpened):
-        # The end of the episode, and with it the film's, may be a moment behind the result.
-        ended = client.spin_until(lambda: any(_is_end(event, seed) for event in client.events), _LAST_WORDS_S)
-        clips = client.clips() if ended else []
-        if clips:
-            film.save_views(errand.film(seed), clips[-1])
-    return replace(row, episode=index + 1)
+    return evaluation.rows[0]
 
 
-def _is_end(event: EpisodeEvent, seed: int) -> bool:
-    return bool(event.event != EpisodeEvent.STARTED and event.seed == seed)
+def _wished(client: Client, wish: IO[str]) -> int | None:
+    """Seed of the scene to film, None for none; what the nodes say is heard while the other side still plays."""
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=lambda: lines.put(wish.readline()), daemon=True).start()
+    client.spin_until(lambda: not lines.empty(), math.inf)
+    words = lines.get().strip()
+    return int(words) if words else None
 
 
 def _ignore(_feedback: Any) -> None:
@@ -153,7 +164,7 @@ def main() -> None:
         last = words.get("note", "")
 
     try:
-        play(EvalJob(**json.loads(sys.argv[1])), say)
+        play(EvalJob(**json.loads(sys.argv[1])), say, sys.stdin)
     except UserError as error:
         _say({"error": str(error)})
         sys.exit(1)
@@ -165,7 +176,10 @@ def main() -> None:
 
 
 def play_both(errand: EvalJob) -> tuple[Evaluation, Evaluation]:
-    """Let base and run play; returns both in this order, each with the scenes that it got to.
+    """Let base and run play, then film the scene that shows the difference; where one was filmed, `film` is a file.
+
+    Returns:
+        Base and run, each with the scenes that it got to.
 
     Raises:
         UserError: One of them cannot.
@@ -173,10 +187,18 @@ def play_both(errand: EvalJob) -> tuple[Evaluation, Evaluation]:
     errands = {each.side: each for each in (errand, sharpened(errand))}
     task = task_name_of(read_settings(Path(errand.runs) / errand.run).task)
     rows: dict[str, list[EpisodeRow]] = {side: [] for side in errands}
+    waiting: list[IO[str]] = []
+    for each in errands.values():
+        each.film.unlink(missing_ok=True)
     began_s = time.monotonic()
     with screen.progress() as bars:
         shown = {side: screen.EpisodeBar(bars, f"{task}, {side}", errand.scenes) for side in errands}
-        for side, words in _read_workers(list(errands.values())):
+        for side, words, wish in _read_workers(list(errands.values())):
+            if "played" in words:
+                waiting.append(wish)
+                if len(waiting) == len(errands):
+                    both = (_evaluation(task, rows[each], began_s) for each in errands)
+                    _tell(waiting, scene_to_show(*same_scenes(*both)))
             if "note" in words:
                 shown[side].note(f"waiting: {words['note']}")
             if "row" in words:
@@ -186,12 +208,20 @@ def play_both(errand: EvalJob) -> tuple[Evaluation, Evaluation]:
     return base, after
 
 
+def _tell(wishes: Sequence[IO[str]], seed: int | None) -> None:
+    for wish in wishes:
+        # One that has ended meanwhile is reported by its exit code.
+        with contextlib.suppress(OSError):
+            wish.write("\n" if seed is None else f"{seed}\n")
+            wish.flush()
+
+
 def _evaluation(task: str, rows: Sequence[EpisodeRow], began_s: float) -> Evaluation:
     return Evaluation(task, "", tuple(rows), time.monotonic() - began_s)
 
 
-def _read_workers(errands: Sequence[EvalJob]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What the sides say, until all have ended."""
+def _read_workers(errands: Sequence[EvalJob]) -> Iterator[tuple[str, dict[str, Any], IO[str]]]:
+    """What the sides say, and where each reads a wish, until all have ended."""
     said: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
     with ExitStack() as stack:
         sides = {errand.side: stack.enter_context(_process(errand)) for errand in errands}
@@ -202,14 +232,20 @@ def _read_workers(errands: Sequence[EvalJob]) -> Iterator[tuple[str, dict[str, A
             if "error" in words:
                 raise UserError(f"{side}: {words['error']}")
             if "ended" not in words:
-                yield side, words
+                yield side, words, _stdin_of(sides[side])
                 continue
             code = sides.pop(side).wait()
             if code != 0:
                 raise UserError(f"{side} ended with exit code {code}\n\nOutput: {errands[0].folder}/demo_{side}.err")
 
 
-def _listen(side: str, process: subprocess.Popen[bytes], said: queue.Queue[tuple[str, dict[str, Any]]]) -> None:
+def _stdin_of(process: subprocess.Popen[str]) -> IO[str]:
+    if process.stdin is None:
+        raise RuntimeError("a side was started without a pipe")
+    return process.stdin
+
+
+def _listen(side: str, process: subprocess.Popen[str], said: queue.Queue[tuple[str, dict[str, Any]]]) -> None:
     for line in process.stdout or ():
         with contextlib.suppress(ValueError):
             said.put((side, dict(json.loads(line))))
@@ -217,14 +253,14 @@ def _listen(side: str, process: subprocess.Popen[bytes], said: queue.Queue[tuple
 
 
 @contextmanager
-def _process(errand: EvalJob) -> Iterator[subprocess.Popen[bytes]]:
+def _process(errand: EvalJob) -> Iterator[subprocess.Popen[str]]:
     """One side; what it has started is gone when this is left."""
     Path(errand.folder).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "whetstone_cli.cli.scenes", json.dumps(asdict(errand))]
     with Path(errand.folder, f"demo_{errand.side}.err").open("wb") as errors:
         # A session of its own: Ctrl-C comes to us, and we end it in order.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             start_new_session=True, preexec_fn=die_with_parent(),
         )  # fmt: skip
     try:
@@ -233,7 +269,7 @@ def _process(errand: EvalJob) -> Iterator[subprocess.Popen[bytes]]:
         _end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[str]) -> None:
     with stop_signals_ignored():
         try:
             if process.poll() is None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,22 @@ from rich.table import Table
 
 from whetstone_cli.cli import outputs, screen
 from whetstone_cli.cli.client import Client
+from whetstone_cli.cli.episode_film import FILM_FPS
 from whetstone_cli.cli.errors import UserError
-from whetstone_cli.cli.evaluate import EvalOptions, end_if_interrupted, played, refuse_shortfall, running_client
+from whetstone_cli.cli.evaluate import (
+    EvalOptions,
+    EvalOutputs,
+    end_if_interrupted,
+    played,
+    refuse_shortfall,
+    running_client,
+)
 from whetstone_cli.cli.options import StackOptions, Training
 from whetstone_cli.cli.run_settings import RunSettings, read_settings, stack_of
 from whetstone_cli.cli.training_watch import LearnerWatch
 from whetstone_cli.cli.tuning import distilled_of, model_of
-from whetstone_cli.core import report
+from whetstone_cli.core import film, report
+from whetstone_cli.core.film import Clip
 from whetstone_cli.core.report import Evaluation
 from whetstone_cli.core.statistics import Paired, mcnemar
 from whetstone_cli.core.training import FIRST_TRAINING_SEED
@@ -58,10 +68,9 @@ def run(
     name: str,
     runs: Path,
     options: EvalOptions,
+    wanted: EvalOutputs,
     *,
     paired: bool,
-    json: Path | None,
-    csv: Path | None,
     log: Path,
     model_dir: str = "",
     namespace: str = "",
@@ -69,26 +78,44 @@ def run(
     """The whole command; with a model that was fine-tuned since where one is named, the base is still the run's own."""
     check_seeds(options)
     options.check()
-    outputs.check_files(json, csv, log)
+    outputs.check_files(wanted.json, wanted.csv, wanted.film, log)
     if problem := run_name_problem(name):
         raise UserError(problem)
     settings = read_settings(runs / name)
     base_log = log.with_name(f"{log.stem}_base{log.suffix}")
-    base = _base(replace(base_stack(settings), namespace=namespace), settings, options, base_log) if paired else None
-    if base is not None and base.interrupted:
-        _end_with_base(name, base, json)
+    base, before = None, None
+    if paired:
+        stack = replace(base_stack(settings), namespace=namespace)
+        base, before = _evaluation(stack, f"{stack.task_name}, base", options, base_log, wanted.takes)
+        if base.interrupted:
+            _end_with_base(name, base, wanted.json)
     stack = replace(run_stack(name, runs, settings, model_dir), namespace=namespace)
-    trained = _evaluation(stack, f"{stack.task_name}, {name}", options, log)
+    trained, clips = _evaluation(stack, f"{stack.task_name}, {name}", options, log, wanted.takes)
     comparison = Comparison(name, trained, base)
     show(comparison)
+    pictures = film.scenes_of(list(clips.values())) if before is None else before_and_after(before, clips, name)
     outputs.write_each(
-        (json, lambda path: report.write_json(path, comparison.figures())),
-        (csv, lambda path: report.write_csv(path, comparison.trained.rows)),
+        (wanted.json, lambda path: report.write_json(path, comparison.figures())),
+        (wanted.csv, lambda path: report.write_csv(path, comparison.trained.rows)),
+        (wanted.film if pictures else None, lambda path: film.write_film(path, pictures, FILM_FPS)),
     )
     if base is not None:
         refuse_shortfall(base, base_log)
     refuse_shortfall(trained, log)
     return comparison
+
+
+def before_and_after(before: Mapping[int, Clip], after: Mapping[int, Clip], name: str) -> list[film.Scene]:
+    """The base beside what was learnt, in each scene that there are films of both of."""
+
+    def named(clip: Clip, policy: str) -> Clip:
+        return replace(clip, outcome=f"{policy}: {clip.outcome}")
+
+    return [
+        film.side_by_side(named(before[seed], "base"), named(clip, name))
+        for seed, clip in after.items()
+        if seed in before
+    ]
 
 
 def _end_with_base(name: str, base: Evaluation, json: Path | None) -> None:
@@ -128,22 +155,21 @@ def base_stack(settings: RunSettings) -> StackOptions:
     return StackOptions(settings.task, pace=settings.pace, backend=settings.backend, model_dir=settings.model_dir)
 
 
-def _base(stack: StackOptions, settings: RunSettings, options: EvalOptions, log: Path) -> Evaluation:
-    return _evaluation(stack, f"{stack.task_name}, base", options, log)
-
-
-def _evaluation(stack: StackOptions, label: str, options: EvalOptions, log: Path) -> Evaluation:
+def _evaluation(
+    stack: StackOptions, label: str, options: EvalOptions, log: Path, takes: int
+) -> tuple[Evaluation, dict[int, Clip]]:
     with screen.progress() as bars:
         bar = screen.EpisodeBar(bars, label, options.episodes)
-        with running_client(stack, log, attach=False, takes=0, note=bar.note) as client:
+        with running_client(stack, log, attach=False, takes=takes, note=bar.note) as client:
             if stack.training is not None:
                 wait_for_weights(client)
             bar.trouble = client.trouble
             evaluation = played(client, stack.task_name, options, bar.feedback)
+            clips = client.clips()
         bar.finish(evaluation)
     if not evaluation.judged and not evaluation.interrupted:
         raise UserError(f"no episode could be judged: {evaluation.message}\n\nOutput of the stack: {log}")
-    return evaluation
+    return evaluation, clips
 
 
 def wait_for_weights(client: Client) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from whetstone_cli.core.report import EpisodeRow, Evaluation
+from whetstone_cli.core.report import Evaluation
 
 # The tasks end, training ends, and the last scene begins, at these shares of the time where something is learnt.
 _TASKS, _TRAINING, _SCENES = 0.15, 0.6, 0.97
@@ -52,27 +52,13 @@ def _only(evaluation: Evaluation, seeds: Collection[int]) -> Evaluation:
     return replace(evaluation, rows=tuple(row for row in evaluation.rows if row.seed in seeds))
 
 
-def worth_a_film(row: EpisodeRow, index: int, films: int, *, sharpened: bool) -> bool:
-    """Whether an episode may be shown later: the base's failures and the sharpened policy's successes, and scene 0.
-
-    Args:
-        row: The episode.
-        index: Of its scene, from 0.
-        films: Only so many first scenes are looked at, for the sake of the disk.
-        sharpened: Whose episode it is.
-    """
-    return index == 0 or (index < films and row.outcome != "aborted" and row.success == sharpened)
-
-
-def scene_to_show(base: Evaluation, after: Evaluation, filmed: Collection[int]) -> int | None:
-    """Seed of the first scene that only the sharpened policy solves, else of the first one; None without a film.
+def scene_to_show(base: Evaluation, after: Evaluation) -> int | None:
+    """Seed of the first scene that only the sharpened policy solves, else of the first one; None without a scene.
 
     Args:
         base: Of the base.
-        after: Of the sharpened policy.
-        filmed: Seeds of which there are films of both.
+        after: Of the sharpened policy on the same scenes.
     """
     solved = {row.seed for row in after.rows if row.success}
-    shown = [row for row in base.rows if row.seed in filmed]
-    gained = (row.seed for row in shown if not row.success and row.seed in solved)
-    return next(gained, shown[0].seed if shown else None)
+    gained = (row.seed for row in base.rows if not row.success and row.seed in solved)
+    return next(gained, base.rows[0].seed if base.rows else None)

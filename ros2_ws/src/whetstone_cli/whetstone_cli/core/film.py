@@ -1,25 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes as something to look at: both cameras side by side with a caption, as GIF or MP4."""
+"""Episodes as something to look at, as GIF or MP4.
+
+Where there is a third camera, for people, it is the picture, and what the policy sees stands small below it beside the
+caption. Elsewhere, as on a real arm, the policy's own cameras are the picture.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from experience.core.video import VideoFile
+from whetstone_cli.core.film_caption import BACKGROUND, write_caption
 from whetstone_common.core.outputs import whole_file
 
-_HEIGHT_PX = 288
-_CAPTION_PX = 26
+ENDINGS = (".gif", ".mp4")
+# Of the policy's cameras where they are the picture, and where they stand below it.
+_HEIGHT_PX, _SMALL_PX = 288, 96
+_BAND_PX, _MARGIN_PX = 108, 6
 _COLOURS = 96
 # How long the last picture of a clip stays.
 _PAUSE_S = 0.8
-# Between two clips that are shown side by side.
-_GAP_PX = 6
+# Between two clips that are shown side by side; each is at most so wide.
+_GAP_PX, _SIDE_PX = 6, 480
 
 
 @dataclass(frozen=True)
@@ -27,45 +36,96 @@ class Clip:
     """Pictures of one episode.
 
     Attributes:
-        views: Pictures by camera, uint8 RGB [H, W, 3], equally many per camera.
+        views: Pictures by camera of the policy, uint8 RGB [H, W, 3], equally many per camera.
         caption: What was said.
-        good: Whether it succeeded; colours the frame.
+        good: Whether it succeeded; colours the outcome.
+        outcome: How it ended, empty for nothing.
+        spectator: Pictures for people as JPEG, one for each of a camera's, or none.
     """
 
     views: tuple[tuple[np.ndarray, ...], ...]
     caption: str
     good: bool
+    outcome: str = ""
+    spectator: tuple[bytes, ...] = ()
 
 
-def pictures(clip: Clip) -> list[Image.Image]:
+@dataclass(frozen=True)
+class Scene:
+    """Pictures that are drawn one by one when they are wanted: all of a film would take gigabytes."""
+
+    count: int
+    draw: Callable[[int], Image.Image]
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return self.count
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        """Draw them in order."""
+        return map(self.draw, range(self.count))
+
+
+def scene_of(clip: Clip) -> Scene:
     """Composed pictures of a clip."""
-    return [_compose(views, clip) for views in zip(*clip.views, strict=False)]
+    streams = [*clip.views, *([clip.spectator] if clip.spectator else [])]
+    return Scene(min(map(len, streams), default=0), lambda index: _compose(clip, index))
 
 
-def _compose(views: Sequence[np.ndarray], clip: Clip) -> Image.Image:
-    scaled = [Image.fromarray(view).resize((_width(view), _HEIGHT_PX), Image.Resampling.BICUBIC) for view in views]
-    canvas = Image.new("RGB", (sum(image.width for image in scaled), _HEIGHT_PX + _CAPTION_PX), (24, 24, 27))
+def _compose(clip: Clip, index: int) -> Image.Image:
+    views = [Image.fromarray(view[index]) for view in clip.views]
+    if not clip.spectator:
+        return _with_band([_scaled(view, _HEIGHT_PX) for view in views], [], clip)
+    whole = Image.open(io.BytesIO(clip.spectator[index])).convert("RGB")
+    return _with_band([whole], [_scaled(view, _SMALL_PX) for view in views], clip)
+
+
+def _scaled(view: Image.Image, height: int) -> Image.Image:
+    # Even, since video codecs want it.
+    width = max(2, round(height * view.width / view.height / 2) * 2)
+    return view if view.size == (width, height) else view.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _with_band(large: Sequence[Image.Image], small: Sequence[Image.Image], clip: Clip) -> Image.Image:
+    """Large pictures in a row, below them small ones and the caption."""
+    top = max(picture.height for picture in large)
+    canvas = Image.new("RGB", (sum(picture.width for picture in large), top + _BAND_PX), BACKGROUND)
     x = 0
-    for image in scaled:
-        canvas.paste(image, (x, _CAPTION_PX))
-        x += image.width
-    draw = ImageDraw.Draw(canvas)
-    draw.rectangle((0, 0, 6, _CAPTION_PX), fill=(60, 180, 90) if clip.good else (200, 70, 60))
-    draw.text((14, 7), clip.caption, fill=(240, 240, 240))
+    for picture in large:
+        canvas.paste(picture, (x, 0))
+        x += picture.width
+    x = _MARGIN_PX
+    for picture in small:
+        canvas.paste(picture, (x, top + _MARGIN_PX))
+        x += picture.width + _MARGIN_PX
+    box = (x + _MARGIN_PX, top + _MARGIN_PX, canvas.width - 2 * _MARGIN_PX, canvas.height - _MARGIN_PX)
+    note = "left: what the policy sees" if small else ""
+    write_caption(ImageDraw.Draw(canvas), box, clip.caption, clip.outcome, note, good=clip.good)
     return canvas
 
 
-def _width(view: np.ndarray) -> int:
-    # Even, since video codecs want it.
-    return round(_HEIGHT_PX * view.shape[1] / view.shape[0] / 2) * 2
-
-
-def side_by_side(left: Clip, right: Clip) -> list[Image.Image]:
+def side_by_side(left: Clip, right: Clip) -> Scene:
     """Two clips that begin together; the one that ends first waits on its last picture."""
-    sides = [pictures(clip) for clip in (left, right)]
+    sides = [scene_of(clip) for clip in _alike([left, right])]
     if not all(sides):
-        return []
-    return [_beside(*(side[min(i, len(side) - 1)] for side in sides)) for i in range(max(map(len, sides)))]
+        return Scene(0, lambda _index: Image.new("RGB", (2, 2)))
+
+    def draw(index: int) -> Image.Image:
+        return _beside(*(_narrowed(side.draw(min(index, side.count - 1))) for side in sides))
+
+    return Scene(max(map(len, sides)), draw)
+
+
+def _alike(clips: Sequence[Clip]) -> Sequence[Clip]:
+    """All of one size: the third camera only where every clip has it."""
+    return clips if all(clip.spectator for clip in clips) else [replace(clip, spectator=()) for clip in clips]
+
+
+def _narrowed(picture: Image.Image) -> Image.Image:
+    if picture.width <= _SIDE_PX:
+        return picture
+    height = round(picture.height * _SIDE_PX / picture.width / 2) * 2
+    return picture.resize((_SIDE_PX, height), Image.Resampling.LANCZOS)
 
 
 def _beside(left: Image.Image, right: Image.Image) -> Image.Image:
@@ -75,65 +135,83 @@ def _beside(left: Image.Image, right: Image.Image) -> Image.Image:
     return canvas
 
 
-def save_views(path: Path, clip: Clip) -> None:
-    """Keep the pictures of a clip, not its caption."""
+def save_clip(path: Path, clip: Clip) -> None:
+    """Keep a clip for another process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, *(np.stack(view) for view in clip.views))
+    arrays: dict[str, Any] = {
+        "words": np.array([clip.caption, clip.outcome]),
+        "good": np.array(clip.good),
+        "pictures": np.frombuffer(b"".join(clip.spectator), dtype=np.uint8),
+        "lengths": np.array([len(picture) for picture in clip.spectator], dtype=np.int64),
+    }
+    np.savez(path, **arrays, **{f"view_{number}": np.stack(view) for number, view in enumerate(clip.views)})
 
 
-def load_clip(path: Path, caption: str, *, good: bool) -> Clip:
-    """A clip of pictures that were kept."""
+def load_clip(path: Path) -> Clip:
+    """A clip that was kept."""
     with np.load(path, allow_pickle=False) as file:
-        return Clip(tuple(tuple(file[name]) for name in file.files), caption, good)
+        views = tuple(tuple(file[name]) for name in sorted(file.files) if name.startswith("view_"))
+        ends = np.cumsum(file["lengths"])
+        pictures = np.split(file["pictures"], ends[:-1]) if len(ends) else []
+        caption, outcome = file["words"].tolist()
+        return Clip(views, caption, bool(file["good"]), outcome, tuple(picture.tobytes() for picture in pictures))
 
 
-def write_gif(path: Path, clips: Sequence[Clip], fps: float) -> None:
-    """Write an endless GIF of one clip after the other.
-
-    Raises:
-        ValueError: There is no picture.
-    """
-    write_gif_of(path, [pictures(clip) for clip in clips], fps)
-
-
-def write_gif_of(path: Path, scenes: Sequence[Sequence[Image.Image]], fps: float) -> None:
-    """Write an endless GIF of composed pictures, with a pause after each scene.
+def write_film(path: Path, scenes: Sequence[Scene], fps: int) -> None:
+    """Write scenes one after the other as what the file's ending says, .gif or .mp4.
 
     Raises:
         ValueError: There is no picture.
     """
-    frames = [picture for scene in scenes for picture in scene]
-    if not frames:
+    write = write_gif if path.suffix.lower() == ".gif" else write_mp4
+    write(path, [scene for scene in scenes if scene.count], fps)
+
+
+def scenes_of(clips: Sequence[Clip]) -> list[Scene]:
+    """Scenes of clips that make one film."""
+    return [scene_of(clip) for clip in _alike(clips)]
+
+
+def write_gif(path: Path, scenes: Sequence[Scene], fps: float) -> None:
+    """Write an endless GIF, with a pause after each scene.
+
+    Raises:
+        ValueError: There is no picture.
+    """
+    if not any(scenes):
         raise ValueError("no picture to write")
+    palette = _palette(scenes)
     ends = set(np.cumsum([len(scene) for scene in scenes]) - 1)
-    durations_ms = [int(1000 / fps) + (int(1000 * _PAUSE_S) if i in ends else 0) for i in range(len(frames))]
-    palette = _palette(frames)
-    small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    count = sum(map(len, scenes))
+    durations_ms = [int(1000 / fps) + (int(1000 * _PAUSE_S) if i in ends else 0) for i in range(count)]
+    none = Image.Dither.NONE
+    small = (picture.quantize(palette=palette, dither=none) for scene in scenes for picture in scene)
     with whole_file(path) as partial:
-        small[0].save(
-            partial, format="GIF", save_all=True, append_images=small[1:], duration=durations_ms, loop=0, optimize=True
+        next(small).save(
+            partial, format="GIF", save_all=True, append_images=small, duration=durations_ms, loop=0, optimize=True
         )
 
 
-def _palette(frames: Sequence[Image.Image]) -> Image.Image:
+def _palette(scenes: Sequence[Scene]) -> Image.Image:
     """One palette for all pictures, so that colours do not flicker; taken from a few of them."""
-    some = [frames[i] for i in np.linspace(0, len(frames) - 1, min(8, len(frames))).astype(int)]
-    mosaic = np.concatenate([np.asarray(frame) for frame in some])
+    places = [(scene, index) for scene in scenes for index in range(len(scene))]
+    some = [places[i] for i in np.linspace(0, len(places) - 1, min(8, len(places))).astype(int)]
+    mosaic = np.concatenate([np.asarray(scene.draw(index)) for scene, index in some])
     return Image.fromarray(mosaic).quantize(_COLOURS)
 
 
-def write_mp4(path: Path, clips: Sequence[Clip], fps: int) -> None:
+def write_mp4(path: Path, scenes: Sequence[Scene], fps: int) -> None:
     """Write an MP4.
 
     Raises:
         ValueError: There is no picture.
     """
-    frames = [np.asarray(picture) for clip in clips for picture in pictures(clip)]
-    if not frames:
+    if not any(scenes):
         raise ValueError("no picture to write")
-    height, width = frames[0].shape[:2]
+    first = next(scene for scene in scenes if scene).draw(0)
     with whole_file(path) as partial:
-        video = VideoFile(partial, fps, height, width)
-        for frame in frames:
-            video.append(frame)
+        video = VideoFile(partial, fps, first.height, first.width)
+        for scene in scenes:
+            for picture in scene:
+                video.append(np.asarray(picture))
         video.close()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from array import array
 
 import numpy as np
@@ -19,6 +20,8 @@ from whetstone_common.core.stage_latency import STAGES
 from whetstone_common.core.stamp import Stamp
 
 _NS_PER_S = 1_000_000_000
+# A serialised message with a header begins with four bytes of encapsulation, then the header's stamp.
+_STAMP_LITTLE, _STAMP_BIG = struct.Struct("<4xiI"), struct.Struct(">4xiI")
 
 
 def to_ns(time: Time) -> int:
@@ -29,6 +32,12 @@ def to_ns(time: Time) -> int:
 def to_time(nanoseconds: int) -> Time:
     """Time message of nanoseconds."""
     return Time(sec=nanoseconds // _NS_PER_S, nanosec=nanoseconds % _NS_PER_S)
+
+
+def serialized_stamp_ns(data: bytes) -> int:
+    """Stamp (ns) of a serialised message whose first field is a header, without reading the rest of it."""
+    seconds, nanoseconds = (_STAMP_LITTLE if data[1] & 1 else _STAMP_BIG).unpack_from(data)
+    return int(seconds) * _NS_PER_S + int(nanoseconds)
 
 
 def to_stamp(msg: StampMsg) -> Stamp:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -15,17 +15,26 @@ from whetstone_cli.cli import trained as trained_command
 from whetstone_cli.cli.arguments import Episodes, JsonFile, Log, ModelDir, RobotFile, Runs, Seed, Task
 from whetstone_cli.cli.model_options import remote_arguments
 from whetstone_cli.cli.options import BackendName, Namespace, Pace, StackOptions, words_of
+from whetstone_cli.core.film import ENDINGS
+
+Given = TypeVar("Given")
 
 
-def _renamed(new: str) -> Callable[[bool], bool]:
+def _renamed(new: str) -> Callable[[Given], Given]:
     """Callback of an option that is now called `new`."""
 
-    def refuse(given: bool) -> bool:
+    def refuse(given: Given) -> Given:
         if given:
             raise typer.BadParameter(f"this option is now called {new}")
         return given
 
     return refuse
+
+
+def _film_of(path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() not in ENDINGS:
+        raise typer.BadParameter(f"the ending is {path.suffix!r}, allowed: {' and '.join(ENDINGS)}")
+    return path
 
 
 def register(app: typer.Typer) -> None:
@@ -59,8 +68,11 @@ def evaluate(
     namespace: Namespace = "",
     json: JsonFile = None,
     csv: Annotated[Path | None, typer.Option(help="Write one line per episode.")] = None,
-    gif: Annotated[Path | None, typer.Option(help="Write a film of the last episodes.")] = None,
-    video: Annotated[Path | None, typer.Option(help="The same as MP4.")] = None,
+    film: Annotated[
+        Path | None, typer.Option(callback=_film_of, help="Write a film of the last episodes, .mp4 or .gif.")
+    ] = None,
+    _gif: Annotated[Path | None, typer.Option("--gif", hidden=True, callback=_renamed("--film"))] = None,
+    _video: Annotated[Path | None, typer.Option("--video", hidden=True, callback=_renamed("--film"))] = None,
     films: Annotated[int, typer.Option(min=1, max=50, help="Episodes in the film.")] = 3,
     record: Annotated[
         Path | None, typer.Option(help="Keep every episode with its images in this folder: data for recap and sft.")
@@ -73,10 +85,11 @@ def evaluate(
     """Run episodes and count: success rate with a Wilson interval, mean time to success."""
     if record and (run or attach):
         raise typer.BadParameter("--record is for a stack of the command's own: not with --run or --attach")
+    options = eval_command.EvalOptions(episodes, seed, instruction, other_instruction, max_steps)
+    outputs = eval_command.EvalOutputs(json, csv, film, films, record)
     if run:
-        wanted = eval_command.EvalOptions(episodes, seed, instruction, other_instruction, max_steps)
         trained_command.run(
-            run, runs, wanted, model_dir=model_dir, paired=paired, json=json, csv=csv, log=log, namespace=namespace
+            run, runs, options, outputs, paired=paired, log=log, model_dir=model_dir, namespace=namespace
         )
         return
     stack = StackOptions(
@@ -92,6 +105,4 @@ def evaluate(
         namespace=namespace,
         extra=tuple(remote_arguments(remote, model_mapping).items()) if remote else (),
     )
-    options = eval_command.EvalOptions(episodes, seed, instruction, other_instruction, max_steps)
-    outputs = eval_command.EvalOutputs(json, csv, gif, video, films, record)
     eval_command.run(stack, options, outputs, attach=attach, log=log)

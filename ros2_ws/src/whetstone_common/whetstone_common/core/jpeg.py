@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures as a page shows them."""
+"""Pictures for people, as JPEG."""
 
 from __future__ import annotations
 
