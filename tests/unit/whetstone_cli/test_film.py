@@ -13,9 +13,9 @@ from PIL import Image
 from whetstone_cli.core.film import (
     Clip,
     load_clip,
+    reel_of,
+    reels_of,
     save_clip,
-    scene_of,
-    scenes_of,
     side_by_side,
     write_film,
     write_gif,
@@ -45,7 +45,7 @@ def jpeg(grey: int) -> bytes:
 
 
 def first_of(made: Clip) -> np.ndarray:
-    return np.asarray(scene_of(made).draw(0))
+    return np.asarray(reel_of(made).draw(0))
 
 
 def test_when_there_is_a_third_camera_expect_it_large_and_what_the_policy_sees_small_below_it() -> None:
@@ -91,7 +91,7 @@ def test_when_an_episode_succeeded_expect_the_outcome_in_green_and_else_in_red()
 
 def test_when_two_clips_are_written_expect_all_pictures_and_a_pause_after_each(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.gif"
-    write_gif(path, scenes_of([clip(5), clip(3, good=False)]), fps=10)
+    write_gif(path, reels_of([clip(5), clip(3, good=False)]), fps=10)
     with Image.open(path) as image:
         assert image.n_frames == 8
         durations_ms = []
@@ -103,21 +103,21 @@ def test_when_two_clips_are_written_expect_all_pictures_and_a_pause_after_each(t
 
 
 def test_when_two_clips_are_shown_side_by_side_expect_the_shorter_to_wait_on_its_last_picture(tmp_path: Path) -> None:
-    scene = side_by_side(clip(5, good=False), clip(3))
-    frames = list(scene)
-    assert len(frames) == len(scene) == 5
+    reel = side_by_side(clip(5, good=False), clip(3))
+    frames = list(reel)
+    assert len(frames) == len(reel) == 5
     left = frames[0].width // 2 + 4  # behind the gap
     right = [np.asarray(frame)[:, left:] for frame in frames]
     assert not np.array_equal(right[1], right[2])
     assert np.array_equal(right[2], right[4])
-    write_gif(tmp_path / "a.gif", [scene], fps=10)
+    write_gif(tmp_path / "a.gif", [reel], fps=10)
     with Image.open(tmp_path / "a.gif") as image:
         assert image.n_frames == 5
         assert image.size == frames[0].size
 
 
 def test_when_only_one_clip_has_the_third_camera_expect_both_without_it() -> None:
-    assert {picture.size for scene in scenes_of([spectated(2), clip(2)]) for picture in scene} == {(576, 288 + BAND_PX)}
+    assert {picture.size for reel in reels_of([spectated(2), clip(2)]) for picture in reel} == {(576, 288 + BAND_PX)}
     both, one = side_by_side(spectated(2), spectated(2)), side_by_side(spectated(2), clip(2))
     assert both.draw(0).size != one.draw(0).size
     assert np.array_equal(one.draw(0), side_by_side(clip(2), clip(2)).draw(0))
@@ -135,16 +135,16 @@ def test_when_a_clip_is_kept_expect_the_same_again(tmp_path: Path, made: Clip) -
 @pytest.mark.parametrize(("ending", "made"), [("mp4", clip(4)), ("mp4", spectated(4)), ("gif", spectated(4))])
 def test_when_a_film_is_written_expect_it_read_back_with_every_picture(tmp_path: Path, ending: str, made: Clip) -> None:
     path = tmp_path / f"a.{ending}"
-    write_film(path, scenes_of([made]), fps=10)
+    write_film(path, reels_of([made]), fps=10)
     frames = iio.imread(path)
     assert frames.shape[0] == 4
-    assert frames.shape[2:0:-1] == scene_of(made).draw(0).size
+    assert frames.shape[2:0:-1] == reel_of(made).draw(0).size
     assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0
     assert len({frame.tobytes() for frame in frames}) == 4
 
 
 @pytest.mark.parametrize("write", [write_gif, write_mp4, write_film])
 def test_when_there_is_no_picture_expect_refusal(tmp_path: Path, write: object) -> None:
-    for scenes in ([], scenes_of([clip(0)]), [side_by_side(clip(0), clip(2))]):
+    for reels in ([], reels_of([clip(0)]), [side_by_side(clip(0), clip(2))]):
         with pytest.raises(ValueError, match="no picture"):
-            write(tmp_path / "a.gif", scenes, 10)  # type: ignore[operator]
+            write(tmp_path / "a.gif", reels, 10)  # type: ignore[operator]

@@ -86,7 +86,7 @@ def run(options: DemoOptions, json: Path) -> dict[str, Any]:
         (json, lambda path: report.write_json(path, figures)),
         (
             options.out / "demo.gif" if clips else None,
-            lambda path: film.write_film(path, film.scenes_of(clips), FILM_FPS),
+            lambda path: film.write_film(path, film.reels_of(clips), FILM_FPS),
         ),
     )
     end_if_interrupted(*trues, *controls)

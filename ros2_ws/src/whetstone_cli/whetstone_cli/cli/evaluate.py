@@ -259,5 +259,5 @@ def write(evaluation: Evaluation, outputs: EvalOutputs, clips: list[film.Clip]) 
     files.write_each(
         (outputs.json, lambda path: report.write_json(path, evaluation.figures())),
         (outputs.csv, lambda path: report.write_csv(path, evaluation.rows)),
-        (outputs.film if clips else None, lambda path: film.write_film(path, film.scenes_of(clips), FILM_FPS)),
+        (outputs.film if clips else None, lambda path: film.write_film(path, film.reels_of(clips), FILM_FPS)),
     )

@@ -93,7 +93,7 @@ def run(
     trained, clips = _evaluation(stack, f"{stack.task_name}, {name}", options, log, wanted.takes)
     comparison = Comparison(name, trained, base)
     show(comparison)
-    pictures = film.scenes_of(list(clips.values())) if before is None else before_and_after(before, clips, name)
+    pictures = film.reels_of(list(clips.values())) if before is None else before_and_after(before, clips, name)
     outputs.write_each(
         (wanted.json, lambda path: report.write_json(path, comparison.figures())),
         (wanted.csv, lambda path: report.write_csv(path, comparison.trained.rows)),
@@ -105,7 +105,7 @@ def run(
     return comparison
 
 
-def before_and_after(before: Mapping[int, Clip], after: Mapping[int, Clip], name: str) -> list[film.Scene]:
+def before_and_after(before: Mapping[int, Clip], after: Mapping[int, Clip], name: str) -> list[film.Reel]:
     """The base beside what was learnt, in each scene that there are films of both of."""
 
     def named(clip: Clip, policy: str) -> Clip:

@@ -24,7 +24,7 @@ ENDINGS = (".gif", ".mp4")
 # Of the policy's cameras where they are the picture, and where they stand below it.
 _HEIGHT_PX, _SMALL_PX = 288, 96
 _BAND_PX, _MARGIN_PX = 108, 6
-_COLOURS = 96
+_COLOURS = 255
 # How long the last picture of a clip stays.
 _PAUSE_S = 0.8
 # Between two clips that are shown side by side; each is at most so wide.
@@ -51,7 +51,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Reel:
     """Pictures that are drawn one by one when they are wanted: all of a film would take gigabytes."""
 
     count: int
@@ -66,10 +66,10 @@ class Scene:
         return map(self.draw, range(self.count))
 
 
-def scene_of(clip: Clip) -> Scene:
+def reel_of(clip: Clip) -> Reel:
     """Composed pictures of a clip."""
     streams = [*clip.views, *([clip.spectator] if clip.spectator else [])]
-    return Scene(min(map(len, streams), default=0), lambda index: _compose(clip, index))
+    return Reel(min(map(len, streams), default=0), lambda index: _compose(clip, index))
 
 
 def _compose(clip: Clip, index: int) -> Image.Image:
@@ -104,16 +104,16 @@ def _with_band(large: Sequence[Image.Image], small: Sequence[Image.Image], clip:
     return canvas
 
 
-def side_by_side(left: Clip, right: Clip) -> Scene:
+def side_by_side(left: Clip, right: Clip) -> Reel:
     """Two clips that begin together; the one that ends first waits on its last picture."""
-    sides = [scene_of(clip) for clip in _alike([left, right])]
+    sides = [reel_of(clip) for clip in _alike([left, right])]
     if not all(sides):
-        return Scene(0, lambda _index: Image.new("RGB", (2, 2)))
+        return Reel(0, lambda _index: Image.new("RGB", (2, 2)))
 
     def draw(index: int) -> Image.Image:
         return _beside(*(_narrowed(side.draw(min(index, side.count - 1))) for side in sides))
 
-    return Scene(max(map(len, sides)), draw)
+    return Reel(max(map(len, sides)), draw)
 
 
 def _alike(clips: Sequence[Clip]) -> Sequence[Clip]:
@@ -144,7 +144,8 @@ def save_clip(path: Path, clip: Clip) -> None:
         "pictures": np.frombuffer(b"".join(clip.spectator), dtype=np.uint8),
         "lengths": np.array([len(picture) for picture in clip.spectator], dtype=np.int64),
     }
-    np.savez(path, **arrays, **{f"view_{number}": np.stack(view) for number, view in enumerate(clip.views)})
+    arrays |= {f"view_{number}": np.stack(view) for number, view in enumerate(clip.views)}
+    np.savez(path, **arrays)
 
 
 def load_clip(path: Path) -> Clip:
@@ -157,61 +158,62 @@ def load_clip(path: Path) -> Clip:
         return Clip(views, caption, bool(file["good"]), outcome, tuple(picture.tobytes() for picture in pictures))
 
 
-def write_film(path: Path, scenes: Sequence[Scene], fps: int) -> None:
-    """Write scenes one after the other as what the file's ending says, .gif or .mp4.
+def write_film(path: Path, reels: Sequence[Reel], fps: int) -> None:
+    """Write reels one after the other as what the file's ending says, .gif or .mp4.
 
     Raises:
         ValueError: There is no picture.
     """
     write = write_gif if path.suffix.lower() == ".gif" else write_mp4
-    write(path, [scene for scene in scenes if scene.count], fps)
+    write(path, [reel for reel in reels if reel.count], fps)
 
 
-def scenes_of(clips: Sequence[Clip]) -> list[Scene]:
+def reels_of(clips: Sequence[Clip]) -> list[Reel]:
     """Scenes of clips that make one film."""
-    return [scene_of(clip) for clip in _alike(clips)]
+    return [reel_of(clip) for clip in _alike(clips)]
 
 
-def write_gif(path: Path, scenes: Sequence[Scene], fps: float) -> None:
-    """Write an endless GIF, with a pause after each scene.
+def write_gif(path: Path, reels: Sequence[Reel], fps: float) -> None:
+    """Write an endless GIF, with a pause after each reel.
 
     Raises:
         ValueError: There is no picture.
     """
-    if not any(scenes):
+    if not any(reels):
         raise ValueError("no picture to write")
-    palette = _palette(scenes)
-    ends = set(np.cumsum([len(scene) for scene in scenes]) - 1)
-    count = sum(map(len, scenes))
+    palette = _palette(reels)
+    ends = set(np.cumsum([len(reel) for reel in reels]) - 1)
+    count = sum(map(len, reels))
     durations_ms = [int(1000 / fps) + (int(1000 * _PAUSE_S) if i in ends else 0) for i in range(count)]
     none = Image.Dither.NONE
-    small = (picture.quantize(palette=palette, dither=none) for scene in scenes for picture in scene)
+    small = (picture.quantize(palette=palette, dither=none) for reel in reels for picture in reel)
     with whole_file(path) as partial:
         next(small).save(
             partial, format="GIF", save_all=True, append_images=small, duration=durations_ms, loop=0, optimize=True
         )
 
 
-def _palette(scenes: Sequence[Scene]) -> Image.Image:
+def _palette(reels: Sequence[Reel]) -> Image.Image:
     """One palette for all pictures, so that colours do not flicker; taken from a few of them."""
-    places = [(scene, index) for scene in scenes for index in range(len(scene))]
+    places = [(reel, index) for reel in reels for index in range(len(reel))]
     some = [places[i] for i in np.linspace(0, len(places) - 1, min(8, len(places))).astype(int)]
-    mosaic = np.concatenate([np.asarray(scene.draw(index)) for scene, index in some])
-    return Image.fromarray(mosaic).quantize(_COLOURS)
+    mosaic = np.concatenate([np.asarray(reel.draw(index)) for reel, index in some])
+    # Not the default: by count of pixels, the colours of small things would be lost.
+    return Image.fromarray(mosaic).quantize(_COLOURS, method=Image.Quantize.FASTOCTREE)
 
 
-def write_mp4(path: Path, scenes: Sequence[Scene], fps: int) -> None:
+def write_mp4(path: Path, reels: Sequence[Reel], fps: int) -> None:
     """Write an MP4.
 
     Raises:
         ValueError: There is no picture.
     """
-    if not any(scenes):
+    if not any(reels):
         raise ValueError("no picture to write")
-    first = next(scene for scene in scenes if scene).draw(0)
+    first = next(reel for reel in reels if reel).draw(0)
     with whole_file(path) as partial:
         video = VideoFile(partial, fps, first.height, first.width)
-        for scene in scenes:
-            for picture in scene:
+        for reel in reels:
+            for picture in reel:
                 video.append(np.asarray(picture))
         video.close()

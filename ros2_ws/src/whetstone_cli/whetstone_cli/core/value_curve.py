@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from experience.core.video import VideoFile
-from whetstone_cli.core.film import Clip, scene_of
+from whetstone_cli.core.film import Clip, reel_of
 from whetstone_common.core.outputs import whole_file
 
 _INCHES, _DPI = (10.0, 6.0), 120
@@ -108,7 +108,7 @@ def _draw(axes: Any, curve: ValueCurve) -> None:
 def write_film(path: Path, curve: ValueCurve) -> None:
     """The episode as MP4, with the value up to each moment under the pictures."""
     views = tuple(tuple(images) for images in curve.images.values())
-    frames = [_with_strip(picture, curve, tick) for tick, picture in enumerate(scene_of(_clip(curve, views)))]
+    frames = [_with_strip(picture, curve, tick) for tick, picture in enumerate(reel_of(_clip(curve, views)))]
     height, width = frames[0].shape[:2]
     with whole_file(path) as partial:
         video = VideoFile(partial, round(curve.fps), height, width)
