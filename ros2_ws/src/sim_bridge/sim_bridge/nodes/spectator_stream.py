@@ -43,11 +43,11 @@ class SpectatorStream:
 
     def __init__(self, node: WhetstoneNode) -> None:
         self._node = node
-        self.rate_hz: float = node.param("spectator_rate_hz")
-        # In steps of simulated time, which only lockstep has.
-        self._every_ticks = max(1, round(node.param("control_hz") / self.rate_hz)) if self.rate_hz else 0
-        self._due = Every(1.0 / (self.rate_hz * node.param("real_time_factor"))) if self.rate_hz else None
-        self._publisher = node.create_publisher(CompressedImage, _TOPIC, qos.RECORD) if self.rate_hz else None
+        rate_hz: float = node.param("spectator_rate_hz")
+        # Lockstep counts ticks, real time reads the steady clock.
+        self._every_ticks = max(1, round(node.param("control_hz") / rate_hz)) if rate_hz else 0
+        self._due = Every(1.0 / (rate_hz * node.param("real_time_factor"))) if rate_hz else None
+        self._publisher = node.create_publisher(CompressedImage, _TOPIC, qos.RECORD) if rate_hz else None
         self._spectator = Spectator()
         self._captures: Queue[Capture] = Queue(maxsize=1)
 
