@@ -55,7 +55,7 @@ def test_when_velocities_are_guided_expect_the_line_through_both():
 
 
 def test_when_one_step_is_guided_expect_the_velocities_mixed_by_hand(pocket, observation, noise):
-    start = torch.from_numpy(noise)
+    start = torch.from_numpy(noise)[None]
     one, other = (
         pocket.prefix(replace(observation, instruction=words)) for words in (f"{WORDS[1]} {SUFFIX}", WORDS[1])
     )

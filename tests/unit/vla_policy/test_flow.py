@@ -67,8 +67,8 @@ def test_when_transformers_computes_its_loss_expect_our_convention(looked):
 def test_when_noises_are_one_batch_expect_what_single_calls_give(looked, padding):
     prefix = encode_prefix(looked.model, looked.ids, looked.pixels, None, masks(padding))
     step = ExpertStep(looked.model)
-    together = integrate(step, prefix, looked.state, looked.noise, 4)
-    alone = torch.cat([integrate(step, prefix, looked.state, looked.noise[i : i + 1], 4) for i in range(8)])
+    together = integrate(step, prefix, looked.state, looked.noise[None], 4)[0]
+    alone = torch.cat([integrate(step, prefix, looked.state, looked.noise[None, i : i + 1], 4)[0] for i in range(8)])
     assert torch.allclose(together, alone, atol=1e-5)
 
 
@@ -88,7 +88,7 @@ def test_when_the_cache_is_shared_expect_the_full_forward_pass(looked, padding):
         num_steps=4,
     )
     cached = sample_chunks(looked.model, prefix, looked.state, looked.noise, 4)
-    plain = integrate(ExpertStep(looked.model), prefix, looked.state, looked.noise, 4)
+    plain = integrate(ExpertStep(looked.model), prefix, looked.state, looked.noise[None], 4)[0]
     assert torch.allclose(cached[:1], whole, atol=1e-5)
     assert torch.allclose(plain, cached, atol=1e-5)
 

@@ -166,7 +166,7 @@ def test_when_a_prompt_is_padded_expect_the_mean_feature_not_to_see_the_padding(
     padded = torch.cat([last, torch.full((1, 5, 3), 1e6)], dim=1)
     mean, seen = MeanFeaturizer(3), torch.tensor([[1] * 4 + [0] * 5])
     assert torch.equal(mean(padded, seen), mean(last))
-    assert torch.equal(mean(last), torch.tensor([4.5, 5.5, 6.5]))
+    assert torch.equal(mean(last), torch.tensor([[4.5, 5.5, 6.5]]))
 
 
 def test_when_asked_for_features_expect_the_promised_length(published):

@@ -115,7 +115,7 @@ class _Camera(nn.Module):
 
     def forward(self, image: Tensor, named: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 3, S, S], [B, words] -> [B, 3 C] and [B, 2, G * G]."""
-        grid = cast(Tensor, self.coordinates).to(image.dtype).expand(len(image), -1, -1, -1)
+        grid = cast(Tensor, self.coordinates).to(image.dtype).expand(image.shape[0], -1, -1, -1)
         x = torch.cat([image, grid], dim=1).contiguous(memory_format=torch.channels_last)
         x = torch.relu(self.second(torch.relu(self.first(x))))
         for layer, modulate in zip(self.plain, self.modulate, strict=True):

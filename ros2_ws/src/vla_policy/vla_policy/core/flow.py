@@ -7,6 +7,7 @@ Legend: B batch, N candidates, S prefix tokens, D VLM width, H horizon, A (padde
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,25 @@ class Prefix:
         mask = None if self.attention_mask is None else self.attention_mask[:count]
         keys, values = (tuple(x[:count] for x in side) for side in (self.keys, self.values))
         return Prefix(keys, values, mask, (), self.last[:count])
+
+    def row(self, index: int) -> Prefix:
+        """One observation of several, as views; `hidden` is left out."""
+        part = slice(index, index + 1)
+        mask = None if self.attention_mask is None else self.attention_mask[part]
+        keys, values = (tuple(x[part] for x in side) for side in (self.keys, self.values))
+        return Prefix(keys, values, mask, (), self.last[part])
+
+    @staticmethod
+    def joined(prefixes: Sequence[Prefix]) -> Prefix:
+        """The observations of several as one; `hidden` is left out. Either all have a mask or none has."""
+        if len(prefixes) == 1:
+            return prefixes[0]
+        keys, values = (
+            tuple(torch.cat(layer) for layer in zip(*sides, strict=True))
+            for sides in ([p.keys for p in prefixes], [p.values for p in prefixes])
+        )
+        masks = [p.attention_mask for p in prefixes if p.attention_mask is not None]
+        return Prefix(keys, values, torch.cat(masks) if masks else None, (), torch.cat([p.last for p in prefixes]))
 
     def for_gradients(self) -> Prefix:
         """Copies that autograd may keep: tensors made in `inference_mode` must not take part in a backward pass."""

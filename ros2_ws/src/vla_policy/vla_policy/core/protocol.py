@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -170,7 +170,7 @@ class PolicySpec:
 
 
 class Backend(Protocol):
-    """A VLA: one prefix pass per observation, any number of chunks from it."""
+    """A VLA: one prefix pass per observation, any number of chunks from it; see `BatchBackend` for several at once."""
 
     @property
     def spec(self) -> PolicySpec:
@@ -221,4 +221,28 @@ class ServerBackend(Protocol):
 
     def close(self) -> None:
         """Leaves the server."""
+        ...
+
+
+@runtime_checkable
+class BatchBackend(Protocol):
+    """What a backend has besides when it can look at several observations in one pass."""
+
+    def prefix_batch(self, observations: Sequence[Observation]) -> list[Any]:
+        """`Backend.prefix` of several observations; raises what it would for any of them."""
+        ...
+
+    def denoise_batch(
+        self, contexts: Sequence[Any], noises: Sequence[FloatArray], olds: Sequence[ChunkPrefix] = ()
+    ) -> list[FloatArray]:
+        """`Backend.denoise` of several contexts.
+
+        Args:
+            contexts: of B observations.
+            noises: B of float32 [N, H, noise_dim], all with the same N.
+            olds: what is left of the chunk that plays, B with the same beta; empty where none plays.
+
+        Returns:
+            B of float32 [N, H, A].
+        """
         ...

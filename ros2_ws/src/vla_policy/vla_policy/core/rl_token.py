@@ -111,6 +111,6 @@ class TokenFeaturizer:
         return replace(self, encoder=self.encoder.to(device))
 
     def __call__(self, last: Tensor, seen: Tensor | None = None) -> Tensor:
-        """[1, S, D] -> [dim]; only words are ever padding."""
-        token: Tensor = self.encoder(prefix_embeddings(last.float(), self.image_tokens, self.readouts))[0]
-        return torch.cat([token, _last(last, self.readouts)[0].float().flatten()])
+        """[B, S, D] -> [B, dim]; only words are ever padding."""
+        token: Tensor = self.encoder(prefix_embeddings(last.float(), self.image_tokens, self.readouts))
+        return torch.cat([token, _last(last, self.readouts).float().flatten(1)], dim=1)

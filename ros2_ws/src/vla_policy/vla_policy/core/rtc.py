@@ -22,7 +22,7 @@ from vla_policy.core.chunk_prefix import guidance_weight
 def guided_velocity(
     velocity: Callable[[Tensor], Tensor], x: Tensor, time: float, target: Tensor, weight: Tensor, beta: float
 ) -> Tensor:
-    """Velocity [N, H, A] at x [N, H, A] that leads to the target [H, A] where it is weighed [H, A].
+    """Velocity at x, both [..., H, A], that leads to the target where it is weighed; these two broadcast to x.
 
     Autograd is switched on here: the caller may be in `no_grad`, not in `inference_mode`.
     """

@@ -52,7 +52,16 @@ def checked_chunks(backend: Backend, context: Any, noise: FloatArray, old: Chunk
     Raises:
         ModelError: Wrong shape or not finite.
     """
-    return _checked("chunks", backend.denoise(context, noise, old), (len(noise), *backend.spec.chunk_shape))
+    return check_chunks(backend, backend.denoise(context, noise, old), len(noise))
+
+
+def check_chunks(backend: Backend, chunks: FloatArray, count: int) -> FloatArray:
+    """Chunks as they are, if they are float32 [count, H, A].
+
+    Raises:
+        ModelError: Wrong shape or not finite.
+    """
+    return _checked("chunks", chunks, (count, *backend.spec.chunk_shape))
 
 
 def _checked(what: str, values: FloatArray, shape: tuple[int, ...]) -> FloatArray:

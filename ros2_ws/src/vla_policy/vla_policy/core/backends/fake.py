@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -113,13 +113,18 @@ class FakeBackend:
 
     def prefix(self, observation: Observation) -> Observation:
         """Checks and returns the observation itself."""
+        return self.prefix_batch([observation])[0]
+
+    def prefix_batch(self, observations: Sequence[Observation]) -> list[Observation]:
+        """As `prefix`; several take as long as one."""
         self.prefix_calls += 1
-        self._spec.check(observation)
-        self.check_instruction(observation.instruction)
+        for observation in observations:
+            self._spec.check(observation)
+            self.check_instruction(observation.instruction)
         time.sleep(self.script.prefix_delay_s)
         if self.script.fault == "raise_prefix" and self.prefix_calls > self.script.fault_after:
             raise BackendError("the fake was told to raise in prefix")
-        return observation
+        return list(observations)
 
     def features(self, context: Observation) -> FloatArray:
         """Proprioception, then zeros up to the promised length."""
@@ -130,9 +135,20 @@ class FakeBackend:
 
     def denoise(self, context: Observation, noise: FloatArray, old: ChunkPrefix | None = None) -> FloatArray:
         """N scripted chunks, spoiled as told; drawn to what is left of the old one."""
+        return self.denoise_batch([context], [noise], [] if old is None else [old])[0]
+
+    def denoise_batch(
+        self, contexts: Sequence[Observation], noises: Sequence[FloatArray], olds: Sequence[ChunkPrefix] = ()
+    ) -> list[FloatArray]:
+        """As `denoise`; several take as long as one."""
         self.denoise_calls += 1
-        self._spec.check_noise(noise)
+        for noise in noises:
+            self._spec.check_noise(noise)
         time.sleep(self.script.denoise_delay_s)
+        pulled: Sequence[ChunkPrefix | None] = olds or [None] * len(noises)
+        return [self._chunks(noise, old) for noise, old in zip(noises, pulled, strict=True)]
+
+    def _chunks(self, noise: FloatArray, old: ChunkPrefix | None) -> FloatArray:
         chunks = self._pattern(noise)
         if old is not None:
             target, weight = old.padded(*self._spec.chunk_shape)

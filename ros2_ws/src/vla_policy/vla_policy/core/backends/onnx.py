@@ -7,6 +7,7 @@ CUDA are used when the installed runtime has them, the CPU otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from vla_policy.core.chunk_prefix import ChunkPrefix, step_towards
 from vla_policy.core.conditioning import conditioning_in, guided, with_guidance
 from vla_policy.core.files import manifest_as, model_directory, read_manifest
 from vla_policy.core.normalise import PolicyStats
-from vla_policy.core.prompter import Prompter, WordPrompter
+from vla_policy.core.prompter import Prompt, Prompter, WordPrompter
 from vla_policy.core.protocol import BackendError, FloatArray, Observation, PolicySpec
 from vla_policy.core.tokenizer import WordTokenizer
 from whetstone_common.core.foreign import Name, OpenModel, reading
@@ -31,6 +32,7 @@ PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecution
 GRAPHS = ("prefix.onnx", "denoise.onnx")
 PREFIX_INPUTS = ("pixels", "input_ids", "attention_mask", "proprio")
 PREFIX_OUTPUTS = ("keys", "values", "seen", "feature")
+_AXES = {"keys": 1, "values": 1}  # of the observations; the first one elsewhere
 STEP_INPUTS, STEP_OUTPUTS = ("keys", "values", "seen", "state", "noisy", "time", "stride"), ("next",)
 
 
@@ -105,31 +107,47 @@ class OnnxBackend:
 
     def prefix(self, observation: Observation) -> OnnxContext:
         """Encodes an observation once."""
-        self._spec.check(observation)
-        images = np.stack([observation.images[name] for name in self._spec.cameras])
-        pixels = np.moveaxis(images[None], -1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1.0)
-        proprio = self._stats.proprio.normalise(observation.proprio)
-        state = np.zeros((1, self._state_dim), dtype=np.float32)
-        state[0, : proprio.size] = proprio
-        memory, feature = self._encode(pixels, self._words(observation.instruction), proprio)
+        return self.prefix_batch([observation])[0]
+
+    def prefix_batch(self, observations: Sequence[Observation]) -> list[OnnxContext]:
+        """Encodes several observations in one pass."""
+        for observation in observations:
+            self._spec.check(observation)
+        words = [self._words(o.instruction) for o in observations]
+        prompts = [self._prompter(each) for each in words]
+        images = np.stack([[o.images[name] for name in self._spec.cameras] for o in observations])
+        pixels = np.moveaxis(images, -1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+        proprio = np.stack([self._stats.proprio.normalise(o.proprio) for o in observations])
+        state = np.zeros((len(observations), self._state_dim), dtype=np.float32)
+        state[:, : proprio.shape[1]] = proprio
+        memory, features = self._encode(pixels, prompts, proprio)
         plain = None
         if self.conditioning is not None and self.conditioning.needs_plain:
-            plain = self._encode(pixels, observation.instruction, proprio)[0] | {"state": state}
-        token, readouts = np.split(feature, [len(feature) - len(self._spec.readout_names)])
-        return OnnxContext(memory | {"state": state}, np.concatenate([token, proprio, readouts]), plain)
+            plain = self._encode(pixels, [self._prompter(o.instruction) for o in observations], proprio)[0]
+            plain |= {"state": state}
+        tokens, readouts = np.split(features, [features.shape[1] - len(self._spec.readout_names)], axis=1)
+        return [
+            OnnxContext(
+                _row(memory | {"state": state}, row),
+                np.concatenate([tokens[row], proprio[row], readouts[row]]),
+                None if plain is None else _row(plain, row),
+            )
+            for row in range(len(observations))
+        ]
 
     def _words(self, instruction: str) -> str:
         return instruction if self.conditioning is None else self.conditioning.prompt(instruction)
 
     def _encode(
-        self, pixels: FloatArray, words: str, proprio: FloatArray
+        self, pixels: FloatArray, prompts: Sequence[Prompt], proprio: FloatArray
     ) -> tuple[dict[str, NDArray[Any]], FloatArray]:
-        ids, mask = self._prompter(words)
+        ids = np.concatenate([each for each, _ in prompts])
+        masks = [mask for _, mask in prompts if mask is not None]
         feeds = {
             "pixels": pixels,
             "input_ids": ids,
-            "attention_mask": np.ones_like(ids) if mask is None else mask,
-            "proprio": proprio[None],
+            "attention_mask": np.concatenate(masks) if masks else np.ones_like(ids),
+            "proprio": proprio,
         }
         wanted = {i.name for i in self._prefix.get_inputs()}
         keys, values, seen, feature = self._prefix.run(None, {k: v for k, v in feeds.items() if k in wanted})
@@ -141,22 +159,45 @@ class OnnxBackend:
 
     def denoise(self, context: OnnxContext, noise: FloatArray, old: ChunkPrefix | None = None) -> FloatArray:
         """N chunks as one batch; real-time chunking without gradients: the identity for the Jacobian."""
-        self._spec.check_noise(noise)
-        x = np.ascontiguousarray(noise, dtype=np.float32)
+        return self.denoise_batch([context], [noise], [] if old is None else [old])[0]
+
+    def denoise_batch(
+        self, contexts: Sequence[OnnxContext], noises: Sequence[FloatArray], olds: Sequence[ChunkPrefix] = ()
+    ) -> list[FloatArray]:
+        """See `BatchBackend.denoise_batch`."""
+        for noise in noises:
+            self._spec.check_noise(noise)
+        memory = _joined([context.memory for context in contexts])
+        plains = [context.plain for context in contexts if context.plain is not None]
+        plain = _joined(plains) if plains else None
+        x = np.stack(noises).astype(np.float32, copy=False)
         stride = np.asarray(1.0 / self.num_steps, dtype=np.float32)
         for number in range(self.num_steps):
-            time = np.full(len(x), 1.0 - number / self.num_steps, dtype=np.float32)
+            time = np.full(x.shape[1], 1.0 - number / self.num_steps, dtype=np.float32)
             point = {"noisy": x, "time": time, "stride": stride}
-            (x,) = self._step.run(None, context.memory | point)
-            if context.plain is not None and self.conditioning is not None:
+            (x,) = self._step.run(None, memory | point)
+            if plain is not None and self.conditioning is not None:
                 # The next point is affine in the velocity, so guiding one guides the other.
-                x = guided(self._step.run(None, context.plain | point)[0], x, self.conditioning.guidance)
-            if old is not None:
-                x = step_towards(point["noisy"], x, 1.0 - number / self.num_steps, self.num_steps, old)
-        out: FloatArray = np.ascontiguousarray(x[..., : self._spec.action_dim])
+                x = guided(self._step.run(None, plain | point)[0], x, self.conditioning.guidance)
+            for row, old in enumerate(olds):
+                x[row] = step_towards(point["noisy"][row], x[row], 1.0 - number / self.num_steps, self.num_steps, old)
+        out = x[..., : self._spec.action_dim]
         if not np.isfinite(out).all():
             raise BackendError("the model produced numbers that are not finite")
-        return out
+        return [np.ascontiguousarray(each) for each in out]
+
+
+def _row(tensors: Mapping[str, NDArray[Any]], row: int) -> dict[str, NDArray[Any]]:
+    """One observation of several."""
+    part = slice(row, row + 1)
+    return {name: values[:, part] if _AXES.get(name, 0) else values[part] for name, values in tensors.items()}
+
+
+def _joined(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The observations of several as one."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts], axis=_AXES.get(name, 0)) for name in parts[0]}
 
 
 def _prompter_of(directory: Path, image_tokens: int, cameras: int) -> Prompter:
@@ -180,4 +221,6 @@ def _session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
     inputs, outputs = ({value.name for value in values} for values in (session.get_inputs(), session.get_outputs()))
     if not inputs <= set(takes) or outputs != set(gives):
         raise CheckpointError(f"{path} takes {sorted(inputs)} and gives {sorted(outputs)}, wanted {takes} and {gives}")
+    if any(value.name == "noisy" and len(value.shape) != 4 for value in session.get_inputs()):
+        raise CheckpointError(f"{path} takes one observation at a time, as earlier exports did: export it anew")
     return session

@@ -13,7 +13,7 @@ from pathlib import Path
 from vla_policy.core.backends.onnx import GRAPHS
 from vla_policy.core.files import MANIFEST, read_manifest, sha256_of
 
-LAYOUT = 3  # raised when the exported graphs change
+LAYOUT = 4  # raised when the exported graphs change
 
 
 def cache_root() -> Path:

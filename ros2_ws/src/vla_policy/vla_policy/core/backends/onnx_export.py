@@ -21,6 +21,8 @@ from vla_policy.core.files import write_manifest
 from vla_policy.core.flow import encode_prefix
 from vla_policy.core.protocol import PolicySpec
 
+_BATCH, _CANDIDATES = "observations", "candidates"
+
 
 class _PrefixGraph(nn.Module):
     """Pixels, ids and proprioception to the tensors of `stack_prefix` and the feature, which ends with the readouts."""
@@ -36,12 +38,12 @@ class _PrefixGraph(nn.Module):
         feature = self.featurizer(prefix.last, attention_mask)
         if self.eyes is not None:
             words = input_ids[:, -self.eyes.shape.prompt_length :]
-            feature = torch.cat([feature, self.eyes(pixels, words, proprio)[0]])
+            feature = torch.cat([feature, self.eyes(pixels, words, proprio)], dim=1)
         return (*stack_prefix(prefix), feature)
 
 
 class _StepGraph(nn.Module):
-    """One Euler step: x - stride * v(x, t)."""
+    """One Euler step of all observations: x - stride * v(x, t)."""
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
@@ -69,15 +71,18 @@ def export_onnx(parts: Parts, spec: PolicySpec, source: Path, out: Path, *, num_
     model.set_attn_implementation("eager")
     ids, mask = parts.prompt(spec.instructions[0] if spec.instructions else "go")
     mask = torch.ones_like(ids) if mask is None else mask
-    pixels = torch.zeros(1, len(spec.cameras), 3, spec.image_height_px, spec.image_width_px)
-    looked = (pixels, ids, mask, torch.zeros(1, spec.proprio_dim))
+    pixels = torch.zeros(2, len(spec.cameras), 3, spec.image_height_px, spec.image_width_px)
+    looked = (pixels, ids.repeat(2, 1), mask.repeat(2, 1), torch.zeros(2, spec.proprio_dim))
     prefix = _PrefixGraph(parts).eval()
-    _export(prefix, looked, out / GRAPHS[0], PREFIX_INPUTS, PREFIX_OUTPUTS, {})
+    memory = {"keys": {1: _BATCH}, "values": {1: _BATCH}, "seen": {0: _BATCH}}
+    dynamic = memory | {name: {0: _BATCH} for name in (*PREFIX_INPUTS, "feature")}
+    _export(prefix, looked, out / GRAPHS[0], PREFIX_INPUTS, PREFIX_OUTPUTS, dynamic)
     keys, values, seen, _ = prefix(*looked)
-    state = torch.zeros(1, model.config.max_state_dim)
-    noisy, time = torch.randn(2, *spec.noise_shape), torch.ones(2)
+    state = torch.zeros(2, model.config.max_state_dim)
+    noisy, time = torch.randn(2, 3, *spec.noise_shape), torch.ones(3)
     arguments = (keys, values, seen, state, noisy, time, torch.tensor(1.0 / num_steps))
-    dynamic = {"noisy": {0: "candidates"}, "time": {0: "candidates"}, "next": {0: "candidates"}}
+    chunks = {0: _BATCH, 1: _CANDIDATES}
+    dynamic = memory | {"state": {0: _BATCH}, "noisy": chunks, "time": {0: _CANDIDATES}, "next": chunks}
     _export(_StepGraph(parts).eval(), arguments, out / GRAPHS[1], STEP_INPUTS, STEP_OUTPUTS, dynamic)
     kept = ["stats.json", "config.json"]
     kept += [n for n in ("vocab.json", "tokenizer.json", "tokenizer_config.json") if (source / n).is_file()]
@@ -97,8 +102,8 @@ def _export(
     outputs: tuple[str, ...],
     dynamic: dict[str, dict[int, str]],
 ) -> None:
-    # The tracing exporter: shapes are static but for the candidates, and its graphs need no external data file.
-    # It does not know the fused encoder layer that torch takes in evaluation mode.
+    # The tracing exporter: shapes are static but for observations and candidates, and its graphs need no external data
+    # file. It does not know the fused encoder layer that torch takes in evaluation mode.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

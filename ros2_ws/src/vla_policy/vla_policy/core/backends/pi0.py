@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PI0 of any size: one prefix pass for an observation, any number of chunks from it.
+"""PI0 of any size: one prefix pass for an observation or several, any number of chunks from it.
 
-How a checkpoint becomes `Parts` is in `core.published`. Legend: N candidates, S prefix tokens, H horizon, A action
-dims, P state dims.
+How a checkpoint becomes `Parts` is in `core.published`. Legend: B observations, N candidates, S prefix tokens, H
+horizon, A action dims, P state dims.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Pi0Context:
 
 
 class Pi0Backend:
-    """Serves any PI0: one prefix pass, N noises as one batch on its cache."""
+    """Serves any PI0: one prefix pass, N noises of each observation as one batch on its cache."""
 
     def __init__(
         self,
@@ -132,32 +133,51 @@ class Pi0Backend:
         """See `Backend.check_instruction`."""
         self._prompt(words)
 
-    @torch.inference_mode()
     def prefix(self, observation: Observation) -> Pi0Context:
         """Encodes an observation once."""
-        self._spec.check(observation)
-        images = np.stack([observation.images[name] for name in self._spec.cameras])
-        full = pixels_from_uint8(torch.from_numpy(images)[None]).to(self._device)
+        return self.prefix_batch([observation])[0]
+
+    @torch.inference_mode()
+    def prefix_batch(self, observations: Sequence[Observation]) -> list[Pi0Context]:
+        """Encodes several observations in one pass."""
+        for observation in observations:
+            self._spec.check(observation)
+        ids, mask = _rows([self._prompt(o.instruction) for o in observations])
+        images = np.stack([[o.images[name] for name in self._spec.cameras] for o in observations])
+        full = pixels_from_uint8(torch.from_numpy(images)).to(self._device)
         pixels = full.to(self._dtype)
-        ids, mask = self._prompt(observation.instruction)
         prefix = self._encode(pixels, ids, mask)
         is_guided = self.conditioning is not None and self.conditioning.needs_plain
-        plain = self._encode(pixels, *self._parts.prompt(observation.instruction)) if is_guided else None
-        proprio = self._parts.stats.proprio.normalise(observation.proprio)
+        words = [self._parts.prompt(o.instruction) for o in observations] if is_guided else []
+        plain = self._encode(pixels, *_rows(words)) if words else None
+        proprio = np.stack([self._parts.stats.proprio.normalise(o.proprio) for o in observations])
+        readouts = self._read(full, ids, proprio)
+        return [self._context(o, row, prefix, plain, proprio[row], readouts[row]) for row, o in enumerate(observations)]
+
+    def _context(
+        self,
+        observation: Observation,
+        row: int,
+        prefix: Prefix,
+        plain: Prefix | None,
+        proprio: FloatArray,
+        readouts: FloatArray,
+    ) -> Pi0Context:
         adapter = self._parts.adapter
         numbers = proprio if adapter is None else adapter.state(observation.proprio)
         state = torch.zeros(1, self.model.config.max_state_dim, device=self._device, dtype=self._dtype)
         state[0, : numbers.size] = torch.from_numpy(numbers)
         shift = None if adapter is None else adapter.shift_at(observation.proprio)
-        return Pi0Context(prefix, state, proprio, self._read(full, ids, proprio), plain, shift)
+        other = None if plain is None else plain.row(row)
+        return Pi0Context(prefix.row(row), state, proprio, readouts, other, shift)
 
     def _read(self, pixels: Tensor, ids: Tensor, proprio: FloatArray) -> FloatArray:
+        """Readouts [B, R] of the eyes."""
         if self._eyes is None:
-            return np.zeros(0, dtype=np.float32)
+            return np.zeros((len(proprio), 0), dtype=np.float32)
         words = ids[:, -self._eyes.shape.prompt_length :].to(self._device)
-        seen = self._eyes(pixels, words, torch.from_numpy(proprio)[None].to(self._device))
-        out: FloatArray = seen[0].cpu().numpy()
-        return out
+        seen: FloatArray = self._eyes(pixels, words, torch.from_numpy(proprio).to(self._device)).cpu().numpy()
+        return seen
 
     def _prompt(self, instruction: str) -> tuple[Tensor, Tensor | None]:
         words = instruction if self.conditioning is None else self.conditioning.prompt(instruction)
@@ -171,33 +191,58 @@ class Pi0Backend:
     def features(self, context: Pi0Context) -> FloatArray:
         """Compact feature of the prefix, normalised proprioception, then what the eyes read."""
         last, seen = context.prefix.last, context.prefix.attention_mask
-        compact = self._featurizer(last, seen).float().cpu().numpy()
+        compact = self._featurizer(last, seen)[0].float().cpu().numpy()
         return np.concatenate([compact, context.proprio, context.readouts]).astype(np.float32)
 
     def denoise(self, context: Pi0Context, noise: FloatArray, old: ChunkPrefix | None = None) -> FloatArray:
         """N chunks as one batch; with real-time chunking by gradients through the expert."""
-        if old is None:
-            with torch.inference_mode():
-                return self._denoise(context, noise, None)
-        with torch.no_grad():
-            return self._denoise(context.for_gradients(), noise, old)
+        return self.denoise_batch([context], [noise], [] if old is None else [old])[0]
 
-    def _denoise(self, context: Pi0Context, noise: FloatArray, old: ChunkPrefix | None) -> FloatArray:
-        self._spec.check_noise(noise)
-        start = torch.from_numpy(np.ascontiguousarray(noise)).to(self._device)
-        adapter = self._parts.adapter
-        if old is not None and adapter is not None and context.shift is not None:
-            old = replace(old, actions=adapter.to_model(old.actions, context.shift))
+    def denoise_batch(
+        self, contexts: Sequence[Pi0Context], noises: Sequence[FloatArray], olds: Sequence[ChunkPrefix] = ()
+    ) -> list[FloatArray]:
+        """See `BatchBackend.denoise_batch`."""
+        if not olds:
+            with torch.inference_mode():
+                return self._denoise(contexts, noises, [])
+        with torch.no_grad():
+            return self._denoise([context.for_gradients() for context in contexts], noises, olds)
+
+    def _denoise(
+        self, contexts: Sequence[Pi0Context], noises: Sequence[FloatArray], olds: Sequence[ChunkPrefix]
+    ) -> list[FloatArray]:
+        for noise in noises:
+            self._spec.check_noise(noise)
+        start = torch.from_numpy(np.stack(noises)).to(self._device)
+        pulls = [self._to_model(old, context) for old, context in zip(olds, contexts, strict=bool(olds))]
         plain = None
-        if context.plain is not None and self.conditioning is not None:
-            plain = (context.plain, self.conditioning.guidance)
-        chunks = integrate(self._expert, context.prefix, context.state, start, self.num_steps, plain, old)
+        others = [context.plain for context in contexts if context.plain is not None]
+        if others and self.conditioning is not None:
+            plain = (Prefix.joined(others), self.conditioning.guidance)
+        prefix, state = Prefix.joined([c.prefix for c in contexts]), torch.cat([c.state for c in contexts])
+        chunks = integrate(self._expert, prefix, state, start, self.num_steps, plain, pulls)
         out: FloatArray = chunks[..., : self._spec.action_dim].float().cpu().numpy()
         if not np.isfinite(out).all():
             raise BackendError("the model produced numbers that are not finite")
+        return [self._to_contract(each, context) for each, context in zip(out, contexts, strict=True)]
+
+    def _to_model(self, old: ChunkPrefix, context: Pi0Context) -> ChunkPrefix:
+        adapter = self._parts.adapter
+        if adapter is None or context.shift is None:
+            return old
+        return replace(old, actions=adapter.to_model(old.actions, context.shift))
+
+    def _to_contract(self, chunks: FloatArray, context: Pi0Context) -> FloatArray:
+        adapter = self._parts.adapter
         if adapter is not None and context.shift is not None:
-            out = adapter.to_contract(out, context.shift)
-        return np.ascontiguousarray(out)
+            chunks = adapter.to_contract(chunks, context.shift)
+        return np.ascontiguousarray(chunks)
+
+
+def _rows(prompts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    """Ids and mask [B, S] of prompts, which a prompter makes of one length, all with a mask or none."""
+    masks = [mask for _, mask in prompts if mask is not None]
+    return torch.cat([ids for ids, _ in prompts]), torch.cat(masks) if masks else None
 
 
 def cast_parameters(model: nn.Module, dtype: torch.dtype) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a loader hands to `Pi0Backend`.
 
-Legend: S prefix tokens, D width of the vision-language model.
+Legend: B observations, S prefix tokens, D width of the vision-language model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vla_policy.core.published.adapter import ModelAdapter
 
 
 class Featurizer(Protocol):
-    """Final prefix embeddings -> what small networks see."""
+    """Final prefix embeddings -> what small networks see, of each observation."""
 
     @property
     def dim(self) -> int:
@@ -33,7 +33,7 @@ class Featurizer(Protocol):
         ...
 
     def __call__(self, last: Tensor, seen: Tensor | None = None) -> Tensor:
-        """Last [1, S, D], seen [1, S], 0 for padding and None without any -> [dim]."""
+        """Last [B, S, D], seen [B, S], 0 for padding and None without any -> [B, dim]."""
         ...
 
 
@@ -50,9 +50,9 @@ class MeanFeaturizer:
     def __call__(self, last: Tensor, seen: Tensor | None = None) -> Tensor:
         """Averages over tokens, padding left out."""
         if seen is None:
-            return last[0].float().mean(dim=0)
-        weight = seen[0].float()
-        return (weight[:, None] * last[0].float()).sum(dim=0) / weight.sum()
+            return last.float().mean(dim=1)
+        weight = seen.float()[..., None]
+        return (weight * last.float()).sum(dim=1) / weight.sum(dim=1)
 
 
 @dataclass(frozen=True)
