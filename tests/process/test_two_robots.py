@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,13 +13,14 @@ from pathlib import Path
 
 import pytest
 from ament_index_python.packages import get_package_share_directory
-from vla_interfaces.msg import NodeStatus
+from vla_interfaces.msg import Executed, NodeProcess, NodeStatus
 
 from harness.until import until
 from harness.watcher import LATCHED
 from harness.world import World
 from whetstone_common.core.reason import Reason
 
+LAUNCH = Path(get_package_share_directory("robot_bringup")) / "launch"
 SIDES = ("left", "right")
 
 
@@ -41,18 +44,17 @@ def reasons_of(world: World, side: str) -> Callable[[], str]:
     return lambda: next((Reason(msg.reason).name for _, msg in reversed(heard) if msg.node == f"/{side}/arm_node"), "")
 
 
-def play(world: World, side: str) -> tuple[int, str]:
+def play(world: World, side: str, steps: int = 30) -> tuple[int, str]:
     """One short episode of a robot, by its own command line."""
-    words = ["eval", "--attach", "--namespace", side, "--episodes", "1", "--seed", "6", "--max-steps", "30"]
+    words = ["eval", "--attach", "--namespace", side, "--episodes", "1", "--seed", "6", "--max-steps", str(steps)]
     return whetstone(world, *words, "--json", f"{side}.json", "--log", f"{side}.log")
 
 
 @pytest.fixture
 def robots(world: World) -> World:
     """Both robots, started and at work."""
-    launch_file = Path(get_package_share_directory("robot_bringup")) / "launch" / "whetstone.launch.xml"
     for side in SIDES:
-        world.launch(launch_file, namespace=side, backend="fake", pace="lockstep")
+        world.launch(LAUNCH / "whetstone.launch.xml", namespace=side, backend="fake", pace="lockstep")
     return world
 
 
@@ -80,3 +82,26 @@ def test_when_two_robots_share_a_domain_expect_each_to_obey_its_own_command_line
     assert whetstone(robots, "estop", "--namespace", "left")[0] == 0
     until(lambda: (left(), right()) == ("ESTOP", "ESTOP"), 20.0, "both have stopped")
     assert all(proc.alive for proc in robots.procs), "two robots in two namespaces are no namesakes"
+
+
+@pytest.mark.cores(4)
+def test_when_one_vla_node_serves_both_expect_each_its_episode_and_one_to_go_on_when_the_other_is_gone(
+    world: World,
+) -> None:
+    processes = world.watcher.listen(NodeProcess, "left/sim_node/process", LATCHED)
+    steps = {side: world.watcher.listen(Executed, f"{side}/executed") for side in SIDES}
+    for side in SIDES:
+        world.launch(LAUNCH / "whetstone.launch.xml", namespace=side, vla="false", pace="lockstep")
+    served = world.launch(LAUNCH / "vla.launch.xml", robots=f"[{', '.join(SIDES)}]", backend="fake", pace="lockstep")
+    with ThreadPoolExecutor() as pool:
+        ends = list(pool.map(lambda side: play(world, side), SIDES))
+        for side, (code, text) in zip(SIDES, ends, strict=True):
+            assert code == 0 and "0/1" in text, f"{side}: {text}"
+
+        had = {side: len(steps[side]) for side in SIDES}
+        left, right = (pool.submit(play, world, side, 300) for side in SIDES)
+        until(lambda: all(len(steps[side]) > had[side] + 20 for side in SIDES), 60.0, "both play")
+        os.kill(processes[-1][1].pid, signal.SIGKILL)
+        assert right.result()[0] == 0 and "0/1" in right.result()[1], right.result()[1]
+        assert left.result()[0] != 0, left.result()[1]
+    assert served.alive, "one robot less is no reason to end"

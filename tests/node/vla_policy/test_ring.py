@@ -68,7 +68,7 @@ def test_when_more_candidates_are_wanted_expect_them_and_the_same_first_one(rig:
         asked.stamp.sequence = 3
         result = steering.set_parameters([Parameter("n_candidates", value=wanted)])
         assert result[0].successful, result[0].reason
-        rig.until(lambda w=wanted: rig.nodes[1]._noise.candidate_count == w, what="the wish arrives")
+        rig.until(lambda w=wanted: rig.nodes[1]._robots[0].noise.candidate_count == w, what="the wish arrives")
         around.tick()
         around.ask(asked)
         rig.until(lambda n=number: len(decisions) == n, what="a decision")

@@ -72,7 +72,7 @@ def test_when_somebody_joins_late_expect_the_contract(rig: Rig) -> None:
 def test_when_steering_wants_more_than_allowed_expect_the_most_that_is(rig: Rig) -> None:
     served = Served(rig, max_candidates=4)
     rig.voice("n_candidates", UInt32, qos.LATCHED)(UInt32(data=4_000_000_000))
-    rig.until(lambda: served.node._noise.candidate_count, what="the wish")
+    rig.until(lambda: served.node._robots[0].noise.candidate_count, what="the wish")
     assert served.ask(1).n == 4
 
 
@@ -210,7 +210,7 @@ def test_when_steering_says_whether_it_chooses_the_noise_expect_the_vla_to_wait_
     tell = rig.voice("steer_noise", Bool, qos.LATCHED)
     for number, steers in enumerate((True, False), 1):
         tell(Bool(data=steers))
-        rig.until(lambda wanted=steers: served.node._noise.steers_noise is wanted, what="the word")
+        rig.until(lambda wanted=steers: served.node._robots[0].noise.steers_noise is wanted, what="the word")
         served.see(observation(number))
         features = rig.until(lambda n=number: len(served.features) == n and served.features[-1], what="features")
         assert features.noise_expected is steers

@@ -153,7 +153,8 @@ def test_when_our_own_launch_files_are_planned_expect_the_whole_ring():
 
     for file in sorted(launch.glob("*.launch.xml")):
         try:
-            planned = Planner(Path("/tmp"), {}).plan(file, {})
+            arguments = {"robots": "[robot_1]"} if file.name == "vla.launch.xml" else {}
+            planned = Planner(Path("/tmp"), {}).plan(file, arguments)
         except PackageNotFoundError:
             pytest.skip("the workspace is not built")
         assert planned, file
@@ -218,6 +219,17 @@ def test_when_the_learner_has_a_machine_of_its_own_expect_its_launch_file_to_sta
     pytest.importorskip("rclpy")
     (planned,) = Planner(tmp_path, {}).plan(launch, {"run": "mine", "method": "expo"})
     assert planned.name.startswith("learner_node")
+
+
+def test_when_one_vla_node_serves_several_robots_expect_it_alone_and_none_in_the_stack_of_a_robot(tmp_path):
+    launch = Path(__file__).resolve().parents[3] / "launch"
+    pytest.importorskip("rclpy")
+    (served,) = Planner(tmp_path, {}).plan(launch / "vla.launch.xml", {"robots": "[robot_1, robot_2]"})
+    blocks = [yaml.safe_load(file.read_text()) for file in served.parameter_files if tmp_path in file.parents]
+    assert {"robots": ["robot_1", "robot_2"]} in [block["/**"]["ros__parameters"] for block in blocks]
+    arguments = {"namespace": "robot_1", "vla": "false"}
+    nodes = {each.node for each in Planner(tmp_path, {}).plan(launch / "whetstone.launch.xml", arguments)}
+    assert "vla_node" not in nodes and {"observation_node", "steering_node", "arm_node"} <= nodes
 
 
 _NEW = "query_stride, query_always and scripted_query_timeout_s"

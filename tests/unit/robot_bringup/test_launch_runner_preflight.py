@@ -50,6 +50,20 @@ WRONG = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"robots": "robot_1"}, "vla_node: robots = 'robot_1': expected string_array"),
+        ({"robots": "[robot_1]", "batch_window_s": "2.0"}, r"batch_window_s = 2.0: outside \[0.0, 0.1\]"),
+    ],
+)
+def test_when_an_argument_of_the_node_for_several_robots_cannot_work_expect_one_sentence(
+    arguments: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(LaunchError, match=sentence):
+        preflight.check_file(LAUNCH / "vla.launch.xml", {"backend": "fake"} | arguments)
+
+
 @pytest.mark.parametrize(("arguments", "sentence"), WRONG, ids=lambda value: "-".join(value) if value else "")
 def test_when_an_argument_cannot_work_expect_one_sentence_with_the_choices(
     arguments: dict[str, str], sentence: str

@@ -32,7 +32,6 @@ class ModelHost:
 
     Attributes:
         model: That serves now.
-        failures: Of it, in a row.
         turn: Held while a request is worked on: a model is swapped between two.
 
     Raises:
@@ -45,7 +44,6 @@ class ModelHost:
         self.model = self._load()
         if node.param("execution") == "rtc" and self.model.contract.action_space != "cartesian":
             raise ReasonedError(Reason.BAD_PARAMETER, "execution = 'rtc': the policy's actions are not Cartesian")
-        self.failures = 0
         self.turn = threading.Lock()
         self._loading: ModelLoading | None = None
 
@@ -140,6 +138,6 @@ class ModelHost:
         if not self.turn.acquire(timeout=_TURN_TIMEOUT_S):
             raise ModelRefusedError(f"the present model works on one request for more than {_TURN_TIMEOUT_S:g} s")
         try:
-            self.model, self.failures = model, 0
+            self.model = model
         finally:
             self.turn.release()

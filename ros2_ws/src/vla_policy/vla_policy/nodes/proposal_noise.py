@@ -14,11 +14,11 @@ from vla_policy.core.inbox import Slot
 from vla_policy.core.protocol import FloatArray, PolicySpec
 from vla_policy.core.serving import draw_noise, merge_noise
 from vla_policy.nodes.convert import to_noise
+from vla_policy.nodes.robot_view import Side
 from whetstone_common.core.reason import Reason
 from whetstone_common.core.stamp import Stamp
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_stamp
-from whetstone_common.nodes.node import WhetstoneNode
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class ProposalNoise:
         steers_noise: Whether its policy chooses the noise, None while it has not said so.
     """
 
-    def __init__(self, node: WhetstoneNode, refuse: Callable[[str, Reason, str], None]) -> None:
+    def __init__(self, node: Side, refuse: Callable[[str, Reason, str], None]) -> None:
         self._node, self._refuse = node, refuse
         self.candidate_count: int | None = None
         self.steers_noise: bool | None = None
@@ -95,7 +95,9 @@ class ProposalNoise:
             self._steered.expect(stamp)
         return is_steered
 
-    def draw(self, spec: PolicySpec, request: Request, sequence: int, *, is_steered: bool) -> Draw:
+    def draw(
+        self, spec: PolicySpec, request: Request, sequence: int, *, is_steered: bool, waited_s: float = 0.0
+    ) -> Draw:
         """Noises of a proposal; waits for steering_node's.
 
         Args:
@@ -103,6 +105,7 @@ class ProposalNoise:
             request: Its seed, 0 takes the node's own. A trial's number of candidates, unless noise is steered.
             sequence: Of the request within the episode.
             is_steered: What `expect` returned.
+            waited_s: Part of the deadline that is over, as other robots' noise was waited for.
         """
         param = self._node.param
         asked = 0 if is_steered or request.kind != Request.TRIAL else request.n_candidates
@@ -112,7 +115,7 @@ class ProposalNoise:
         gaussian = draw_noise(n, spec, request.seed or param("seed"), sequence)
         if not is_steered:
             return Draw(gaussian)
-        steered = self._steered.wait(param("steer_deadline_s"))
+        steered = self._steered.wait(max(0.0, param("steer_deadline_s") - waited_s))
         if steered is None or steered.shape != (n, *spec.chunk_shape):
             self._node.counters["noise_timed_out" if steered is None else "noise_bad"] += 1
             return Draw(gaussian, has_timed_out=True)

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that works on observations, and the one that waits for it."""
+"""The thread that works on observations, and the robots that wait for it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vla_interfaces.msg import Observation as ObservationMsg
 
-from vla_policy.core.inbox import NewestInbox
+from vla_policy.core.inbox import BatchInbox
 from vla_policy.core.protocol import Observation
 from whetstone_common.core.stamp import Stamp
+
+if TYPE_CHECKING:
+    from vla_policy.nodes.served_robot import ServedRobot
 
 _JOIN_TIMEOUT_S = 1.0
 
@@ -21,6 +25,7 @@ class Job:
     """One observation to work on.
 
     Attributes:
+        robot: That it came from.
         stamp: Its request cycle.
         is_query: Whether the result is never played.
         observation: What the model sees.
@@ -28,6 +33,7 @@ class Job:
         arrived_s: When it came, performance counter.
     """
 
+    robot: ServedRobot
     stamp: Stamp
     is_query: bool
     observation: Observation
@@ -36,31 +42,38 @@ class Job:
 
 
 class ProposalWorker:
-    """Serves one job after the other, the newest first; a query never displaces a request that will be played.
+    """Serves the newest job of each robot, who waits longest first; queries come after requests that will be played.
 
     Args:
-        serve: Works on a job; called in the thread.
+        serve: Works on a batch of jobs of different robots; called in the thread.
         fail: Called with an exception that `serve` lets through; the thread ends with it.
+        robots: How many there are.
     """
 
-    def __init__(self, serve: Callable[[Job], None], fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, serve: Callable[[list[Job]], None], fail: Callable[[BaseException], None], robots: int = 1
+    ) -> None:
         self._serve, self._fail = serve, fail
-        self._inbox: NewestInbox[Job] = NewestInbox(lambda new, old: old.is_query or not new.is_query)
+        self._inbox: BatchInbox[Job] = BatchInbox(robots, lambda job: int(job.is_query))
         self._thread = threading.Thread(target=self._work, name="vla", daemon=True)
         self._thread.start()
 
     @property
     def is_idle(self) -> bool:
         """Whether no job waits."""
-        return self._inbox.peek() is None
+        return self._inbox.is_empty
+
+    def limit(self, most: int, window_s: float) -> None:
+        """Work on so many jobs together at most, and wait so long (s) for those of other robots."""
+        self._inbox.most, self._inbox.window_s = most, window_s
 
     def put(self, job: Job) -> bool:
-        """Offer a job; False when it, or the one that waited, is dropped."""
-        return self._inbox.put(job)
+        """Offer a job; False when it, or the one of its robot that waited, is dropped."""
+        return self._inbox.put(job.robot.name, job)
 
     def is_displaced(self, job: Job) -> bool:
-        """Whether the result of a job would be thrown away: an observation of a newer request waits."""
-        waiting = self._inbox.peek()
+        """Whether the result of a job would be thrown away: an observation of a newer request of its robot waits."""
+        waiting = self._inbox.peek(job.robot.name)
         return waiting is not None and (job.is_query or not waiting.is_query)
 
     def close(self) -> None:
@@ -73,8 +86,8 @@ class ProposalWorker:
 
     def _work(self) -> None:
         try:
-            while (job := self._inbox.get()) is not None:
-                self._serve(job)
+            while jobs := self._inbox.get():
+                self._serve(jobs)
         except BaseException as error:
             self._fail(error)
             raise

@@ -10,10 +10,10 @@ from vla_interfaces.msg import Observation as ObservationMsg
 from vla_policy.core.protocol import FloatArray
 from vla_policy.nodes.convert import from_features
 from vla_policy.nodes.proposal_noise import Draw
+from vla_policy.nodes.robot_view import Side
 from whetstone_common.core.contract import Contract
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import float32_field, from_contract
-from whetstone_common.nodes.node import WhetstoneNode
 
 
 class VlaOutputs:
@@ -24,7 +24,7 @@ class VlaOutputs:
         contract: That all numbers are in.
     """
 
-    def __init__(self, node: WhetstoneNode, contract: Contract) -> None:
+    def __init__(self, node: Side, contract: Contract) -> None:
         self._hash = contract.hash()
         self._features = node.create_publisher(Features, "features", qos.RING)
         self._proposals = node.create_publisher(Proposal, "proposal", qos.RING)

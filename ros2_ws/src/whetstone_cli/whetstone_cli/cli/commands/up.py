@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
 def up(
     arguments: Annotated[list[str] | None, typer.Argument(help="Launch arguments, name:=value.")] = None,
     namespace: Namespace = "",
+    robots: Annotated[
+        str, typer.Option(help="Only vla_node, for robots in these namespaces: robot_1,robot_2 (each with vla:=false).")
+    ] = "",
     model_dir: Annotated[str, typer.Option(help="Directory of the model, a published checkpoint as well.")] = "",
     model_mapping: Annotated[
         Path | None,
@@ -30,14 +33,20 @@ def up(
     ] = None,
 ) -> None:
     """Start the stack in this terminal and this ROS domain, until Ctrl-C."""
-    given = dict(_split(argument) for argument in arguments or [])
+    given = asked = dict(_split(argument) for argument in arguments or [])
     if model_dir:
         given = model_arguments(model_directory(model_dir), given.get("backend", ""), model_mapping) | given
     if given.get("remote"):
         given = remote_arguments(given["remote"], model_mapping) | given
+    if namespace and robots:
+        raise UserError("--robots starts what serves all of them, --namespace one robot: give one of the two")
     if namespace:
         given["namespace"] = namespace
-    command = launch_command("whetstone.launch.xml", given)
+    if robots:
+        # Images are fitted by the observation_node of each robot.
+        given = {name: value for name, value in given.items() if name != "crop" or name in asked}
+        given["robots"] = f"[{', '.join(robots.split(','))}]"
+    command = launch_command("vla.launch.xml" if robots else "whetstone.launch.xml", given)
     # Replaces this process: signals go straight to the runner.
     os.execve(command[0], command, own_environment(None))  # noqa: S606
 
