@@ -22,6 +22,7 @@ import memory  # noqa: E402
 import model  # noqa: E402
 import page  # noqa: E402
 import serving  # noqa: E402
+import several_robots  # noqa: E402
 import vla_sizes  # noqa: E402
 import weights  # noqa: E402
 from figures import Figure, table, write_json  # noqa: E402
@@ -49,6 +50,9 @@ def main() -> None:
         benchmarks["model"] = lambda: model.run(directory, repeats=10 if quick else 50)
         if find_spec("openpi_client") is not None:
             benchmarks["remote"] = lambda: import_module("remote").run(directory, repeats=50 if quick else 500)
+        benchmarks["several_robots"] = lambda: several_robots.run(
+            directory, seconds=6.0 if quick else 30.0, counts=(1, 4) if quick else several_robots.COUNTS
+        )
     machine = describe() | ({"conditions": options.note} if options.note else {})
     figures: list[Figure] = []
     for name in options.only or benchmarks:
