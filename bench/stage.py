@@ -30,6 +30,7 @@ def stage() -> Iterator[World]:
             raise AssertionError(f"{error}\n{world.tails()}") from error
         finally:
             world.close()
+            world.leave()
 
 
 def start_script(world: World, name: str, *arguments: str) -> Proc:
