@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends import load_backend
@@ -83,6 +84,29 @@ def test_when_a_graph_is_none_or_the_other_expect_its_name(exported, tmp_path, n
         seal(tmp_path / "m")
         with pytest.raises(CheckpointError, match=rf"{name}:? .*{words}|{name} {words}"):
             OnnxBackend.load(str(tmp_path / "m"))
+
+
+class _OneAtATime(torch.nn.Module):
+    """The step of an earlier export: noisy chunks [N, H, A] of one observation."""
+
+    def forward(self, noisy, stride):
+        return noisy * stride
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the exporter that ours uses
+def test_when_a_graph_takes_one_observation_at_a_time_expect_it_refused_with_what_to_do(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "m")
+    torch.onnx.export(
+        _OneAtATime(),
+        (torch.zeros(2, 16, 7), torch.tensor(0.1)),
+        str(tmp_path / "m" / "denoise.onnx"),
+        input_names=["noisy", "stride"],
+        output_names=["next"],
+        dynamo=False,
+    )
+    seal(tmp_path / "m")
+    with pytest.raises(CheckpointError, match="one observation at a time.*export it anew"):
+        OnnxBackend.load(str(tmp_path / "m"))
 
 
 def seal(folder, **changes):

@@ -23,6 +23,17 @@ def test_when_asked_for_help_expect_every_command() -> None:
         assert command in output
 
 
+def test_when_one_model_is_to_serve_several_robots_expect_its_launch_file_with_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr("os.execve", lambda _path, command, _environment: ran.append(command))
+    done = CliRunner().invoke(app, ["up", "--robots", "left,right", "backend:=fake"])
+    assert done.exit_code == 0 and ran[0][-2:] == ["backend:=fake", "robots:=[left, right]"], done.output
+    assert ran[0][-3].endswith("vla.launch.xml")
+    assert CliRunner().invoke(app, ["up", "--robots", "left", "--namespace", "right"]).exit_code != 0
+
+
 @pytest.mark.parametrize(
     ("line", "choices"),
     [
