@@ -23,6 +23,7 @@ import model  # noqa: E402
 import page  # noqa: E402
 import serving  # noqa: E402
 import several_robots  # noqa: E402
+import viewers  # noqa: E402
 import vla_sizes  # noqa: E402
 import weights  # noqa: E402
 from figures import Figure, table, write_json  # noqa: E402
@@ -43,6 +44,7 @@ def main() -> None:
         "weights": lambda: weights.run(swaps=10 if quick else 50),
         "learner": lambda: learner.run(repeats=20 if quick else 100),
         "lockstep": lambda: lockstep.run(directory if has_model else None, ticks=200 if quick else 1000),
+        "viewers": lambda: viewers.run(laps=60 if quick else 400),
         "vla_sizes": lambda: vla_sizes.run(("tiny",) if quick else ()),
     }
     benchmarks["memory"] = lambda: memory.run(directory if has_model else None)

@@ -124,7 +124,7 @@ def run(*, laps: int) -> list[Figure]:
 
 def _measure(size_px: int, cameras: tuple[str, ...], laps: int, *, ring: bool) -> list[float]:
     with stage() as world:
-        names = _start_ring(world, size_px, cameras) if ring else ["echo_node"]
+        names = start_ring(world, size_px, cameras) if ring else ["echo_node"]
         if not ring:
             start_script(world, "echo_node", *cameras)
         client = Client(world.domain_id, cameras, size_px)
@@ -135,7 +135,8 @@ def _measure(size_px: int, cameras: tuple[str, ...], laps: int, *, ring: bool) -
             client.close()
 
 
-def _start_ring(world: World, size_px: int, cameras: tuple[str, ...]) -> list[str]:
+def start_ring(world: World, size_px: int, cameras: tuple[str, ...]) -> list[str]:
+    """Start the ring around a null model; returns the names of its nodes."""
     robot = _robot_file(world.folder, cameras)
     shape = {"fake_image_size_px": size_px, "fake_cameras": list(cameras)}
     world.node("vla_policy", "observation_node", parameters={"robot_file": robot, "reliable_images": True})
