@@ -112,7 +112,10 @@ def test_when_the_token_is_served_expect_another_contract_and_other_weights(made
         for folder, sha in zip((base, made[0]), hashes, strict=True)
     ]
     assert hashes[0] != hashes[1] and contracts[0].hash() != contracts[1].hash()
-    assert [text.partition(":")[0] for text in contracts[0].differences(contracts[1])] == ["feature_dim"]
+    assert [text.partition(":")[0] for text in contracts[0].differences(contracts[1])] == [
+        "feature_dim",
+        "feature_version",
+    ]
     assert is_published(made[0]), "the pi0 backend is chosen for it"
 
 
@@ -218,6 +221,8 @@ def test_when_a_pocket_vla_gets_a_token_expect_its_readouts_and_eyes_as_they_wer
     old, new = (backend.features(backend.prefix(seen)) for backend in (before, after))
     assert len(old) - len(new) == 64 - DIM and np.abs(new[:DIM]).max() > 0.1
     np.testing.assert_array_equal(new[DIM:], old[64:])
+    exported = load_backend("onnx", str(out), num_threads=1)
+    assert exported.spec.feature_version == after.spec.feature_version != before.spec.feature_version
 
 
 def _at_home(backend: Pi0Backend) -> Any:

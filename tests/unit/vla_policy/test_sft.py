@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rl_methods.common.checkpoint_error import CheckpointError
-from vla_policy.core.backends.pocket import PocketBackend
+from vla_policy.core.backends.pocket import PocketBackend, load_pocket
 from vla_policy.core.training.loop import StepMetrics
 from vla_policy.core.training.objective import FlowInputs, FlowObjective, flow_inputs
 from vla_policy.core.training.run import LossReport
@@ -158,6 +158,10 @@ def test_when_the_whole_vla_learns_expect_the_loss_of_the_frozen_one_first_and_o
     before = dict(pocket.model.named_parameters())
     changed = {name for name, value in trained.model.named_parameters() if not torch.equal(value, before[name])}
     assert any(name.startswith("model.vlm.") for name in changed)
+    trained.export(tmp_path / "whole", {})
+    versions = [load_pocket(folder).feature_version for folder in (pocket_directory, tmp_path / "whole")]
+    assert not versions[0], "features that the model was made with"
+    assert versions[1], "features that mean something else"
 
 
 def test_when_adapters_learn_expect_them_melted_into_the_expert_and_gone(

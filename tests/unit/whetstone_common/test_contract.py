@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -39,6 +41,7 @@ CHANGES: dict[str, Any] = {
     "dt_s": 0.1,
     "joint_names": (*(f"joint{i}" for i in range(7)), "fingers"),
     "readout_names": ("object_x_m", "held"),
+    "feature_version": "809fdbe997a63df6",
 }
 
 
@@ -58,6 +61,13 @@ def test_when_only_the_weights_differ_expect_the_same_hash_and_their_name_kept_u
     book = ContractBinding()
     book.bind(BASE)
     assert newer.hash() == BASE.hash() and book.bind(newer) == [] and book.bound is newer
+
+
+def test_when_features_are_those_that_the_model_was_made_with_expect_the_hash_of_earlier_releases() -> None:
+    fields = {name: value for name, value in asdict(BASE).items() if name not in ("model_id", "weights_sha256")}
+    del fields["feature_version"]
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    assert BASE.hash() == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_when_numbers_went_through_32_bits_expect_the_same_hash() -> None:

@@ -24,6 +24,7 @@ from rl_methods.base import Report
 from vla_policy.core.backends.pi0 import Pi0Backend, sizes_of
 from vla_policy.core.backends.pi0_parts import Parts
 from vla_policy.core.backends.pocket import load_pocket
+from vla_policy.core.feature_version import FEATURE_VERSION, feature_version
 from vla_policy.core.published.loading import load_published
 from vla_policy.core.rl_token import TokenFeaturizer, TokenShape, prefix_embeddings
 from vla_policy.core.serving import weights_sha256
@@ -130,7 +131,9 @@ class TokenTrainer:
             loss = run.held_out_loss()
         training = {**asdict(self.config), "frames": len(data.train), "held_out_frames": len(data.held_out)}
         training |= {} if math.isnan(loss) else {"held_out_loss": round(loss, 6)}
-        return sealed_with(model, out, {ENCODER_FILE: encoder.state_dict()}, token_entries(shape, training))
+        tensors = encoder.state_dict()
+        entries = {**token_entries(shape, training), FEATURE_VERSION: feature_version(tensors)}
+        return sealed_with(model, out, {ENCODER_FILE: tensors}, entries)
 
     def _rows(
         self, vla: FrozenVla, opened: Sequence[Dataset], shape: TokenShape, report: Report

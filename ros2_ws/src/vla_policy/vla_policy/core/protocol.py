@@ -77,6 +77,7 @@ class PolicySpec:
         feature_dim: F, 0 for a policy without features.
         readout_names: of the last features, what the policy's own eyes read; empty for a policy without.
         takes_noise: whether a chunk follows from the noise that `denoise` is given.
+        feature_version: which training the features come from; empty for those that the model was made with.
         instructions: instructions the model was trained on; empty when it takes any text.
         joint_names: joints that the actions are for, in order; empty where the model does not name them.
     """
@@ -98,6 +99,7 @@ class PolicySpec:
     joint_names: tuple[str, ...] = field(default=())
     readout_names: tuple[str, ...] = field(default=())
     takes_noise: bool = True
+    feature_version: str = ""
 
     def __post_init__(self) -> None:
         """Refuses a specification that contradicts itself."""

@@ -106,6 +106,7 @@ def contract_of(spec: PolicySpec, joint_names: tuple[str, ...], weights_sha256: 
         dt_s=spec.dt_s,
         joint_names=joint_names,
         readout_names=spec.readout_names,
+        feature_version=spec.feature_version,
         model_id=spec.model_id,
         weights_sha256=weights_sha256,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from rl_methods.common.checkpoint_error import CheckpointError
+from vla_policy.core.feature_version import FEATURE_VERSION
 from vla_policy.core.files import MANIFEST, manifest_as, read_manifest
 from whetstone_common.core.foreign import OpenModel, StrictModel
 
@@ -78,7 +79,7 @@ def kept_token_entries(directory: Path) -> dict[str, Any]:
     """
     manifest = read_manifest(directory, (ENCODER_FILE,))
     _entries(manifest, directory)
-    return {name: manifest[name] for name in (SHAPE_KEY, _TRAINING_KEY) if name in manifest}
+    return {name: manifest[name] for name in (SHAPE_KEY, _TRAINING_KEY, FEATURE_VERSION) if name in manifest}
 
 
 def read_encoder(manifest: Mapping[str, Any], directory: Path, embedding_dim: int, count: int) -> TokenEncoder:

@@ -39,6 +39,7 @@ class Contract:
         feature_dim: Length of the features, 0 for a policy that has none.
         readout_names: Of the last features: what the policy's own eyes read from its images, such as where the object
             is in the hand's frame. Normalised proprioception comes before them, and what is not compact before that.
+        feature_version: Which training the features come from; empty for those that the model was made with.
         dt_s: Seconds between two steps.
         joint_names: Arm joints, then the gripper.
         model_id: Name of the weights, for reports.
@@ -58,6 +59,7 @@ class Contract:
     dt_s: float
     joint_names: tuple[str, ...]
     readout_names: tuple[str, ...] = ()
+    feature_version: str = ""
     model_id: str = field(default="", compare=False)
     weights_sha256: str = field(default="", compare=False)
 
@@ -118,6 +120,8 @@ class Contract:
     def hash(self) -> str:
         """SHA-256 (hex) of the canonical text; equal hashes mean the same thing by the same numbers."""
         meaning = {name: value for name, value in asdict(self).items() if name not in _NOT_HASHED}
+        if not self.feature_version:
+            del meaning["feature_version"]  # hashes of earlier releases had no such field
         text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

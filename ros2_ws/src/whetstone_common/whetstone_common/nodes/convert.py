@@ -115,6 +115,7 @@ def to_contract(msg: PolicyContract) -> Contract:
         dt_s=msg.dt_s,
         joint_names=tuple(msg.joint_names),
         readout_names=tuple(msg.readout_names),
+        feature_version=msg.feature_version,
         model_id=msg.model_id,
         weights_sha256=msg.weights_sha256,
     )
@@ -142,4 +143,5 @@ def from_contract(contract: Contract) -> PolicyContract:
         dt_s=contract.dt_s,
         joint_names=list(contract.joint_names),
         readout_names=list(contract.readout_names),
+        feature_version=contract.feature_version,
     )

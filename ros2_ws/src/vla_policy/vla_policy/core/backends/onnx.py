@@ -51,6 +51,7 @@ class _OnnxEntries(OpenModel):
     num_steps: Size
     feature_dim: Size
     readout_names: list[Name] = Field(default_factory=list)
+    feature_version: str = ""
 
 
 class OnnxBackend:
@@ -80,6 +81,7 @@ class OnnxBackend:
             entries.model_id,
             entries.feature_dim,
             readout_names=tuple(entries.readout_names),
+            feature_version=entries.feature_version,
         )
 
     @classmethod

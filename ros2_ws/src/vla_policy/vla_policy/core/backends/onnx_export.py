@@ -17,6 +17,7 @@ from vla_policy.core.backends.onnx import GRAPHS, PREFIX_INPUTS, PREFIX_OUTPUTS,
 from vla_policy.core.backends.pi0 import sizes_of
 from vla_policy.core.backends.pi0_parts import Parts
 from vla_policy.core.expert import ExpertStep, stack_prefix
+from vla_policy.core.feature_version import FEATURE_VERSION
 from vla_policy.core.files import write_manifest
 from vla_policy.core.flow import encode_prefix
 from vla_policy.core.protocol import PolicySpec
@@ -90,6 +91,7 @@ def export_onnx(parts: Parts, spec: PolicySpec, source: Path, out: Path, *, num_
         shutil.copyfile(source / name, out / name)
     body = {"model_id": f"{parts.model_id}-onnx", "num_steps": num_steps, "feature_dim": spec.feature_dim}
     body |= {"network": sizes_of(model.config).model_dump(), "readout_names": list(spec.readout_names)}
+    body |= {FEATURE_VERSION: spec.feature_version} if spec.feature_version else {}
     body |= {} if parts.conditioning is None else parts.conditioning.entry()
     write_manifest(out, [*GRAPHS, *kept], body)
 

@@ -99,7 +99,13 @@ class Pi0Backend:
         self._featurizer = parts.featurizer.on(self._device)
         self._eyes = None if parts.eyes is None else parts.eyes.eval().to(device=self._device)
         self._spec = spec_of(
-            sizes_of(config), parts.stats, parts.model_id, parts.feature_dim, parts.joint_names, parts.readout_names
+            sizes_of(config),
+            parts.stats,
+            parts.model_id,
+            parts.feature_dim,
+            parts.joint_names,
+            parts.readout_names,
+            parts.feature_version,
         )
         if parts.adapter is None and self._spec.proprio_dim > config.max_state_dim:
             raise CheckpointError(f"stats have {self._spec.proprio_dim} state dims, model {config.max_state_dim}")

@@ -69,6 +69,7 @@ class Parts:
         adapter: Between the contract's numbers and the model's; None where they are the same.
         joint_names: Order of the joints that the actions are for; empty where the file did not name them.
         eyes: What reads the hand-frame state; None for a policy without.
+        feature_version: Which training the features come from; empty for those that the model was made with.
     """
 
     model: PI0ForConditionalGeneration
@@ -80,6 +81,7 @@ class Parts:
     adapter: ModelAdapter | None = None
     joint_names: tuple[str, ...] = ()
     eyes: Eyes | None = None
+    feature_version: str = ""
 
     def prompt(self, instruction: str) -> tuple[Tensor, Tensor | None]:
         """Ids and mask of `prompter`, [1, S], as tensors."""

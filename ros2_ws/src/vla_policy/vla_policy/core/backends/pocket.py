@@ -16,6 +16,7 @@ from vla_policy.core.backends.pi0 import Pi0Backend, sizes_of
 from vla_policy.core.backends.pi0_parts import Parts
 from vla_policy.core.conditioning import conditioning_in
 from vla_policy.core.eyes import Eyes, EyesShape
+from vla_policy.core.feature_version import FEATURE_VERSION
 from vla_policy.core.files import manifest_as, model_directory, read_manifest
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.prompter import WordPrompter
@@ -89,6 +90,7 @@ def load_pocket(directory: Path) -> Parts:
             model_id=entries.model_id,
             conditioning=conditioning_in(manifest, directory),
             eyes=None if entries.eyes is None else _eyes(directory, entries.eyes, config, stats),
+            feature_version=str(manifest.get(FEATURE_VERSION, "")),
         )
 
 

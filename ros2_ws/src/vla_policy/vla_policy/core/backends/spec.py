@@ -39,6 +39,7 @@ def spec_of(
     feature_dim: int,
     joint_names: tuple[str, ...] = (),
     readout_names: tuple[str, ...] = (),
+    feature_version: str = "",
 ) -> PolicySpec:
     """What a model of those sizes and statistics expects and returns."""
     return PolicySpec(
@@ -58,4 +59,5 @@ def spec_of(
         instructions=stats.instructions,
         joint_names=joint_names,
         readout_names=readout_names,
+        feature_version=feature_version,
     )

@@ -16,6 +16,7 @@ from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends.pi0 import sizes_of
 from vla_policy.core.backends.pi0_parts import Featurizer, MeanFeaturizer, Parts
 from vla_policy.core.conditioning import conditioning_in
+from vla_policy.core.feature_version import FEATURE_VERSION
 from vla_policy.core.files import MANIFEST, model_directory, read_manifest
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.published.adapter import ModelAdapter, adapter_of
@@ -101,6 +102,7 @@ def _parts(
         conditioning=conditioning_in(manifest, directory),
         adapter=adapter,
         joint_names=joint_names,
+        feature_version=str(manifest.get(FEATURE_VERSION, "")),
     )
 
 

@@ -18,6 +18,7 @@ from rl_methods.common.checkpoint_error import CheckpointError
 from vla_policy.core.backends.pi0 import Pi0Backend
 from vla_policy.core.backends.pi0_parts import Parts
 from vla_policy.core.backends.pocket import load_pocket
+from vla_policy.core.feature_version import FEATURE_VERSION, feature_version
 from vla_policy.core.files import MANIFEST, write_manifest
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.protocol import FloatArray, Observation
@@ -138,10 +139,15 @@ class Trainable:
             FileExistsError: There is something of that name.
             OSError: It cannot be written.
         """
+        entries = {**self._feature_entries(), **extra}
         if self.is_pocket:
-            export_finetuned(self.source, out, self.model, extra, self.parts.stats)
+            export_finetuned(self.source, out, self.model, entries, self.parts.stats)
         else:
-            _export_published(self.source, out, self.parts, {**self._token_entries(), **extra})
+            _export_published(self.source, out, self.parts, {**self._token_entries(), **entries})
+
+    def _feature_entries(self) -> dict[str, Any]:
+        """Eyes and words that were trained give features that mean something else."""
+        return {} if self.scope == "expert" else {FEATURE_VERSION: feature_version(self.model.state_dict())}
 
     def _token_entries(self) -> dict[str, Any]:
         """Of a published checkpoint's RL token; it has seen nothing of other eyes and words."""
