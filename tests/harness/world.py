@@ -133,7 +133,7 @@ class World:
         arguments = ["--ros-args"]
         if parameters:
             file = self.folder / f"{name}.yaml"
-            file.write_text(yaml.safe_dump({node: {"ros__parameters": dict(parameters)}}), encoding="utf-8")
+            file.write_text(yaml.safe_dump({f"/**/{node}": {"ros__parameters": dict(parameters)}}), encoding="utf-8")
             arguments += ["--params-file", str(file)]
         for source, target in remap.items():
             arguments += ["-r", f"{source}:={target}"]

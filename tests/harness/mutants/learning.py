@@ -13,11 +13,11 @@ _LEARNER = "rl_learner.core"
 
 def receipts_are_forgotten() -> None:
     """After a resume nobody knows which transitions the replay holds."""
-    from experience.core.ledger import ReceivedSequence
+    from rl_learner.core.receipts import Receipts
 
     def restore(self: Any, *args: Any) -> None:
         original(self, *args)
-        self.intake.receipts = ReceivedSequence()
+        self.intake.receipts = Receipts(self.receipts.robots)
 
     original = replace(f"{_LEARNER}.training_run:TrainingRun._restore", restore)
 

@@ -156,16 +156,16 @@ def test_when_a_letter_is_bad_expect_it_named_and_the_next_good_one_to_clear_it(
         raise ValueError("3 actors for 4 steps")
 
     line.worker.put(bad)
-    until(lambda: line.worker.inbox.problem == "3 actors for 4 steps", DEADLINE_S, "the problem")
+    until(lambda: line.worker.inboxes[""].problem == "3 actors for 4 steps", DEADLINE_S, "the problem")
     line.put((1,))
-    until(lambda: line.worker.inbox.problem == "" and line.session.receipts.through == 3, DEADLINE_S, "gone")
+    until(lambda: line.worker.inboxes[""].problem == "" and line.session.receipts.through == 3, DEADLINE_S, "gone")
 
 
 def test_when_something_is_missing_expect_it_to_be_known(make):
     line = make()
     line.worker.start()
     line.put((1,), first=5)
-    until(lambda: line.worker.inbox.gap, DEADLINE_S, "a gap")
+    until(lambda: line.worker.inboxes[""].gap, DEADLINE_S, "a gap")
     assert line.session.receipts.through == 0
 
 
@@ -191,6 +191,6 @@ def test_when_it_is_frozen_expect_nothing_taken_in_and_nothing_saved(make):
     line = make(freeze=True)
     line.worker.start()
     line.put((1,))
-    until(lambda: len(line.worker.inbox) == 0, DEADLINE_S, "thrown away")
+    until(lambda: len(line.worker.inboxes[""]) == 0, DEADLINE_S, "thrown away")
     line.worker.stop(DEADLINE_S)
     assert (line.session.receipts.through, line.folder.exists()) == (0, False)

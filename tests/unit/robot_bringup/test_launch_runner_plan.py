@@ -221,6 +221,20 @@ def test_when_the_learner_has_a_machine_of_its_own_expect_its_launch_file_to_sta
     assert planned.name.startswith("learner_node")
 
 
+@pytest.mark.parametrize(("given", "robots"), [({}, [""]), ({"robots": "[robot_1, robot_2]"}, ["robot_1", "robot_2"])])
+def test_when_several_robots_feed_a_learner_expect_their_names_and_none_of_its_nodes_in_a_robots_stack(
+    tmp_path, given, robots
+):
+    launch = Path(__file__).resolve().parents[3] / "launch"
+    pytest.importorskip("rclpy")
+    (learner,) = Planner(tmp_path, {}).plan(launch / "train.launch.xml", {"run": "mine", **given})
+    blocks = [yaml.safe_load(file.read_text()) for file in learner.parameter_files if tmp_path in file.parents]
+    assert {"robots": robots} in [block["/**"]["ros__parameters"] for block in blocks]
+    arguments = {"namespace": "robot_1", "vla": "false", "train": "true", "learner": "false", "run": "mine"}
+    nodes = {each.node for each in Planner(tmp_path, {}).plan(launch / "whetstone.launch.xml", arguments)}
+    assert not nodes & {"vla_node", "learner_node"} and {"transition_node", "steering_node"} <= nodes
+
+
 def test_when_one_vla_node_serves_several_robots_expect_it_alone_and_none_in_the_stack_of_a_robot(tmp_path):
     launch = Path(__file__).resolve().parents[3] / "launch"
     pytest.importorskip("rclpy")
@@ -262,7 +276,8 @@ def test_when_a_launch_file_is_included_expect_each_of_its_arguments_declared_by
         root = read(Path(__file__).resolve().parents[3] / "launch" / f"{file}.launch.xml")
         return {each.attributes["name"] for tag in ("arg", "let") for each in root.named(tag)}
 
-    own = {"serve": {"pace_file"}, "train": set()}[name]  # follows from another argument
+    # one follows from another argument, the other is for a learner by itself
+    own = {"serve": {"pace_file"}, "train": {"robots"}}[name]
     assert declared(name) - own <= declared("whetstone")
 
 

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
 from experience.core.records import Bytes, EpisodeEventKind, Floats
 from experience.core.transition import Transition
+from rl_learner.core.receipts import SOLE
 from rl_learner.core.replay import ImageArray, Window
 from rl_methods.base import ChunkSource
 from rl_methods.common.batch import WindowShape
@@ -92,6 +95,54 @@ def _fill(chunks: Floats, count: int) -> Floats:
 
 
 RECENT, RECENT_CHUNKS = 20, 100  # over which rates are shown
+_EARLIER_COUNTS = {"other_discount"}  # in checkpoints of releases whose transitions held discounted rewards
+
+
+@dataclass
+class ArrivingEpisode:
+    """The newest episode of a robot, as far as it has come.
+
+    Attributes:
+        epoch: Of the arm.
+        episode: Within the epoch.
+        success: 1 when it succeeded.
+        covered: Its steps that have been counted.
+        length: All its steps.
+        episode_human_steps: Of the covered ones, commanded by a person.
+        episode_chunks: Executed in it.
+        episode_steered: Of them, edits or steered noise.
+    """
+
+    epoch: int = 0
+    episode: int = 0
+    success: int = 0
+    covered: int = 0
+    length: int = 0
+    episode_human_steps: int = 0
+    episode_chunks: int = 0
+    episode_steered: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its steps have come."""
+        return self.covered >= self.length
+
+    @property
+    def succeeded_alone(self) -> bool:
+        """Whether it succeeded, and nobody helped in it so far."""
+        return bool(self.success) and self.episode_human_steps == 0
+
+    def add(self, made: Transition) -> tuple[int, int]:
+        """Count a transition of it; returns the control steps that are new, and how many of them a person commanded."""
+        end = made.episode_step + made.steps
+        fresh = max(0, end - max(self.covered, made.episode_step))
+        self.covered = max(self.covered, end)
+        by_person = int((made.actors[-fresh:] == Actor.HUMAN).sum()) if fresh else 0
+        self.episode_human_steps += by_person
+        return fresh, by_person
+
+
+_OF_SOLE = {field.name for field in fields(ArrivingEpisode)} - {"success"}
 
 
 @dataclass
@@ -108,13 +159,7 @@ class RunStatistics:
         episodes: That have begun to arrive.
         successes: One entry per episode, the newest last, at most RECENT.
         steered: One entry per executed chunk, 1 for an edit or steered noise; the newest last, at most RECENT_CHUNKS.
-        epoch: Of the episode that arrives.
-        episode: Within the epoch.
-        covered: Its steps that have been counted.
-        length: All its steps.
-        episode_human_steps: Of the covered ones, commanded by a person.
-        episode_chunks: Executed in it.
-        episode_steered: Of them, edits or steered noise.
+        arriving: Newest episode of each robot that has sent one.
     """
 
     windows: int = 0
@@ -126,42 +171,55 @@ class RunStatistics:
     episodes: int = 0
     successes: tuple[int, ...] = ()
     steered: tuple[int, ...] = ()
-    epoch: int = 0
-    episode: int = 0
-    covered: int = 0
-    length: int = 0
-    episode_human_steps: int = 0
-    episode_chunks: int = 0
-    episode_steered: int = 0
+    arriving: dict[str, ArrivingEpisode] = field(default_factory=dict)
 
     @property
     def finished(self) -> int:
-        """Episodes of which nothing more is to come."""
-        return self.episodes - int(self.covered < self.length)
+        """Episodes of which nothing more is to come; other threads may ask while one arrives."""
+        return self.episodes - sum(not episode.is_whole for episode in tuple(self.arriving.values()))
 
-    @property
-    def succeeded_alone(self) -> bool:
-        """Whether the episode that arrives succeeded, and nobody helped in it so far."""
-        return bool(self.successes and self.successes[-1]) and self.episode_human_steps == 0
-
-    def add(self, made: Transition) -> int:
-        """Counts a transition; returns the control steps that are new."""
-        if (made.epoch, made.episode) != (self.epoch, self.episode) or self.episodes == 0:
-            self.epoch, self.episode, self.covered = made.epoch, made.episode, 0
-            self.episodes, self.length = self.episodes + 1, made.episode_steps
-            self.episode_human_steps = self.episode_chunks = self.episode_steered = 0
-            self.successes = (*self.successes, int(made.outcome == EpisodeEventKind.SUCCEEDED))[-RECENT:]
-        end = made.episode_step + made.steps
-        fresh = max(0, end - max(self.covered, made.episode_step))
-        self.covered = max(self.covered, end)
+    def add(self, made: Transition, robot: str = SOLE) -> int:
+        """Counts a transition of a robot; returns the control steps that are new."""
+        episode = self.arriving.get(robot)
+        if episode is None or (made.epoch, made.episode) != (episode.epoch, episode.episode):
+            succeeded = int(made.outcome == EpisodeEventKind.SUCCEEDED)
+            episode = ArrivingEpisode(made.epoch, made.episode, succeeded, length=made.episode_steps)
+            self.arriving[robot] = episode
+            self.episodes += 1
+            self.successes = (*self.successes, succeeded)[-RECENT:]
+        fresh, by_person = episode.add(made)
         self.steps += fresh
-        if fresh:
-            by_person = int((made.actors[-fresh:] == Actor.HUMAN).sum())
-            self.human_steps += by_person
-            self.episode_human_steps += by_person
+        self.human_steps += by_person
         if made.request_kind == RequestKind.ACT:
             is_steered = int(made.kind != ChunkSource.BASE)
             self.steered = (*self.steered, is_steered)[-RECENT_CHUNKS:]
-            self.episode_chunks += 1
-            self.episode_steered += is_steered
+            episode.episode_chunks += 1
+            episode.episode_steered += is_steered
         return fresh
+
+    def rename(self, former: str, robot: str) -> None:
+        """A robot has another name than before."""
+        if former in self.arriving:
+            self.arriving[robot] = self.arriving.pop(former)
+
+    # -- as a checkpoint ----------------------------------------------------------------------------------------------
+
+    def notes(self) -> dict[str, Any]:
+        """In terms of JSON; the episode of a sole robot stands beside the counts, as there was only one once."""
+        counts = asdict(self)
+        arriving = counts.pop("arriving")
+        sole = arriving.pop(SOLE, None) if arriving else asdict(ArrivingEpisode())
+        counts |= {name: value for name, value in (sole or {}).items() if name in _OF_SOLE}
+        return counts | ({"arriving": arriving} if arriving else {})
+
+    @classmethod
+    def of_notes(cls, notes: Mapping[str, Any]) -> RunStatistics:
+        """What `notes` gave."""
+        kept = {name: value for name, value in notes.items() if name not in _EARLIER_COUNTS}
+        counts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
+        arriving = {name: ArrivingEpisode(**episode) for name, episode in counts.pop("arriving", {}).items()}
+        sole = {name: counts.pop(name) for name in _OF_SOLE if name in counts}
+        tally = cls(**counts, arriving=arriving)
+        if sole and tally.episodes:
+            arriving[SOLE] = ArrivingEpisode(**sole, success=tally.successes[-1])
+        return tally

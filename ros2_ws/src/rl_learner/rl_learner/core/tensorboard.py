@@ -7,11 +7,11 @@ the two count different steps. TensorBoard's writer keeps a thread of its own fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from rl_learner.core.intake import RunStatistics
+from rl_learner.core.intake import ArrivingEpisode
 from rl_learner.core.training_run import TrainingRun
 
 EVERY = 50  # updates
@@ -20,6 +20,7 @@ _FLUSH_S = 5
 
 OpenWriter = Callable[[Path, int], Any]
 """A writer into a folder, in which steps from the given one on are void."""
+_Figures: TypeAlias = list[tuple[ArrivingEpisode, dict[str, float]]]
 
 
 class TensorBoardLogger:
@@ -38,8 +39,8 @@ class TensorBoardLogger:
         self._folder, self._warn, self._open_writer = folder, warn, open_writer or summary_writer
         self._void_from = {"updates": session.learner.updates + 1, "episodes": session.tally.finished + 1}
         self._writers: dict[str, Any] = {}
-        self._updates, self._episode = session.learner.updates, session.tally.finished
-        self._open = (session.tally.episodes, self._of_episode(session))
+        self._updates, self._written = session.learner.updates, session.tally.finished
+        self._open, self._whole = self._parted(session)
         self._is_broken = False
 
     def on_update(self, session: TrainingRun) -> None:
@@ -54,13 +55,15 @@ class TensorBoardLogger:
             )
 
     def on_transition(self, session: TrainingRun) -> None:
-        """After a transition: an episode is written when all of it has come, or the next one begins."""
-        tally = session.tally
-        if tally.episodes != self._open[0]:
-            self._write_episode()
-        self._open = (tally.episodes, self._of_episode(session))
-        if tally.finished == tally.episodes:
-            self._write_episode()
+        """After a transition: an episode is written when all of it has come, or its robot's next one begins."""
+        is_open, whole = self._parted(session)
+        arriving = list(session.tally.arriving.values())
+        cut = [figures for episode, figures in self._open if not _is_among(episode, arriving)]
+        fresh = [figures for episode, figures in whole if not _is_among(episode, [each for each, _ in self._whole])]
+        self._open, self._whole = is_open, whole
+        for figures in (*cut, *fresh):
+            self._written += 1
+            self._write("episodes", self._written, figures)
 
     def close(self) -> None:
         """Write what waits."""
@@ -68,15 +71,11 @@ class TensorBoardLogger:
             self._guarded(writer.close)
         self._writers = {}
 
-    def _of_episode(self, session: TrainingRun) -> Mapping[str, float]:
+    def _parted(self, session: TrainingRun) -> tuple[_Figures, _Figures]:
+        """The newest episodes with their figures: those that still arrive, and those that have come."""
         counts = {"run/buffer": len(session.data.online), "run/updates": session.learner.updates}
-        return counts | episode_figures(session.tally)
-
-    def _write_episode(self) -> None:
-        number, figures = self._open
-        if number > self._episode:
-            self._episode = number
-            self._write("episodes", number, figures)
+        newest = [(each, counts | episode_figures(each)) for each in session.tally.arriving.values()]
+        return [each for each in newest if not each[0].is_whole], [each for each in newest if each[0].is_whole]
 
     def _write(self, kind: str, step: int, figures: Mapping[str, float]) -> None:
         def write() -> None:
@@ -97,17 +96,19 @@ class TensorBoardLogger:
             self._is_broken = True
 
 
-def episode_figures(tally: RunStatistics) -> dict[str, float]:
-    """Figures of the episode that arrives; without the share of edits where the policy was never asked."""
-    if not tally.episodes:
-        return {}
+def _is_among(episode: ArrivingEpisode, episodes: Sequence[ArrivingEpisode]) -> bool:
+    return any(episode is each for each in episodes)
+
+
+def episode_figures(episode: ArrivingEpisode) -> dict[str, float]:
+    """Figures of an episode; without the share of edits where the policy was never asked."""
     figures = {
-        "episode/success": float(tally.successes[-1]),
-        "episode/steps": float(tally.length),
-        "episode/human_share": tally.episode_human_steps / max(1, tally.covered),
+        "episode/success": float(episode.success),
+        "episode/steps": float(episode.length),
+        "episode/human_share": episode.episode_human_steps / max(1, episode.covered),
     }
-    if tally.episode_chunks:
-        figures["episode/edit_share"] = tally.episode_steered / tally.episode_chunks
+    if episode.episode_chunks:
+        figures["episode/edit_share"] = episode.episode_steered / episode.episode_chunks
     return figures
 
 

@@ -8,7 +8,7 @@ from nothing else, however fast it is and however often it was stopped and resum
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experience.core.ledger import ReceivedSequence, ReceiveResult
+from experience.core.ledger import ReceiveResult
 from experience.core.transition import Transition
 from rl_learner.core.checkpoint import Snapshot
 from rl_learner.core.gradient_updates import GradientUpdates
 from rl_learner.core.intake import RunStatistics
 from rl_learner.core.policy_guard import PolicyGuard, Verdict
+from rl_learner.core.receipts import SOLE, Receipts
 from rl_learner.core.run_data import RunData, shape_in
 from rl_learner.core.transition_intake import TransitionIntake
 from rl_learner.core.update_budget import UpdateBudget
@@ -73,6 +74,7 @@ class TrainingRun:
         capacity: Windows of the replay.
         limits: May be exchanged at any time.
         contract_hash: Contract that all numbers are in.
+        robots: Names of the robots that feed it.
         device: That the networks live on; the replay and everything that is stored or published are on the CPU.
 
     Attributes:
@@ -93,13 +95,16 @@ class TrainingRun:
         capacity: int = 100_000,
         limits: RuntimeLimits | None = None,
         contract_hash: str = "",
+        robots: Sequence[str] = (SOLE,),
         device: torch.device | None = None,
     ) -> None:
         self.method, self.seed = method.for_shape(shape), seed
         self.limits = limits or RuntimeLimits()
         self.learning = GradientUpdates(method, shape, seed=seed, device=device or torch.device("cpu"))
         data = RunData(shape, capacity, self.learner.data_spec)
-        self.intake = TransitionIntake(data, contract_hash=contract_hash, discount=method.schedule.discount)
+        self.intake = TransitionIntake(
+            data, contract_hash=contract_hash, discount=method.schedule.discount, robots=robots
+        )
         self.updates, self.phase = UpdateBudget(), Phase.COLLECT
         self.guard = PolicyGuard()
         self.problem = ""
@@ -120,8 +125,8 @@ class TrainingRun:
         return self.intake.data
 
     @property
-    def receipts(self) -> ReceivedSequence:
-        """Which transitions are in the replay."""
+    def receipts(self) -> Receipts:
+        """Which transitions of each robot are in the replay."""
         return self.intake.receipts
 
     @property
@@ -136,42 +141,39 @@ class TrainingRun:
         """Whether the next transition may be taken in: a learner that is slow lets them wait where they are stored."""
         return self.failures.halt is not None or self.due <= self.limits.max_pending_updates
 
-    def add(self, transition: Transition, spool: int, seq: int) -> ReceiveResult:
-        """Takes a transition in, once; a bad one is counted, and never enters.
+    def add(self, transition: Transition, spool: int, seq: int, robot: str = SOLE) -> ReceiveResult:
+        """Takes a transition of a robot in, once; a bad one is counted, and never enters.
 
         Raises:
             ValueError: It is of another contract or spool; it does not count as received.
         """
-        offer = self.intake.receive(transition, spool, seq)
+        offer = self.intake.receive(transition, spool, seq, robot)
         if offer is ReceiveResult.NEW:
-            self._accept(transition)
+            self._accept(transition, robot)
         return offer
 
-    def skip_to(self, first: int) -> None:
-        """The sender has nothing before `first` any more."""
-        self.intake.skip_to(first)
-
-    def _accept(self, transition: Transition) -> None:
+    def _accept(self, transition: Transition, robot: str) -> None:
         try:
             is_kept = self.intake.keep(transition, is_of_base=self.phase is Phase.COLLECT)
         except ValueError as error:
             self.problem = f"window refused: {error}"
             return
         finished = self.tally.finished
-        fresh = self.tally.add(transition)
+        fresh = self.tally.add(transition, robot)
+        episode = self.tally.arriving[robot]
         if self.phase is Phase.COLLECT and self.tally.finished > finished:
-            self.guard.on_base_episode(success=self.tally.succeeded_alone)
+            self.guard.on_base_episode(success=episode.succeeded_alone)
         if self.phase in (Phase.WARM_UP, Phase.ONLINE):
             self.updates.pending += self.utd * fresh * is_kept
-        if self.phase is Phase.COLLECT and self._has_collected:
+        # Nobody waits for the episodes of other robots: one that has died would keep all from learning.
+        if self.phase is Phase.COLLECT and episode.is_whole and self._has_collected:
             self._begin()
         self._maybe_finish()
 
     @property
     def _has_collected(self) -> bool:
-        """Whether the base has played enough, and its last episode is here whole."""
-        is_between = self.tally.finished == self.tally.episodes
-        return is_between and self.tally.finished >= self.method.schedule.base_episodes and not self.lacks
+        """Whether the base has played enough."""
+        return self.tally.finished >= self.method.schedule.base_episodes and not self.lacks
 
     @property
     def lacks(self) -> str:

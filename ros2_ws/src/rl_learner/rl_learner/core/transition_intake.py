@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experience.core.ledger import ReceivedSequence, ReceiveResult
+from experience.core.ledger import ReceiveResult
 from experience.core.transition import Transition
 from rl_learner.core.intake import MissingImagesError, RunStatistics, window_of
+from rl_learner.core.receipts import SOLE, Receipts
 from rl_learner.core.run_data import RunData
-
-_EARLIER_COUNTS = {"other_discount"}  # in checkpoints of releases whose transitions held discounted rewards
 
 
 class TransitionIntake:
@@ -22,34 +20,44 @@ class TransitionIntake:
         data: Where windows are kept.
         contract_hash: Contract that all numbers are in; empty for any.
         discount: Of rewards, per control step.
+        robots: Names of the robots that feed the run.
 
     Attributes:
         data: What the run learns from.
         contract_hash: As given.
-        receipts: Which transitions are in the replay.
+        receipts: Which transitions of each robot are in the replay.
         tally: What they amount to.
         mismatch: Why the last transition without images was refused, empty when there was none.
     """
 
-    def __init__(self, data: RunData, *, contract_hash: str, discount: float) -> None:
+    def __init__(self, data: RunData, *, contract_hash: str, discount: float, robots: Sequence[str] = (SOLE,)) -> None:
         self.data, self.contract_hash, self._discount = data, contract_hash, discount
-        self.receipts, self.tally = ReceivedSequence(), RunStatistics()
+        self.receipts, self.tally = Receipts(robots), RunStatistics()
         self.mismatch = ""
 
-    def receive(self, transition: Transition, spool: int, seq: int) -> ReceiveResult:
-        """Book a transition; one that is NEW is to be kept.
+    def receive(self, transition: Transition, spool: int, seq: int, robot: str = SOLE) -> ReceiveResult:
+        """Book a transition of a robot; one that is NEW is to be kept.
 
         Raises:
             ValueError: It is of another contract or spool; it does not count as received.
         """
-        if self.receipts.spool not in (0, spool):
-            raise ValueError(f"spool {spool}, this run's is {self.receipts.spool}: its transitions were exchanged")
         self._check_contract(transition)
-        return self.receipts.receive(spool, seq)
+        self._bind(robot, spool)
+        return self.receipts.of(robot).receive(spool, seq)
 
-    def skip_to(self, first: int) -> None:
-        """The sender has nothing before `first` any more."""
-        self.tally.lost += self.receipts.skip_to(first)
+    def skip_to(self, first: int, spool: int, robot: str = SOLE) -> None:
+        """The sender has nothing before `first` any more.
+
+        Raises:
+            ValueError: It has another spool than before.
+        """
+        self._bind(robot, spool)
+        self.tally.lost += self.receipts.of(robot).skip_to(first)
+
+    def _bind(self, robot: str, spool: int) -> None:
+        former = self.receipts.bind(robot, spool)
+        if former is not None:
+            self.tally.rename(former, robot)
 
     def keep(self, transition: Transition, *, is_of_base: bool) -> bool:
         """Put the window of a transition into the replay; returns whether the method learns from it.
@@ -86,8 +94,7 @@ class TransitionIntake:
 
     def notes(self) -> dict[str, Any]:
         """Receipts and counts in terms of JSON; the windows are in `data.state()`."""
-        receipts = {"spool": str(self.receipts.spool), "through": self.receipts.through}
-        return {"receipts": receipts, "tally": asdict(self.tally)}
+        return {**self.receipts.notes(), "tally": self.tally.notes()}
 
     def restore(self, replays: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
         """Take back the windows, and what `notes` gave.
@@ -97,7 +104,5 @@ class TransitionIntake:
             ValueError: The windows do not fit.
         """
         self.data.restore(replays)
-        self.receipts = ReceivedSequence(int(notes["receipts"]["spool"]), notes["receipts"]["through"])
-        noted = {k: v for k, v in notes["tally"].items() if k not in _EARLIER_COUNTS}
-        counted: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in noted.items()}
-        self.tally = RunStatistics(**counted)
+        self.receipts.restore(notes)
+        self.tally = RunStatistics.of_notes(notes["tally"])

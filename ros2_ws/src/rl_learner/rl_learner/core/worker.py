@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from pathlib import Path
 
 from rl_learner.core.checkpoint_keeper import CheckpointKeeper
 from rl_learner.core.evaluation_trials import EvaluationTrials
+from rl_learner.core.receipts import SOLE
 from rl_learner.core.tensorboard import TensorBoardLogger
 from rl_learner.core.training_run import TrainingRun
 from rl_learner.core.update_rate import UpdateRate
 from rl_learner.core.weight_publishing import Publish, WeightPublishing
-from rl_learner.core.worker_inbox import Command, Inbox
+from rl_learner.core.worker_inbox import Command, Inbox, drain
 
 _IDLE_S = 0.02
 
@@ -53,7 +55,7 @@ class Worker:
         logger: Draws the run's curves.
 
     Attributes:
-        inbox: What comes from other threads.
+        inboxes: What comes from other threads, by robot.
         checkpoints: When the session was saved.
         trials: Rounds of evaluation.
         rate: Of updates.
@@ -71,7 +73,8 @@ class Worker:
     ) -> None:
         self.session, self.config = session, config
         self._fail, self._clock, self._logger = fail, clock, logger
-        self.inbox, self.trials = Inbox(), EvaluationTrials()
+        self.inboxes = {robot: Inbox() for robot in session.receipts.robots}
+        self._turns, self.trials = deque(self.inboxes.values()), EvaluationTrials()
         self.checkpoints = CheckpointKeeper(session, folder, clock())
         self.rate = UpdateRate(session.learner.updates, clock())
         self._weights = WeightPublishing(session, publish)
@@ -87,9 +90,9 @@ class Worker:
         """End with a last checkpoint; whether that worked in time."""
         return self._thread.stop(timeout_s)
 
-    def put(self, command: Command) -> bool:
-        """Hand something over; False when there is too much already."""
-        is_taken = self.inbox.put(command)
+    def put(self, command: Command, robot: str = SOLE) -> bool:
+        """Hand something of a robot over; False when there is too much already."""
+        is_taken = self.inboxes[robot].put(command)
         self._thread.wake()
         return is_taken
 
@@ -126,9 +129,10 @@ class Worker:
     def _turn(self) -> bool:
         """One update at most; returns whether there was anything to do."""
         if self.config.freeze:
-            self.inbox.clear()
+            for inbox in self.inboxes.values():
+                inbox.clear()
             return False
-        is_busy = self.inbox.drain(self.session, self._on_transition) | self._evaluate() | self._learn()
+        is_busy = drain(self._turns, self.session, self._on_transition) | self._evaluate() | self._learn()
         now_s = self._clock()
         self.rate.on_turn(self.session.learner.updates, now_s)
         is_open = self.trials.weights is None

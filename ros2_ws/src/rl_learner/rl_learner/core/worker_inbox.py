@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands for a training run that wait for the thread that owns it."""
+"""Commands for a training run that wait for the thread that owns it, those of each robot apart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_COMMANDS = 1024  # more are put off: they come again
 
 
 class Inbox:
-    """Queue of commands; one thread puts, another one takes.
+    """Queue of commands of one robot; one thread puts, another one takes.
 
     Attributes:
         gap: Something is missing before what came; whoever fetches it sets this back.
@@ -43,26 +43,41 @@ class Inbox:
         """Forget what waits."""
         self._commands.clear()
 
-    def drain(self, run: TrainingRun, on_transition: Callable[[], None]) -> bool:
-        """Do what waits while the run has room; returns whether there was anything.
+    def take(self, run: TrainingRun, on_transition: Callable[[], None]) -> bool:
+        """Do what has waited longest, if the run has room; returns whether there was anything.
 
         Args:
             run: The commands are for.
-            on_transition: Called for each transition that was new.
+            on_transition: Called when a transition was new.
         """
-        taken = False
-        while self._commands and run.has_room:
-            command = self._commands.popleft()
-            taken = True
-            without_images = run.tally.without_images
-            try:
-                result = command(run)
-            except ValueError as error:
-                self.problem = str(error)
-                continue
-            self.gap = self.gap or result is ReceiveResult.GAP
-            if result is ReceiveResult.NEW:
-                # more of that kind will follow: a setting is wrong, not a number
-                self.problem = run.intake.mismatch if run.tally.without_images > without_images else ""
-                on_transition()
-        return taken
+        if not self._commands or not run.has_room:
+            return False
+        command = self._commands.popleft()
+        without_images = run.tally.without_images
+        try:
+            result = command(run)
+        except ValueError as error:
+            self.problem = str(error)
+            return True
+        self.gap = self.gap or result is ReceiveResult.GAP
+        if result is ReceiveResult.NEW:
+            # more of that kind will follow: a setting is wrong, not a number
+            self.problem = run.intake.mismatch if run.tally.without_images > without_images else ""
+            on_transition()
+        return True
+
+
+def drain(turns: deque[Inbox], run: TrainingRun, on_transition: Callable[[], None]) -> bool:
+    """Do what waits while the run has room, one of each robot in turn; returns whether there was anything.
+
+    Args:
+        turns: Whose turn it is next comes first, also the next time.
+        run: The commands are for.
+        on_transition: Called for each transition that was new.
+    """
+    taken, passed = False, 0
+    while passed < len(turns):
+        is_taken = turns[0].take(run, on_transition)
+        taken, passed = taken or is_taken, 0 if is_taken else passed + 1
+        turns.rotate(-1)
+    return taken

@@ -9,32 +9,30 @@ from typing import Any
 from vla_interfaces.msg import Transition
 from vla_interfaces.srv import FetchTransitions
 
-from experience.core.ledger import ReceiveResult
 from experience.nodes import convert
-from rl_learner.core.training_run import TrainingRun
 from rl_learner.core.worker import Worker
 from rl_learner.core.worker_inbox import Command
-from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.robot_view import Side
 
 _SERVICE = "transition_node/fetch_transitions"
-_PATIENCE_S = 5.0  # for an answer: who should give it may have died
+_PATIENCE_S = 5.0  # for an answer: who should give it may have died; and between two questions that led nowhere
 
 
 class CatchUp:
     """Asks for the next page when the last one has been taken in.
 
     Args:
-        node: That the client belongs to.
-        run: Name of the run.
+        side: The node, or its view of the robot whose transitions they are.
+        robot: Its name in the run.
         worker: Who takes transitions in, once there is one.
 
     Attributes:
         problem: Why the other side gives nothing, empty when it does.
     """
 
-    def __init__(self, node: WhetstoneNode, run: str, worker: Callable[[], Worker | None]) -> None:
-        self._node, self._run, self._worker = node, run, worker
-        self._client = node.create_client(FetchTransitions, _SERVICE)
+    def __init__(self, side: Side, robot: str, worker: Callable[[], Worker | None]) -> None:
+        self._side, self._robot, self._worker = side, robot, worker
+        self._client = side.create_client(FetchTransitions, _SERVICE)
         self._asked: Any = None
         self._asked_s = 0.0
         self._after = 0
@@ -47,15 +45,20 @@ class CatchUp:
         if self._asked is not None and now_s - self._asked_s > _PATIENCE_S:
             self._client.remove_pending_request(self._asked)
             self._asked = None
-        if worker is None or self._asked is not None or len(worker.inbox):
+        if worker is None or self._asked is not None or len(inbox := worker.inboxes[self._robot]):
             return
-        if worker.inbox.gap:
-            worker.inbox.gap, self._wanted = False, True
+        if inbox.gap:
+            inbox.gap, self._wanted = False, True
+        through = worker.session.receipts.of(self._robot).through
+        is_in_vain = bool(self.problem or inbox.problem) and through == self._after
+        if is_in_vain and now_s - self._asked_s < _PATIENCE_S:
+            return  # the same again, with all its bytes
         if not self._wanted or not self._client.service_is_ready():
             return
-        self._after, self._asked_s = worker.session.receipts.through, now_s
-        self._asked = self._client.call_async(FetchTransitions.Request(run=self._run, after=self._after))
-        self._asked.add_done_callback(self._node.guarded(self.on_page, listed=False))
+        self._after, self._asked_s = through, now_s
+        request = FetchTransitions.Request(run=self._side.param("run"), after=self._after)
+        self._asked = self._client.call_async(request)
+        self._asked.add_done_callback(self._side.guarded(self.on_page, listed=False))
 
     def on_page(self, future: Any) -> None:
         """Hand over what is on it."""
@@ -66,11 +69,11 @@ class CatchUp:
         if worker is None or page is None:
             return
         self.problem = "" if page.success else page.message
-        self._wanted = page.success and bool(page.transitions)
+        self._wanted = bool(page.transitions) or not page.success
         if page.success and (start := _start_of(page)) > self._after + 1:
-            worker.put(_skip(start, page.spool))
+            worker.put(_skip(start, page.spool, self._robot), self._robot)
         for msg in page.transitions:
-            worker.put(_letter(msg))
+            worker.put(_letter(msg, self._robot), self._robot)
 
 
 def _start_of(page: FetchTransitions.Response) -> int:
@@ -78,15 +81,9 @@ def _start_of(page: FetchTransitions.Response) -> int:
     return int(page.transitions[0].seq if page.transitions else page.last + 1)
 
 
-def _letter(msg: Transition) -> Command:
-    return lambda session: session.add(convert.to_transition(msg), msg.spool, msg.seq)
+def _letter(msg: Transition, robot: str) -> Command:
+    return lambda session: session.add(convert.to_transition(msg), msg.spool, msg.seq, robot)
 
 
-def _skip(first: int, spool: int) -> Command:
-    def skip(session: TrainingRun) -> ReceiveResult | None:
-        if session.receipts.spool in (0, spool):
-            session.receipts.spool = spool
-            session.skip_to(first)
-        return None
-
-    return skip
+def _skip(first: int, spool: int, robot: str) -> Command:
+    return lambda session: session.intake.skip_to(first, spool, robot)

@@ -7,7 +7,7 @@ from vla_interfaces.msg import TransitionAck
 
 from experience.core.ledger import ReceivedSequence
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.robot_view import Side
 
 _PERIOD_S = 1.0
 
@@ -16,12 +16,12 @@ class ReceiptPublisher:
     """Acknowledges what is new at once, and the same again once a second.
 
     Args:
-        node: Publishes.
+        side: The node, or its view of the recorder's robot.
     """
 
-    def __init__(self, node: WhetstoneNode) -> None:
-        self._node = node
-        self._publisher = node.create_publisher(TransitionAck, "transition_ack", qos.RECORD)
+    def __init__(self, side: Side) -> None:
+        self._side = side
+        self._publisher = side.create_publisher(TransitionAck, "transition_ack", qos.RECORD)
         self._through, self._published_s = 0, 0.0
 
     def turn(self, receipts: ReceivedSequence, now_s: float) -> None:
@@ -32,7 +32,7 @@ class ReceiptPublisher:
         self._through, self._published_s = receipts.through, now_s
         self._publisher.publish(
             TransitionAck(
-                run=self._node.param("run"), spool=receipts.spool, learner=self._node.get_fully_qualified_name(),
-                learner_epoch=self._node.epoch_ns, through=receipts.through,
+                run=self._side.param("run"), spool=receipts.spool, learner=self._side.get_fully_qualified_name(),
+                learner_epoch=self._side.epoch_ns, through=receipts.through,
             )
         )  # fmt: skip

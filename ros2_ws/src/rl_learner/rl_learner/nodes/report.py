@@ -14,6 +14,7 @@ from rl_learner.core.worker import Worker
 from rl_learner.nodes.weights_publisher import WeightsPublisher
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.robot_view import Side
 
 _PHASES = {
     Phase.COLLECT: LearnerStatus.COLLECT,
@@ -80,14 +81,18 @@ class RunReport:
     """Publishes the state of the run, and says once in the log what people should do something about.
 
     Args:
-        node: Publishes.
+        node: Whose parameters, counters and log are used.
+        sides: The node, or its view of each robot; it is published to them, and where the node is.
         method: Name of the method.
         weights: Knows the versions.
     """
 
-    def __init__(self, node: WhetstoneNode, method: str, weights: WeightsPublisher) -> None:
+    def __init__(self, node: WhetstoneNode, sides: Sequence[Side], method: str, weights: WeightsPublisher) -> None:
         self._node, self._method, self._weights = node, method, weights
-        self._publisher = node.create_publisher(LearnerStatus, "learner_status", qos.LATCHED)
+        self._publishers = {
+            side: side.create_publisher(LearnerStatus, "learner_status", qos.LATCHED)
+            for side in dict.fromkeys((node, *sides))
+        }
         self._published = (0, 0, float("-inf"))  # what waits_for and episodes were, and when
         self._has_warned = False
         self._guard_text = ""
@@ -101,11 +106,12 @@ class RunReport:
         if not is_news and now_s - published_s < _PERIOD_S:
             return
         self._published = (status.waits_for, status.episodes, now_s)
-        status.node, status.node_epoch = node.get_fully_qualified_name(), node.epoch_ns
-        status.run, status.method = node.param("run"), self._method
-        status.version, status.accepted_version = self._weights.newest, self._weights.accepted
-        status.time = node.get_clock().now().to_msg()
-        self._publisher.publish(status)
+        status.node_epoch, status.run, status.method = node.epoch_ns, node.param("run"), self._method
+        status.version, status.time = self._weights.newest, node.get_clock().now().to_msg()
+        for side, publisher in self._publishers.items():
+            status.node = side.get_fully_qualified_name()
+            status.accepted_version = self._weights.accepted_by(side)
+            publisher.publish(status)
 
     def count(self, worker: Worker) -> None:
         """Bring the node's counters up to date, and warn of what is new."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from experience.core.prior import check_weights, transitions_in
@@ -29,6 +30,7 @@ class RunSetup:
 
     Args:
         node: Whose parameters, counters and log are used.
+        robots: Names of the robots that feed the run.
 
     Attributes:
         method: Settings of the method.
@@ -38,8 +40,8 @@ class RunSetup:
         ReasonedError: The device or the method cannot be used.
     """
 
-    def __init__(self, node: WhetstoneNode) -> None:
-        self._node = node
+    def __init__(self, node: WhetstoneNode, robots: Sequence[str]) -> None:
+        self._node, self._robots = node, robots
         try:
             self._device = device_of(node.param("device"))
         except ValueError as error:
@@ -172,7 +174,7 @@ class RunSetup:
         try:
             return TrainingRun(
                 self.method, shape, seed=param("seed"), capacity=param("capacity"), limits=self.limits(),
-                contract_hash=contract_hash, device=self._device,
+                contract_hash=contract_hash, robots=self._robots, device=self._device,
             )  # fmt: skip
         except ValueError as error:
             raise ReasonedError(Reason.BAD_PARAMETER, f"method_file: {error}") from error

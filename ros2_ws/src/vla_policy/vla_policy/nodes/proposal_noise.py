@@ -14,11 +14,11 @@ from vla_policy.core.inbox import Slot
 from vla_policy.core.protocol import FloatArray, PolicySpec
 from vla_policy.core.serving import draw_noise, merge_noise
 from vla_policy.nodes.convert import to_noise
-from vla_policy.nodes.robot_view import Side
 from whetstone_common.core.reason import Reason
 from whetstone_common.core.stamp import Stamp
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_stamp
+from whetstone_common.nodes.robot_view import Side
 
 
 @dataclass(frozen=True, eq=False)

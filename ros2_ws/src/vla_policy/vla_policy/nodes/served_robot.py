@@ -16,13 +16,13 @@ from vla_policy.nodes.convert import to_chunk_prefix, to_observation
 from vla_policy.nodes.model_host import ModelHost
 from vla_policy.nodes.proposal_noise import ProposalNoise
 from vla_policy.nodes.proposal_worker import Job
-from vla_policy.nodes.robot_view import Side
 from vla_policy.nodes.vla_outputs import VlaOutputs
 from whetstone_common.core.epochs import NewestStamp
 from whetstone_common.core.instruction import InstructionError, check_instruction
 from whetstone_common.core.reason import Reason, ReasonedError, State
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_stamp
+from whetstone_common.nodes.robot_view import Side
 
 # A refusal is shown for so long; no episode begins meanwhile, and without one no good observation would end it.
 _REFUSAL_SHOWN_S = 2.0

@@ -11,29 +11,20 @@ from vla_policy.nodes.backends import check_remote
 from vla_policy.nodes.batch import propose
 from vla_policy.nodes.model_host import ModelHost
 from vla_policy.nodes.proposal_worker import Job, ProposalWorker
-from vla_policy.nodes.robot_view import RobotView, SharedTimers
 from vla_policy.nodes.served_robot import ServedRobot
-from whetstone_common.core.namespace import NamespaceError, absolute_namespace
-from whetstone_common.core.parameters import ParameterError
-from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.reason import State
 from whetstone_common.nodes.main import run
-from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.several_robots import SeveralRobotsNode
 
 _ANNOUNCE_PERIOD_S = 1.0
 
 
-class VlaNode(WhetstoneNode):
-    """Prefix once, features out, N noises as one batch, proposal out; all in one thread of its own.
-
-    Without `robots` it serves the robot in whose namespace it runs, and its status is that robot's.
-    """
+class VlaNode(SeveralRobotsNode):
+    """Prefix once, features out, N noises as one batch, proposal out; all in one thread of its own."""
 
     def __init__(self, **kwargs: Any) -> None:
         """Declare the parameters; everything else is made by the hooks."""
-        self._views: list[RobotView] = []
-        super().__init__("vla_node", package="vla_policy", **kwargs)
-        timers = SharedTimers(self)
-        self._views = [RobotView(self, timers, name, "proposal") for name in self.param("robots")]
+        super().__init__("vla_node", package="vla_policy", sole_output="proposal", **kwargs)
         self._robots: list[ServedRobot] = []
         self._host: ModelHost | None = None
         self._worker: ProposalWorker | None = None
@@ -41,23 +32,18 @@ class VlaNode(WhetstoneNode):
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
     def check_parameters(self, values: dict[str, Any]) -> None:
-        """Robots are namespaces, each named once; and what a policy server cannot do is refused before anything moves.
+        """What a policy server cannot do is refused before anything moves.
 
         Raises:
-            ParameterError: One is no namespace, or is there twice; or of a policy server.
+            ParameterError: Of a policy server, or of the robots.
         """
         check_remote(values)
-        try:
-            names = [absolute_namespace(name) for name in values["robots"]]
-        except NamespaceError as error:
-            raise ParameterError(f"robots: {error}") from error
-        if "" in names or len(set(names)) < len(names):
-            raise ParameterError(f"robots = {values['robots']}: expected different namespaces, none of them empty")
+        super().check_parameters(values)
 
     def on_setup(self) -> None:
         """Load and warm up the model, and say what it takes and gives."""
         self._host = ModelHost(self)
-        self._robots = [ServedRobot(side, self._host, self._offer) for side in self._views or [self]]
+        self._robots = [ServedRobot(side, self._host, self._offer) for side in self.sides]
         self.create_steady_timer(_ANNOUNCE_PERIOD_S, self.announce)
         self._host.offer_swap(self._swapped)
         self.announce()
@@ -124,20 +110,6 @@ class VlaNode(WhetstoneNode):
         self.announce()
 
     # ---- status ----------------------------------------------------------------------------------------------------
-
-    def set_state(
-        self, state: State, reason: Reason = Reason.NONE, detail: str = "", *, is_logged: bool = True
-    ) -> None:
-        """Each robot is shown what holds for the node, but whether it is READY is its own affair."""
-        super().set_state(state, reason, detail, is_logged=is_logged)
-        for view in self._views if state is not State.READY else []:
-            view.set_state(state, reason, detail, is_logged=False)
-
-    def mute(self, *, is_muted: bool) -> None:
-        """The robots hear nothing either."""
-        super().mute(is_muted=is_muted)
-        for view in self._views:
-            view.mute(is_muted=is_muted)
 
     def _say_ready(self) -> None:
         if self._views:

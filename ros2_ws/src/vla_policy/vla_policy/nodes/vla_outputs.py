@@ -10,10 +10,10 @@ from vla_interfaces.msg import Observation as ObservationMsg
 from vla_policy.core.protocol import FloatArray
 from vla_policy.nodes.convert import from_features
 from vla_policy.nodes.proposal_noise import Draw
-from vla_policy.nodes.robot_view import Side
 from whetstone_common.core.contract import Contract
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import float32_field, from_contract
+from whetstone_common.nodes.robot_view import Side
 
 
 class VlaOutputs:

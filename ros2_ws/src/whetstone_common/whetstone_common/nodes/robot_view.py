@@ -92,16 +92,24 @@ class RobotView:
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, profile: Any) -> Any:
         """In the robot's namespace; an exception of the callback is a failure for this robot alone."""
-        guarded = self._guard.wrap(callback, self.fail, is_listed=False)
-        return self._node.create_subscription(msg_type, with_namespace(topic, self._namespace), guarded, profile)
+        topic = with_namespace(topic, self._namespace)
+        return self._node.create_subscription(msg_type, topic, self.guarded(callback), profile)
 
     def create_publisher(self, msg_type: Any, topic: str, profile: Any) -> Any:
         """In the robot's namespace."""
         return self._node.create_publisher(msg_type, with_namespace(topic, self._namespace), profile)
 
+    def create_client(self, srv_type: Any, srv_name: str) -> Any:
+        """Of a service in the robot's namespace."""
+        return self._node.create_client(srv_type, with_namespace(srv_name, self._namespace))
+
+    def guarded(self, callback: Callable[..., Any], **_listed: bool) -> Callable[..., Any]:
+        """Wrap a callback so that its exception is a failure for this robot alone."""
+        return self._guard.wrap(callback, self.fail, is_listed=False)
+
     def create_steady_timer(self, period_s: float, callback: Callable[[], None]) -> None:
         """An exception of the callback is a failure for this robot alone."""
-        self._timers.every(period_s, self._guard.wrap(callback, self.fail, is_listed=False))
+        self._timers.every(period_s, self.guarded(callback))
 
     def fail(self, where: str, error: BaseException) -> None:
         """As the node's `fail`, for this robot alone."""
