@@ -40,6 +40,7 @@ class WhyPanel:
     def __init__(self, console: Console, key: str, viewer: str, pane: ui.element) -> None:
         self._console, self._pane = console, pane
         self._number = 0
+        self._scene: ui.echart | None = None
         self._values: tuple[tuple[float, float], ...] = ()
         with pane, ui.row().classes("w-full items-start no-wrap"):
             with ui.column().classes("w-7/12"), ui.card().classes("w-full"):
@@ -92,8 +93,16 @@ class WhyPanel:
         self._pictures.set_content(f"<div class='why-cameras'>{pictures or 'no camera picture yet'}</div>")
         self._facts.set_content(tables.figures_table(_facts(view, is_trial=shot.is_trial)))
         self._table.set_content(candidates_table(view))
+        self._show_scene(scene_options(view))
+
+    def _show_scene(self, options: dict[str, Any]) -> None:
+        """Not before there is one: a browser loads what draws in 3D with the first picture, and that takes a while."""
+        if self._scene is None:
+            with self._space:
+                self._scene = ui.echart(options, enable_3d=True).props("id=why-scene").classes("why-scene w-full")
+            return
         self._scene.options.clear()
-        self._scene.options.update(scene_options(view))
+        self._scene.options.update(options)
         self._scene.update()
 
 
