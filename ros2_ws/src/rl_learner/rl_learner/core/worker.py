@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rl_learner.core.checkpoint_keeper import CheckpointKeeper
 from rl_learner.core.evaluation_trials import EvaluationTrials
+from rl_learner.core.niceness import be_nice
 from rl_learner.core.receipts import SOLE
 from rl_learner.core.tensorboard import TensorBoardLogger
 from rl_learner.core.training_run import TrainingRun
@@ -113,8 +112,7 @@ class Worker:
     # -- the thread ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self.config.niceness)
+        be_nice(self.config.niceness)
         try:
             if self.session.ready:
                 self._publish_now()
