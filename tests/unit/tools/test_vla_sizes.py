@@ -41,7 +41,8 @@ def test_when_run_without_a_gpu_expect_every_row_with_its_unit_and_what_it_is_co
     compared = {name: row.baseline.rpartition("), ")[2] for name, row in rows.items() if row.baseline}
     assert compared == {"N = 8": "N = 1", "N = 16": "N = 1", decisions[3]: "N = 1", decisions[4]: "N = 8"}
     assert rows["N = 8"].ratio == pytest.approx(rows["N = 8"].p50 / rows["N = 1"].p50)
-    assert body["machine"]["gpu"] == "none" and body["machine"]["torch"] == torch.__version__
+    # A build for CUDA says so in its own version, and not always in that of its package.
+    assert body["machine"]["gpu"] == "none" and torch.__version__.startswith(body["machine"]["torch"])
     said = capsys.readouterr().out
     assert "no GPU at hand" in said and all(f"float32, cpu), {name} |" in said for name in rows)
 
