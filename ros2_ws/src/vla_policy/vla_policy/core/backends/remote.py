@@ -9,7 +9,7 @@ contract.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class RemoteBackend:
         joint_names: The robot's joints, the gripper last.
         deadline_s: For all chunks of an observation together.
         start_s: For the connection and the first answer, for which the server may compile its model.
+        clock: Steady seconds.
 
     Raises:
         CheckpointError: Mapping, robot and server do not fit.
@@ -66,15 +67,16 @@ class RemoteBackend:
         joint_names: tuple[str, ...] = (),
         deadline_s: float = 1.0,
         start_s: float = 120.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connection, self._deadline_s = connection, deadline_s
+        self._connection, self._deadline_s, self._clock = connection, deadline_s, clock
         self._newest: Answer | None = None
         self._message = ObservationMessage(mapping)
         if problems := name_misfits(mapping, joint_names):
             raise CheckpointError("; ".join(problems))
-        began_s = time.monotonic()
+        began_s = clock()
         connection.wait(start_s)
-        first = ask(connection, probe_request(mapping), start_s - (time.monotonic() - began_s))
+        first = ask(connection, probe_request(mapping), start_s - (clock() - began_s))
         self._answer_shape = first.actions.shape
         self._adapter, self._spec = fitted(mapping, self._answer_shape, joint_names, connection.address)
 
@@ -145,10 +147,10 @@ class RemoteBackend:
         """
         if old is not None:
             raise BackendError("a policy server cannot go on from an old chunk")
-        ends_s = time.monotonic() + self._deadline_s
+        ends_s = self._clock() + self._deadline_s
         chunks = []
         for _ in range(len(noise)):
-            self._newest = ask(self._connection, context.request, ends_s - time.monotonic())
+            self._newest = ask(self._connection, context.request, ends_s - self._clock())
             if self._newest.actions.shape != self._answer_shape:
                 raise BackendError(
                     f"actions have the shape {self._newest.actions.shape}, the first answer had {self._answer_shape}"
