@@ -26,6 +26,7 @@ class ReplayDesk:
     def __init__(self, seat: OperatorSeat, desk: CommandDesk, recordings: RecordingDesk, driver: ReplayDriver) -> None:
         self._seat, self._desk, self._recordings, self._driver = seat, desk, recordings, driver
         self._key = ""  # of the page that has started the newest replay
+        self._is_driven = False  # by the keys or the gamepad of the page in control
 
     @property
     def status(self) -> str:
@@ -36,6 +37,9 @@ class ReplayDesk:
         """See `Replays`."""
 
         def do(answer: Answer) -> None:
+            if self._is_driven:
+                answer.set_exception(CommandRefusedError("you drive the arm: let go of the keys for a moment first"))
+                return
             try:
                 episode = self._recordings.playback(collection, name)
             except PlaybackError as error:
@@ -59,6 +63,7 @@ class ReplayDesk:
         Returns:
             Whether the replay drives.
         """
+        self._is_driven = intent.engaged
         if intent.engaged:
             self._driver.forget("the operator drives")
         elif self._driver.is_running and not self._seat.controls(self._key):
