@@ -4,21 +4,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from vla_interfaces.msg import PolicyWeights
 
 from rl_methods.common.architecture import architecture_of, canonical, hash_of
-from rl_methods.common.weights import PolicyManifest, pack
+from rl_methods.common.weights import Assembler, PolicyManifest, PolicySet, pack, unpack
 from rl_methods.dsrl.actor import DsrlActor, DsrlActorConfig
 from rl_methods.expo.actor import ExpoActor, ExpoActorConfig
+from vla_policy.nodes.weights_wire import to_manifest
 from whetstone_common.core.contract import Contract
 
 Packed = tuple[PolicyManifest, bytes]
+
+
+def whole_sets(pieces: Iterable[PolicyWeights], contract_hash: str) -> list[PolicySet]:
+    """Sets of EXPO that have come whole, each of which a robot would take."""
+    assembler, whole = Assembler(1 << 26), []
+    for msg in pieces:
+        manifest = to_manifest(msg)
+        data = assembler.offer(manifest, msg.piece, msg.pieces, bytes(msg.data))
+        if data is not None:
+            whole.append(unpack(manifest, data, method="expo", contract_hash=contract_hash))
+    return whole
 
 
 def expo_config(contract: Contract, **changes: Any) -> ExpoActorConfig:

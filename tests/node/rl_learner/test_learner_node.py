@@ -17,13 +17,13 @@ from experience.core.prior import write_prior
 from experience.core.spool.record import MAGIC
 from experience.nodes.convert import from_transition
 from experience.nodes.transition_node import TransitionNode
+from fakes.policy_sets import whole_sets
 from fakes.rl_board import curve
 from fakes.rl_runs import CONTRACT, HASH, SMALL, SPOOL, episode, store, write_method
 from harness.rig import Rig
 from rl_learner.core.checkpoint import digest, latest, load
 from rl_learner.nodes.learner_node import LearnerNode
-from rl_methods.common.weights import Assembler, PolicySet, unpack
-from vla_policy.nodes.weights_wire import to_manifest
+from rl_methods.common.weights import PolicySet
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
@@ -64,12 +64,7 @@ class Desk:
 
     def sets(self) -> list[PolicySet]:
         """Sets that have come whole, each of which a robot would take."""
-        assembler, whole = Assembler(1 << 26), []
-        for msg in self.pieces:
-            data = assembler.offer(to_manifest(msg), msg.piece, msg.pieces, bytes(msg.data))
-            if data is not None:
-                whole.append(unpack(to_manifest(msg), data, method="expo", contract_hash=HASH))
-        return whole
+        return whole_sets(self.pieces, HASH)
 
     def wait_status(self, **figures: object) -> LearnerStatus:
         """The first status with these figures."""
