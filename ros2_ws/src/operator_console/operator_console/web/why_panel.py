@@ -49,9 +49,7 @@ class WhyPanel:
                     self._is_held = ui.checkbox("stay at this one").props("id=why-hold")
                 self._pictures = ui.html(_NONE_YET, sanitize=False).props("id=why-pictures").classes("w-full")
                 ui.label(_ABOUT).classes("text-xs text-grey")
-                self._scene = (
-                    ui.echart({}, enable_3d=True).props("id=why-scene").classes("w-full").style("height: 24rem")
-                )
+                self._space = ui.element().classes("w-full")
                 ui.label(_ABOUT_SCENE).classes("text-xs text-grey")
             with ui.column().classes("w-5/12"):
                 with ui.card().classes("w-full"):
