@@ -3,30 +3,18 @@
 
 from __future__ import annotations
 
-import atexit
 import math
-import weakref
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sim_bridge.core.gl import mujoco
+from sim_bridge.core.offscreen import Image, Offscreen
 from whetstone_common.core.kinematics import Pose
 
-Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
-MAX_GEOMS = 400
 # MuJoCo's cameras look along -z with y upwards; an optical frame looks along z with y downwards.
 _TO_OPTICAL = np.diag([1.0, -1.0, -1.0])
-
-
-class _Closable(Protocol):
-    def close(self) -> None:
-        """Free the OpenGL context."""
-
-
-_open: weakref.WeakSet[_Closable] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,22 +30,6 @@ class CameraCalibration:
     focal_px: float
     is_at_hand: bool
     pose: Pose
-
-
-def close_at_exit(owner: _Closable) -> None:
-    """Close an owner of an OpenGL context when the process ends, if it is still there.
-
-    MuJoCo ends EGL at exit, and contexts left until then die with error messages: close first, which means to register
-    last.
-    """
-    _open.add(owner)
-    atexit.unregister(_close_all)
-    atexit.register(_close_all)
-
-
-def _close_all() -> None:
-    for owner in list(_open):
-        owner.close()
 
 
 class Cameras:
@@ -77,7 +49,7 @@ class Cameras:
         self._model = model
         self.size = size
         self.names = names
-        self._renderer: Any = None
+        self._offscreen: Offscreen | None = None
 
     def render(self, data: Any, camera: str) -> Image:
         """Image of `camera` at the state in `data`, (H, W, 3) uint8 RGB.
@@ -87,12 +59,14 @@ class Cameras:
         """
         if camera not in self.names:
             raise ValueError(f"unknown camera {camera!r}; there are {', '.join(self.names)}")
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self._model, self.size, self.size, max_geom=MAX_GEOMS)
-            close_at_exit(self)
-        self._renderer.update_scene(data, camera=self.names[camera])
-        image: Image = self._renderer.render()
-        return image
+        if self._offscreen is None:
+            self._offscreen = Offscreen(self._model, self.size, self.size)
+        eye = mujoco.MjvCamera()
+        eye.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        eye.fixedcamid = self._model.camera(self.names[camera]).id
+        every = mujoco.mjtCatBit.mjCAT_ALL
+        mujoco.mjv_updateScene(self._model, data, mujoco.MjvOption(), None, eye, every, self._offscreen.scene)
+        return self._offscreen.render()
 
     def calibration(self, data: Any, camera: str, tcp: Pose) -> CameraCalibration:
         """Calibration of `camera` at the state in `data`, in which the TCP has the pose `tcp`."""
@@ -107,6 +81,6 @@ class Cameras:
 
     def close(self) -> None:
         """Free the OpenGL context; call it from the thread that rendered."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        if self._offscreen is not None:
+            self._offscreen.close()
+            self._offscreen = None

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim_bridge.core.cameras import MAX_GEOMS, Image, close_at_exit
 from sim_bridge.core.gl import mujoco
+from sim_bridge.core.offscreen import Image, Offscreen
 from sim_bridge.core.world import World
 
 WIDTH_PX, HEIGHT_PX = 640, 480
@@ -30,57 +30,27 @@ class Spectator:
     def __init__(self) -> None:
         self._model: Any = None
         self._data: Any = None
-        self._offscreen: _Offscreen | None = None
+        self._offscreen: Offscreen | None = None
 
     def render(self, world: World, state: npt.NDArray[np.float64]) -> Image:
         """Picture (480, 640, 3) uint8 RGB of a state, as given by `World.state`."""
         if self._offscreen is None or self._model is not world.model:
             self.close()
             self._model, self._data = world.model, mujoco.MjData(world.model)
-            self._offscreen = _Offscreen(world.model)
-            close_at_exit(self)
+            self._offscreen = Offscreen(_with_shadows(world.model), WIDTH_PX, HEIGHT_PX)
         mujoco.mj_setState(self._model, self._data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
-        return self._offscreen.render(self._model, self._data)
+        every, scene = mujoco.mjtCatBit.mjCAT_ALL, self._offscreen.scene
+        mujoco.mjv_updateScene(self._model, self._data, mujoco.MjvOption(), None, _camera(), every, scene)
+        _dress(scene)
+        return self._offscreen.render()
 
     def close(self) -> None:
         """Free the OpenGL context; call it from the thread that rendered."""
         if self._offscreen is not None:
             self._offscreen.close()
         self._model = self._data = self._offscreen = None
-
-
-class _Offscreen:
-    """OpenGL context of its own.
-
-    Not `mujoco.Renderer`: that one frees its pictures and shaders in whatever context is current, which is that of
-    another camera of the same thread.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self._camera = _camera()
-        self._scene = mujoco.MjvScene(model, MAX_GEOMS)
-        self._context = mujoco.GLContext(WIDTH_PX, HEIGHT_PX)
-        self._context.make_current()
-        self._resources = mujoco.MjrContext(_with_shadows(model), mujoco.mjtFontScale.mjFONTSCALE_100)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._resources)
-
-    def render(self, model: Any, data: Any) -> Image:
-        every = mujoco.mjtCatBit.mjCAT_ALL
-        mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), mujoco.MjvPerturb(), self._camera, every, self._scene)
-        _dress(self._scene)
-        self._context.make_current()
-        everything = mujoco.MjrRect(0, 0, WIDTH_PX, HEIGHT_PX)
-        mujoco.mjr_render(everything, self._scene, self._resources)
-        upside_down = np.empty((HEIGHT_PX, WIDTH_PX, 3), dtype=np.uint8)
-        mujoco.mjr_readPixels(upside_down, None, everything, self._resources)
-        return upside_down[::-1]
-
-    def close(self) -> None:
-        self._context.make_current()
-        self._resources.free()
-        self._context.free()
 
 
 def _camera() -> Any:

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sim_bridge.core.cameras import Image
 from sim_bridge.core.expert import ExpertController, ExpertTarget
+from sim_bridge.core.offscreen import Image
 from sim_bridge.core.scene import CAMERAS
 from sim_bridge.core.tasks import get_task
 from sim_bridge.core.truth import Truth

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sim_bridge.core.arm import PANDA, ArmModel
-from sim_bridge.core.cameras import CameraCalibration, Cameras, Image
+from sim_bridge.core.cameras import CameraCalibration, Cameras
 from sim_bridge.core.domain_randomization import DomainRandomization
 from sim_bridge.core.gl import mujoco
+from sim_bridge.core.offscreen import Image
 from sim_bridge.core.scene import CAMERAS, TIMESTEP_S, build_spec
 from sim_bridge.core.scene_index import SceneIndex
 from sim_bridge.core.simulated_arm import SimulatedArm
