@@ -75,6 +75,17 @@ def test_when_counts_cannot_be_expect_a_refusal(counts: tuple[int, int]) -> None
         PolicyGuard().on_evaluation(*counts, NEWEST, **WHEN)
 
 
+@pytest.mark.parametrize(("cut", "whole"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize("steps", [4, 12])
+def test_when_a_base_episode_is_cut_short_expect_the_next_one_counted_once_as_what_it_is(
+    tmp_path: Any, cut: int, whole: int, steps: int
+) -> None:
+    run = session(recipe(tmp_path, base_episodes=9))
+    feed(run, [*episode(cut)[:-1], *episode(whole, steps)])
+    assert run.tally.finished == 2
+    assert (run.guard.base_successes, run.guard.base_episodes) == (whole % 2, 1)
+
+
 def test_when_a_run_is_resumed_expect_the_guard_to_know_what_it_knew(tmp_path: Any) -> None:
     run = session(recipe(tmp_path))
     feed(run, [t for n in (1, 2) for t in episode(n)])

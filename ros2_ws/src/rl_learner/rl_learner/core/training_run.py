@@ -158,10 +158,10 @@ class TrainingRun:
         except ValueError as error:
             self.problem = f"window refused: {error}"
             return
-        finished = self.tally.finished
         fresh = self.tally.add(transition, robot)
         episode = self.tally.arriving[robot]
-        if self.phase is Phase.COLLECT and self.tally.finished > finished:
+        # One that was cut short is finished as well, once the next begins; what came of it without help is not known.
+        if self.phase is Phase.COLLECT and fresh and episode.is_whole:
             self.guard.on_base_episode(success=episode.succeeded_alone)
         if self.phase in (Phase.WARM_UP, Phase.ONLINE):
             self.updates.pending += self.utd * fresh * is_kept
