@@ -22,6 +22,7 @@ from vla_policy.core.published.report_lines import RobotNames
 from vla_policy.core.remote.address import AddressError, api_key, checked_address
 from vla_policy.core.remote.report import inspect_server
 from vla_policy.core.serving import checked_chunks, draw_noise
+from vla_policy.nodes.backends import build_backend
 from whetstone_common.core.reason import Reason
 
 ROBOT = RobotNames(JOINTS, ("front", "wrist"))
@@ -248,6 +249,17 @@ def test_when_nobody_listens_expect_the_wait_to_end_with_the_reason(tmp_path):
         connected(server, tmp_path, start_s=0.5),
     ):
         pass
+
+
+def test_when_the_server_is_waited_for_expect_its_address_in_what_is_done_and_no_model_loaded(tmp_path):
+    steps = []
+    with serving() as server:
+        parameters = {
+            "backend": "remote", "remote": server.address, "model_mapping": str(write_mapping(tmp_path)),
+            "remote_api_key_file": "", "remote_deadline_ms": 5000, "remote_start_timeout_s": 10.0,
+        }  # fmt: skip
+        build_backend(parameters.__getitem__, steps.append, JOINTS).close()
+    assert steps == [f"waiting for the policy server at {server.address}"]
 
 
 # ---- keys, addresses, mappings ---------------------------------------------------------------------------------------

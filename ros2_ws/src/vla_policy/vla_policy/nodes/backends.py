@@ -34,12 +34,12 @@ def build_backend(
         joint_names: The robot's joints, the gripper last, for a published checkpoint's mapping.
     """
     kind = param("backend")
+    if kind == "remote":
+        return _remote(param, on_step, joint_names)
     on_step("loading model")
     if kind == "fake":
         shape = {"image_size_px": param("fake_image_size_px"), "cameras": tuple(param("fake_cameras"))}
         return load_backend("fake", **shape, **_script(param))
-    if kind == "remote":
-        return _remote(param, on_step, joint_names)
     options: dict[str, Any] = {"num_threads": param("torch_threads")}
     if kind != "onnx":
         # ONNX Runtime finds its device by its providers, and its number format is in the graph.
@@ -102,7 +102,7 @@ def release(backend: Backend) -> None:
 def _remote(param: Read, on_step: Callable[[str], None], joint_names: tuple[str, ...]) -> Backend:
     from vla_policy.core.backends.remote import RemoteBackend
 
-    on_step(f"waiting for {param('remote')}")
+    on_step(f"waiting for the policy server at {param('remote')}")
     return RemoteBackend.load(
         param("remote"),
         mapping=param("model_mapping"),
