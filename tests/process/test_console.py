@@ -51,8 +51,10 @@ def test_when_an_operator_uses_the_page_expect_cameras_an_episode_takeover_succe
     for camera in ("front", "wrist"):
         page.wait_for_function(f"Number(document.querySelector('img[data-camera={camera}]').dataset.pictures) >= 3")
     assert page.is_disabled("#command-arm"), "a page without control must be read-only"
+    assert page.text_content("#answer") == "take control to operate"
 
     desk.take_control()
+    page.wait_for_function("['answer', 'trial-answer'].every(id => document.getElementById(id).textContent === '')")
     other = desk.browser.page(desk.url)
     other.wait_for_function("document.getElementById('take').disabled")
     other.close()

@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from operator_console.core.curation import AS_RECORDED
+from operator_console.web.answer_line import AnswerLine
 from operator_console.web.command_answer import answer_of
 from operator_console.web.episode_list import EpisodeList
 from operator_console.web.interface import Console, Recordings
@@ -56,7 +57,7 @@ class CurationCommands:
             with ui.row().classes("items-center"):
                 self._dataset = ui.input("name of the new dataset").props("for=browse-dataset").classes("w-64")
                 self._button("export", "export as LeRobotDataset", self._export)
-            self._answer = ui.label("take control to change recordings").props("id=browse-answer").classes("text-sm")
+            self._answer = AnswerLine("browse-answer", "take control to change recordings")
             self._process = ui.label().props("id=browse-process").classes("text-sm font-bold")
             ui.label(_ABOUT).classes("text-xs text-grey")
 
@@ -94,7 +95,7 @@ class CurationCommands:
         if answer.is_done:
             self._episodes.untick()
         await self._refresh()
-        self._answer.set_text(answer.text)  # not before the list shows what came of it
+        self._answer.show(answer.text)  # not before the list shows what came of it
 
     def show(self, *, controls: bool) -> None:
         """Show what is true now.
@@ -102,6 +103,7 @@ class CurationCommands:
         Args:
             controls: Whether the page is in control.
         """
+        self._answer.refresh(controls=controls)
         for button in self._for_operators:
             button.set_enabled(controls)
         export = self._console.recordings.view()

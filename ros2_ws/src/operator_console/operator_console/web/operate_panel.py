@@ -11,6 +11,7 @@ from operator_console.core.commands import Command
 from operator_console.core.control import ControlError
 from operator_console.core.session import GraphSnapshot
 from operator_console.web import tables
+from operator_console.web.answer_line import AnswerLine
 from operator_console.web.command_answer import answer_of
 from operator_console.web.interface import Console, PageState
 
@@ -81,7 +82,7 @@ class OperatePanel:
                 self._button(Command.INSTRUCT, "say it now", lambda: self._words.value.strip())
                 for command in _EPISODE:
                     self._button(command)
-            self._answer = ui.label("take control to operate").props("id=answer").classes("text-sm")
+            self._answer = AnswerLine("answer", "take control to operate")
 
     def _build_versions(self) -> None:
         """Go back to earlier weights of the small policies, of those that steering_node keeps."""
@@ -104,16 +105,17 @@ class OperatePanel:
 
     async def _act(self, command: Command, words: str) -> None:
         answer = self._console.command(self._key, self._viewer, command, words)
-        self._answer.set_text(f"{command.value}: {(await answer_of(answer)).text}")
+        self._answer.show(f"{command.value}: {(await answer_of(answer)).text}")
 
     def _set_speed(self, percent: float) -> None:
         try:
             self._console.set_speed(self._key, percent / 100.0)
         except (ControlError, ValueError) as error:
-            self._answer.set_text(f"speed: {error}")
+            self._answer.show(f"speed: {error}")
 
     def refresh(self, snapshot: GraphSnapshot, state: PageState) -> None:
         """Show what is true now."""
+        self._answer.refresh(controls=state.controls)
         for element in self._for_operators:
             element.set_enabled(state.controls)  # type: ignore[attr-defined]
         self._speed_text.set_text(f"speed {100 * state.speed:.0f} % ({state.speed_m_s:.2f} m/s)")

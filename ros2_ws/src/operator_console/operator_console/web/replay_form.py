@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from operator_console.web.answer_line import AnswerLine
 from operator_console.web.command_answer import answer_of
 from operator_console.web.interface import Console, PageState
 
@@ -34,7 +35,7 @@ class ReplayForm:
                 self._speed = ui.select(_SPEEDS, value=0.5).props("for=replay-speed").classes("w-64")
                 self._start = ui.button("replay", on_click=self._on_start).props("id=replay-start dense no-caps")
                 self._stop = ui.button("stop", on_click=self._on_stop).props("id=replay-stop dense no-caps")
-            self._answer = ui.label("take control to replay").props("id=replay-answer").classes("text-sm")
+            self._answer = AnswerLine("replay-answer", "take control to replay")
             self._status = ui.label().props("id=replay-status").classes("text-sm font-bold")
             ui.label(_ABOUT).classes("text-xs text-grey")
 
@@ -44,6 +45,7 @@ class ReplayForm:
 
     def refresh(self, state: PageState) -> None:
         """Let who is in control replay what is looked at."""
+        self._answer.refresh(controls=state.controls)
         self._start.set_enabled(state.controls and self._place is not None)
         self._stop.set_enabled(state.controls)
         self._status.set_text(self._console.replays.status)
@@ -53,7 +55,7 @@ class ReplayForm:
             return
         speed = float(self._speed.value)
         answer = await answer_of(self._console.replays.start(self._key, self._viewer, *self._place, speed))
-        self._answer.set_text(answer.text)
+        self._answer.show(answer.text)
 
     async def _on_stop(self) -> None:
-        self._answer.set_text((await answer_of(self._console.replays.stop(self._key, self._viewer))).text)
+        self._answer.show((await answer_of(self._console.replays.stop(self._key, self._viewer))).text)

@@ -10,6 +10,7 @@ from nicegui import ui
 from starlette.concurrency import run_in_threadpool
 
 from operator_console.core.runs import RunState, RunView
+from operator_console.web.answer_line import AnswerLine
 from operator_console.web.command_answer import answer_of
 from operator_console.web.interface import Console, PageState
 from operator_console.web.order_fields import OrderFields
@@ -50,7 +51,7 @@ class RunForm:
                 self._start = self._button("start", "start the run", self._on_start)
                 self._stop = self._button("stop", "stop the run", self._on_stop)
                 self._resume = self._button("resume", "resume the ticked run", self._on_resume)
-            self._answer = ui.label("take control to start a run").props("id=run-answer").classes("text-sm")
+            self._answer = AnswerLine("run-answer", "take control to start a run")
             ui.label(_ABOUT).classes("text-xs text-grey")
             self._output = RunOutput()
 
@@ -80,7 +81,7 @@ class RunForm:
     async def _tell(self, answer: Future[str]) -> bool:
         """Show what came of a command; whether it was carried out."""
         came_of_it = await answer_of(answer)
-        self._answer.set_text(came_of_it.text)
+        self._answer.show(came_of_it.text)
         return came_of_it.is_done
 
     # ---- what is true now ------------------------------------------------------------------------------------------
@@ -94,6 +95,7 @@ class RunForm:
     def refresh(self, state: PageState) -> None:
         """Show what is true now."""
         self._controls = state.controls
+        self._answer.refresh(controls=state.controls)
         training = self._console.training()
         self._start.set_enabled(state.controls and self._fields.has_offers)
         self._stop.set_enabled(state.controls and training.is_running)

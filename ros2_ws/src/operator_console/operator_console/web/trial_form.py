@@ -8,6 +8,7 @@ import time
 
 from nicegui import ui
 
+from operator_console.web.answer_line import AnswerLine
 from operator_console.web.command_answer import answer_of
 from operator_console.web.interface import Console, PageState, PolicyTrial
 
@@ -37,7 +38,7 @@ class TrialForm:
             self._count = self._slider("candidates", "trial-candidates", 1, _MOST_CANDIDATES, 1, 8)
             self._share = self._slider("edits: share of their bound", "trial-edits", 0.0, 1.0, 1 / _SHARE_STEPS, 1.0)
             self._button = ui.button("ask the policy", on_click=self._ask).props("id=trial-ask dense no-caps")
-            self._answer = ui.label("take control to ask").props("id=trial-answer").classes("text-sm")
+            self._answer = AnswerLine("trial-answer", "take control to ask")
             ui.label(_ABOUT).classes("text-xs text-grey")
 
     def _slider(self, text: str, name: str, least: float, most: float, step: float, value: float) -> ui.slider:
@@ -54,9 +55,10 @@ class TrialForm:
             await asyncio.sleep(_POLL_S)
         trial = PolicyTrial(int(self._seed.value), int(self._count.value), float(self._share.value))
         answer = await answer_of(self._console.ask_policy(self._key, self._viewer, trial))
-        self._answer.set_text("asked; the pictures show the answer" if answer.is_done else answer.text)
+        self._answer.show("asked; the pictures show the answer" if answer.is_done else answer.text)
 
     def refresh(self, state: PageState) -> None:
         """Let who is in control ask."""
+        self._answer.refresh(controls=state.controls)
         for element in (self._seed, self._count, self._share, self._button):
             element.set_enabled(state.controls)
