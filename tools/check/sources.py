@@ -22,8 +22,6 @@ PACKAGES = (
     "sim_bridge",
     "whetstone_cli",
 )
-CORE = [SRC / name / name / ("" if name == "rl_methods" else "core") for name in PACKAGES]
-NODES = [folder for name in PACKAGES if (folder := SRC / name / name / "nodes").is_dir()]
 
 
 @functools.cache

@@ -95,8 +95,10 @@ def check_wheels() -> Finding:
 
 def check_workspace() -> Finding:
     """Every package of the workspace is built and found."""
-    names = ("vla_interfaces", "whetstone_common", "vla_policy", "experience", "rl_learner")
-    names += ("robot_bringup", "robot_operation", "sim_bridge", "whetstone_cli")
+    names = (
+        "vla_interfaces", "whetstone_common", "vla_policy", "experience", "rl_learner",
+        "robot_bringup", "robot_operation", "sim_bridge", "whetstone_cli",
+    )  # fmt: skip
     missing = []
     for name in names:
         try:

@@ -105,15 +105,16 @@ class TrainOptions:
     @property
     def stack(self) -> StackOptions:
         """The stack with its learner, if it has one, and with the run's own model once there is one."""
-        training = Training(
-            self.run,
-            str(self.runs.resolve()),
-            self.settings.seed,
-            max_steps=self.budget.max_steps,
-            prior=self.settings.prior,
-            device=self.device,
-        )
-        training = None if self.in_rounds else training
+        training: Training | None = None
+        if not self.in_rounds:
+            training = Training(
+                self.run,
+                str(self.runs.resolve()),
+                self.settings.seed,
+                max_steps=self.budget.max_steps,
+                prior=self.settings.prior,
+                device=self.device,
+            )
         model_dir = tuning.model_of(self.folder, self.settings.model_dir)
         stack = replace(stack_of(replace(self.settings, model_dir=model_dir), training), namespace=self.namespace)
         if not (self.record or self.is_to_be_tuned or self.settings.distil or self.in_rounds):

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from experience.core.recording.reader import RecordingError, recorded_metadata
 from whetstone_cli.cli import jobs, screen
@@ -36,7 +37,8 @@ def own_recordings(folder: Path) -> list[Path]:
     except TrainingError as error:
         raise UserError(str(error)) from error
     known = {(str(episode.seed), episode.outcome, str(episode.steps)) for episode in played}
-    own, others = [], []
+    own: list[Path] = []
+    others: list[Path] = []
     for path in sorted(recordings_of(folder).glob("*.mcap")):
         try:
             said = recorded_metadata(path)  # a label does not change whose it is
@@ -118,7 +120,7 @@ def _imitate(folder: Path, out: Path, begun_with: str, robot: str, average: int 
 
 
 def imitate(
-    recordings: Sequence[Path], out: Path, method: str, robot: str, demonstrations: str = "", **named: object
+    recordings: Sequence[Path], out: Path, method: str, robot: str, demonstrations: str = "", **named: Any
 ) -> None:
     """Make a model of recordings by a method of post-training.
 

@@ -34,7 +34,7 @@ def classifier(
     mapping: Mapping = None,
 ) -> None:
     """Train a success detector on marked frames: the last ones of successes against all others."""
-    named: dict[str, object] = {
+    named: dict[str, str | int | float | Path] = {
         "out": out, "backend": backend.value, "robot": robot, "success-frames": success_frames, "steps": steps,
         "threshold": threshold,
     } | ({"model-dir": model_dir} if model_dir else {}) | ({} if mapping is None else {"mapping": mapping})  # fmt: skip
