@@ -215,6 +215,13 @@ def test_when_no_contract_was_received_expect_refusal_that_says_so(rig: Rig) -> 
     assert "no policy_contract" in detail
 
 
+def test_when_there_is_no_contract_yet_expect_ready_that_says_so_until_it_comes(rig: Rig) -> None:
+    node = rig.add(SteeringNode)
+    rig.until_status(node, State.READY, Reason.NO_CONTRACT)
+    rig.voice("policy_contract", PolicyContract, qos.LATCHED)(from_contract(CONTRACT))
+    rig.until_status(node, State.READY, Reason.NONE)
+
+
 def test_when_the_contract_comes_after_the_first_proposal_expect_it_answered_then(rig: Rig) -> None:
     chunks = rig.hear("action_chunk", ActionChunk)
     node = rig.add(SteeringNode)

@@ -128,6 +128,8 @@ class SteeringNode(WhetstoneNode):
         reason, detail = (Reason.NONE, "") if self._intake is None else self._intake.status()
         if self._lacks_weights:
             self.set_state(State.HOLDING, Reason.NO_WEIGHTS, detail)
+        elif self._contracts.bound is None and reason is Reason.NONE:
+            self.set_state(State.READY, Reason.NO_CONTRACT, detail)
         else:
             self.set_state(State.READY, reason, detail)
 
@@ -141,6 +143,7 @@ class SteeringNode(WhetstoneNode):
 
     def on_contract(self, msg: PolicyContract) -> None:
         """Bind to the first contract; refuse another until the node is configured anew."""
+        is_awaited = self.active and self._contracts.bound is None
         try:
             contract = to_contract(msg)
             check_features(self.param("method"), contract)
@@ -154,7 +157,7 @@ class SteeringNode(WhetstoneNode):
         early, self._early = self._early, None
         if self._trial.bind(self._contracts.bound) and self._intake is not None:
             self._intake.retry()
-        if self.status[1] == Reason.CONTRACT_MISMATCH:
+        if is_awaited or self.status[1] == Reason.CONTRACT_MISMATCH:
             self._say_ready()
         if early is not None:
             self.on_proposal(early)

@@ -171,7 +171,7 @@ REMEDIES: Mapping[Reason, Remedy] = MappingProxyType(
             "Start learner_node with the same `run`, or wait: the learner publishes after its warm-up.",
         ),
         Reason.NO_CONTRACT: Remedy(
-            "arm_node has not received the contract of a policy yet.",
+            "The node has not received the contract of a policy yet.",
             "Start vla_node, or wait until it has loaded its model: the contract is published after that.",
         ),
     }
