@@ -14,7 +14,7 @@ from typing import Any
 from record import RunRow, read_rows
 
 from rl_methods.config import differences, read_method_config
-from rl_methods.registry import DEFAULT_ONLINE, online_methods, settings_file
+from rl_methods.registry import DEFAULT_ONLINE, online_methods, other_settings, settings_file
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "ros2_ws" / "src" / "vla_policy" / "models" / "pocket"
@@ -34,6 +34,7 @@ class Variant:
         title: Names it to readers.
         method: Name in the registry.
         candidates: N, proposals of the VLA per decision.
+        file: Name of another shipped file of the method, empty for its usual one.
         changes: Block, then key, then value; on top of the method's file.
         shown: Whether it knows demonstrations from the start.
         human: Whether the scripted operator helps.
@@ -43,9 +44,15 @@ class Variant:
     title: str
     method: str = DEFAULT_ONLINE
     candidates: int = 8
+    file: str = ""
     changes: Blocks = field(default_factory=dict)
     shown: bool = True
     human: bool = True
+
+    @property
+    def settings(self) -> Path:
+        """The method's file."""
+        return other_settings(self.method)[self.file] if self.file else settings_file(self.method)
 
 
 def _among(n: int) -> Variant:
@@ -63,14 +70,7 @@ def _of(method: str) -> tuple[Variant, Variant]:
 
 _SEES: Blocks = {"expo": {"encoder": "images"}}
 # As published: the edit policy follows the critic alone. Narrow edits, for wide ones collapse (see results.md).
-_CRITIC: Blocks = {
-    "expo": {
-        "imitation_weight": 0.0, "q_weight": 1.0, "edit_scale": [0.2], "edit_knots": 2, "margin": 0.05, "alpha": 0.01,
-    },
-    "schedule": {"updates_per_step": 0.6},
-}  # fmt: skip
-_ALONE: Blocks = {"schedule": {"interventions": False, "updates_per_step": 0.6}}
-_ALONE_EVERY_2: Blocks = {"schedule": {"interventions": False, "updates_per_step": 0.6, "query_every": 2}}
+_CRITIC = "without_operator"
 METHODS = tuple(variant for method in online_methods() for variant in _of(method))
 ABLATIONS = (
     Variant("no_edit_policy", "no edit policy", changes={"expo": {"edit": False}}),
@@ -88,11 +88,16 @@ ABLATIONS = (
         "pld_wide", "PLD, as wide as EXPO's edits", "pld",
         changes={"pld": {"xi": [0.5, 0.5, 1.5, 0.3, 0.3, 0.7, 2.0], "knots": 4}},
     ),
-    Variant("critic_driven", "driven by its critic", changes=_CRITIC),
-    Variant("critic_driven_alone", "driven by its critic, alone", changes={**_CRITIC, **_ALONE}, human=False),
     Variant(
-        "every_2_alone", "driven by its critic, windows at every 2nd step, alone",
-        changes={**_CRITIC, **_ALONE_EVERY_2}, human=False,
+        "critic_driven", "driven by its critic",
+        file=_CRITIC, changes={"schedule": {"interventions": True, "query_every": 0}},
+    ),
+    Variant(
+        "critic_driven_alone", "driven by its critic, alone",
+        file=_CRITIC, changes={"schedule": {"query_every": 0}}, human=False,
+    ),
+    Variant(
+        "every_2_alone", "driven by its critic, windows at every 2nd step, alone", file=_CRITIC, human=False,
     ),
 )  # fmt: skip
 VARIANTS = (*METHODS, *ABLATIONS)
@@ -164,7 +169,7 @@ class Plan:
 
     def wanted(self, cell: Cell) -> dict[str, Any]:
         """What a result must say of itself to be the cell's."""
-        recipe = read_method_config(settings_file(cell.variant.method), self.blocks(cell))
+        recipe = read_method_config(cell.variant.settings, self.blocks(cell))
         return {
             "task": cell.task, "method": recipe.method, "seed": cell.seed, "candidates": cell.variant.candidates,
             "prior": str(self.prior(cell)) if cell.variant.shown else "",
@@ -189,7 +194,7 @@ class Plan:
         texts = [f"{name}.{key}={json.dumps(value)}" for name, block in blocks for key, value in block.items()]
         return [
             sys.executable, str(self.trainer), "--model", str(self.model),
-            "--method", str(settings_file(cell.variant.method)), "--task", cell.task, "--seed", str(cell.seed),
+            "--method", str(cell.variant.settings), "--task", cell.task, "--seed", str(cell.seed),
             "--candidates", str(cell.variant.candidates), "--evaluate", str(self.evaluate),
             "--base-result", str(self.base(cell)), "--out", str(out),
             *(["--prior", str(self.prior(cell))] if cell.variant.shown else []),

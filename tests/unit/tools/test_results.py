@@ -19,7 +19,7 @@ import matrix  # noqa: E402
 import record  # noqa: E402
 import report  # noqa: E402
 
-from rl_methods.config import read_method_config  # noqa: E402
+from rl_methods.config import differences, read_method_config  # noqa: E402
 from rl_methods.registry import other_settings  # noqa: E402
 
 # Stands in for train.py: writes the answer that lies beside it, or fails as it is told to there.
@@ -246,7 +246,19 @@ def test_when_ticks_are_recorded_expect_them_on_the_axis_and_else_an_even_share(
     assert list(told[-2:]) == [290, 450]
 
 
-def test_when_expo_is_run_without_an_operator_expect_the_shipped_settings_for_it() -> None:
-    recipe = matrix.Plan().wanted(cell(key="every_2_alone"))["recipe"]
-    shipped = read_method_config(other_settings("expo")["without_operator"], {})
-    assert recipe == json.loads(json.dumps(shipped.resolved()))
+@pytest.mark.parametrize(
+    ("key", "changed"),
+    [
+        ("every_2_alone", []),
+        ("critic_driven_alone", ["schedule.query_every: 2, now 0"]),
+        ("critic_driven", ["schedule.interventions: False, now True", "schedule.query_every: 2, now 0"]),
+    ],
+)
+def test_when_expo_is_driven_by_its_critic_expect_the_shipped_settings_for_it_and_few_changes(
+    plan: matrix.Plan, key: str, changed: list[str]
+) -> None:
+    file = other_settings("expo")["without_operator"]
+    shipped = json.loads(json.dumps(read_method_config(file, {}).resolved()))
+    assert differences(shipped, plan.wanted(cell(key=key))["recipe"]) == changed
+    command = plan.command(cell(key=key), plan.folder)
+    assert command[command.index("--method") + 1] == str(file)
