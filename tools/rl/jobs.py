@@ -6,8 +6,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from matrix import Cell, Plan, changed, digest, read, row_of
 from record import keep
@@ -31,7 +33,7 @@ class Job:
         self.part.unlink(missing_ok=True)
         with self.log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                plan.command(cell, self.part),
+                [*_on_ray(plan.ray), *plan.command(cell, self.part)],
                 env=os.environ | dict.fromkeys(_THREADS, "1"),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -65,6 +67,11 @@ class Job:
             self.process.wait(_END_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
+
+
+def _on_ray(address: str) -> list[str]:
+    """What a command is put behind to be run by a cluster, nothing without an address."""
+    return [sys.executable, str(Path(__file__).with_name("on_ray.py")), address, "--"] if address else []
 
 
 def run(plan: Plan, cells: Iterable[Cell], jobs: int) -> list[str]:

@@ -147,6 +147,7 @@ class Plan:
         model: Directory of the VLA.
         trainer: Script that makes a run.
         record: File that keeps a row of each run.
+        ray: Address of the Ray cluster whose machines make the runs, empty for this machine.
     """
 
     folder: Path = ROOT / "runs" / "results"
@@ -155,6 +156,7 @@ class Plan:
     model: Path = MODEL
     trainer: Path = ROOT / "tools" / "rl" / "train.py"
     record: Path = RECORD
+    ray: str = ""
 
     def file(self, cell: Cell) -> Path:
         """Where a cell's result lies."""

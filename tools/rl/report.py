@@ -31,6 +31,9 @@ Written by `make results` from [results.csv](results.csv); a dash is a run that 
 `make results ARGS="--only pick_place/expo"`. In process; each method has its shipped `settings.yaml`, N = 8 candidates
 and 40 demonstrations. Ablations are of EXPO, with the operator. "alone": without the operator.
 
+On several machines: `make results ARGS="--ray auto"`, with a Ray cluster as for [PPO](../explanation/methods/ppo.md)
+whose machines have the checkout and `runs/results` at the same path; each run takes one CPU.
+
 Base and after: without exploration and without help, on the same scenes. The interval is Wilson's over the episodes of
 all seeds as if they were independent; seeds scatter more than it says. Steps under human control and control steps are
 means over the seeds.

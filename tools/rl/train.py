@@ -33,7 +33,7 @@ from rl_methods.none.policy import FirstCandidate
 from rl_methods.registry import DEFAULT_ONLINE, settings_file
 from vla_policy.core.backends import load_backend
 from whetstone_cli.core.simulated_scene import ScriptedOperator
-from whetstone_common.core.outputs import check_file
+from whetstone_common.core.outputs import check_file, whole_file
 from whetstone_common.core.success_rate import wilson
 
 EVALUATION_SEED = 0
@@ -75,8 +75,8 @@ def base_result(path: Path | None, rollout: Rollout, episodes: int) -> dict[str,
     rollout.policy = FirstCandidate()
     result = summary([rollout.play(seed) for seed in range(EVALUATION_SEED, EVALUATION_SEED + episodes)])
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result) + "\n", encoding="utf-8")
+        with whole_file(path) as part:  # runs that end together read and write it
+            part.write_text(json.dumps(result) + "\n", encoding="utf-8")
     return result
 
 
