@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from whetstone_cli.cli import jobs, outputs
+from whetstone_cli.cli.errors import UserError
 from whetstone_cli.cli.run_folder import RunFolder
 from whetstone_cli.core.training import LAST_RUN_SEED
+from whetstone_common.core import ray_cluster
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +25,7 @@ def ppo(
     task: Annotated[str, typer.Option(help="Task file, by name.")] = "pick_place",
     model_dir: Annotated[str, typer.Option(help="Model directory to begin with; empty for the shipped one.")] = "",
     envs: Annotated[int, typer.Option(min=1, max=1024, help="Simulators, each in a process of its own.")] = 4,
+    ray: Annotated[str, typer.Option(help=f"{ray_cluster.HELP}; empty for processes of this machine.")] = "",
     iterations: Annotated[int, typer.Option(min=1, max=100_000, help="Of the whole run.")] = 100,
     episodes: Annotated[int, typer.Option(min=0, max=100_000, help="Per iteration, 0 for the settings'.")] = 0,
     budget_steps: Annotated[int, typer.Option(min=0, help="Control steps of the whole run, 0 for no bound.")] = 0,
@@ -37,6 +40,8 @@ def ppo(
 ) -> None:
     """PPO on the policy's action expert, in simulation only. Run it again to go on."""
     outputs.check_new_folder(out)
+    if ray:
+        _check_ray(ray)
     folder = runs / (run or f"ppo_{task}_{seed}")
     named: dict[str, object] = {
         "task": task, "out": out, "folder": folder, "envs": envs, "iterations": iterations, "robot": robot,
@@ -44,7 +49,15 @@ def ppo(
         "seed": seed, "device": device,
     }  # fmt: skip
     named |= {"model-dir": model_dir} if model_dir else {}
+    named |= {"ray": ray} if ray else {}
     named |= {"episodes": episodes} if episodes else {}
     named |= {"method-file": method_file} if method_file is not None else {}
     with RunFolder(folder):
         jobs.run_job("ppo", [f"--{name}={value}" for name, value in named.items()])
+
+
+def _check_ray(address: str) -> None:
+    try:
+        ray_cluster.check_address(address)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(str(error)) from error

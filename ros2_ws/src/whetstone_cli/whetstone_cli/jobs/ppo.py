@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from whetstone_cli.jobs.numbers import count, default_threads
+from whetstone_common.core.ray_cluster import HELP
 
 _LEAST = {"envs": 4, "iterations": 100, "evaluation_episodes": 50}
 
@@ -25,6 +26,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--robot", default="sim_panda", help="robot file")
     parser.add_argument("--method-file", type=Path, help="settings of the method, instead of the shipped")
     parser.add_argument("--envs", type=count, default=_LEAST["envs"], help="simulators, each in a process")
+    parser.add_argument("--ray", default="", help=f"{HELP}; empty for processes of this machine")
     parser.add_argument("--iterations", type=count, default=_LEAST["iterations"], help="of the whole run")
     parser.add_argument("--episodes", type=count, help="per iteration, instead of the settings'")
     parser.add_argument("--budget-steps", type=int, default=0, help="control steps of the whole run, 0 for no bound")

@@ -31,6 +31,7 @@ from vla_policy.core.training.trainable import Trainable
 from whetstone_cli.core.simulation import EnvironmentMaker
 from whetstone_cli.core.training import training_seed
 from whetstone_common.core.outputs import check_new_folder
+from whetstone_common.core.ray_cluster import LOCAL, check_address, connect
 from whetstone_common.core.success_rate import wilson
 from whetstone_common.nodes.resources import find
 from whetstone_common.nodes.robot_files import find_robot, urdf_of
@@ -82,13 +83,24 @@ def train(args: argparse.Namespace) -> None:
 
 def _chosen(args: argparse.Namespace) -> _Setting:
     get_task(args.task)
+    settings = _settings(args)
+    if args.ray == LOCAL:
+        check_address(args.ray)
+    elif args.ray:
+        connect(args.ray, _simulators_at_once(args, settings)).shutdown()
     model = Trainable.load(find(args.model_dir))
     backend = Pi0Backend(model.parts, device=args.device)
     _check_spec(backend.spec)
-    settings: PpoSettings = read_training_settings(_METHOD, args.method_file)
-    if args.episodes:
-        settings = replace(settings, episodes=args.episodes)
     return _Setting(args, model, backend, settings)
+
+
+def _settings(args: argparse.Namespace) -> PpoSettings:
+    settings: PpoSettings = read_training_settings(_METHOD, args.method_file)
+    return replace(settings, episodes=args.episodes) if args.episodes else settings
+
+
+def _simulators_at_once(args: argparse.Namespace, settings: PpoSettings) -> int:
+    return min(args.envs, settings.episodes)
 
 
 def _check_spec(spec: PolicySpec) -> None:
@@ -108,8 +120,8 @@ def _simulators(chosen: _Setting) -> Iterator[Any]:
     )
     urdf = urdf_of(robot).read_text(encoding="utf-8")
     maker = EnvironmentMaker(config, robot, urdf, chosen.settings.execute_steps)
-    count = min(chosen.args.envs, chosen.settings.episodes)
-    envs = make_vector([maker.chunks] * count)
+    count = _simulators_at_once(chosen.args, chosen.settings)
+    envs = make_vector([maker.chunks] * count, chosen.args.ray)
     try:
         yield envs
     finally:
