@@ -21,6 +21,7 @@ import lockstep  # noqa: E402
 import memory  # noqa: E402
 import model  # noqa: E402
 import page  # noqa: E402
+import rollout_workers  # noqa: E402
 import serving  # noqa: E402
 import several_robots  # noqa: E402
 import viewers  # noqa: E402
@@ -45,6 +46,7 @@ def main() -> None:
         "learner": lambda: learner.run(repeats=20 if quick else 100),
         "lockstep": lambda: lockstep.run(directory if has_model else None, ticks=200 if quick else 1000),
         "viewers": lambda: viewers.run(laps=60 if quick else 400),
+        "rollout_workers": lambda: rollout_workers.run(episodes=2 if quick else 8, repeats=3 if quick else 7),
         "vla_sizes": lambda: vla_sizes.run(("tiny",) if quick else ()),
     }
     benchmarks["memory"] = lambda: memory.run(directory if has_model else None)
