@@ -54,7 +54,7 @@ def test_when_scenes_are_played_in_the_graph_and_in_process_expect_the_same_wind
 
     torch.set_num_threads(1)
     backend = load_backend("onnx", str(MODEL), num_threads=1)
-    rollout, _ = rollout_of("pick_place", backend, 8, 8)
+    rollout = rollout_of("pick_place", backend, 8, 8)
     contract = contract_of(backend.spec, JOINTS, "")
     rules = Rules(window_steps=8, lockstep=True)
     outcomes = []

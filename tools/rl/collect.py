@@ -32,7 +32,7 @@ def main() -> int:
     check_file(args.out)
     torch.set_num_threads(1)
     backend = load_backend(args.backend, str(args.model), num_threads=1)
-    rollout, _ = rollout_of(args.task, backend, args.execute, args.candidates)
+    rollout = rollout_of(args.task, backend, args.execute, args.candidates)
     episodes, started = [], time.monotonic()
     for seed in range(args.first_seed, args.first_seed + args.episodes):
         episodes.append(rollout.play(seed))

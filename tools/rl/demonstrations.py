@@ -19,9 +19,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from cell_scene import JOINTS, rollout_of
+from cell_scene import ALL_TASKS, JOINTS, operator_in, rollout_of
 from rich.progress import track
-from sim_rollout import ROOT, TASKS
+from sim_rollout import ROOT
 
 from experience.core.episode import Rules as WindowRules
 from experience.core.prior import weights_behind, write_prior
@@ -32,7 +32,7 @@ from rl_methods.config import read_method_config
 from rl_methods.registry import DEFAULT_ONLINE, settings_file
 from vla_policy.core.backends import load_backend
 from vla_policy.core.serving import contract_of, weights_sha256
-from whetstone_cli.core.simulated_scene import ScriptedOperator
+from whetstone_cli.core.simulated_scene import SupervisingOperator
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.outputs import check_new_folder
 
@@ -65,7 +65,7 @@ class Stage:
     """Where the expert shows, and how what they do is cut into windows."""
 
     rollout: Rollout
-    operator: ScriptedOperator
+    operator: SupervisingOperator
     contract: Contract
     rules: WindowRules
 
@@ -76,10 +76,10 @@ def stage_for(wanted: Wanted) -> Stage:
     torch.set_num_threads(1)
     backend = load_backend(wanted.backend, str(wanted.model), num_threads=1)
     recipe = read_method_config(wanted.method)
-    rollout, cell = rollout_of(wanted.task, backend, recipe.steps, wanted.candidates)
+    rollout = rollout_of(wanted.task, backend, recipe.steps, wanted.candidates)
     rollout.rules = replace(rollout.rules, images=True)
     rules = WindowRules(window_steps=recipe.steps, lockstep=True)
-    return Stage(rollout, ScriptedOperator(cell), contract_of(backend.spec, JOINTS, ""), rules)
+    return Stage(rollout, operator_in(rollout), contract_of(backend.spec, JOINTS, ""), rules)
 
 
 def shown(wanted: Wanted, number: int) -> list[Transition]:
@@ -95,7 +95,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=POCKET)
     parser.add_argument("--backend", default="onnx", choices=("onnx", "pocket"))
     parser.add_argument("--method", type=Path, default=settings_file(DEFAULT_ONLINE))
-    parser.add_argument("--task", choices=TASKS, default="pick_place")
+    parser.add_argument("--task", choices=ALL_TASKS, default="pick_place")
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cell_scene import rollout_of
+from cell_scene import cell_of, rollout_of
 from diagnose import moments_in, train_critic, values_of
 from scipy.stats import spearmanr
 from sim_rollout import TASKS, Cell
@@ -127,7 +127,8 @@ def main() -> int:
     torch.set_num_threads(1)
     backend = load_backend(args.backend, str(args.model), num_threads=1)
     critic = None if args.critic_on is None else critic_on(args.critic_on, backend.spec)
-    runner, cell = rollout_of(args.task, backend, EXECUTE, args.candidates)
+    runner = rollout_of(args.task, backend, EXECUTE, args.candidates)
+    cell = cell_of(runner)
     oracle = Branching(runner, cell, args.decisions, args.edit_std)
     runner.policy = oracle
     episodes: list[PlayedEpisode] = []

@@ -39,7 +39,7 @@ all seeds as if they were independent; seeds scatter more than it says. Steps un
 means over the seeds.
 """
 
-_GRAPH_COLUMNS = (
+_RUN_COLUMNS = (
     "task", "method", "variant", "seed", "base", "after", "95 % interval", "under human control", "robot minutes",
     "wall minutes",
 )  # fmt: skip
@@ -48,6 +48,12 @@ _GRAPH_HEAD = """## Every run through the graph
 Written from [results.csv](results.csv). Methods that train the VLA itself are run by
 `python tools/rl/vla_training.py METHOD --seed SEED`, which types the commands of their pages. Robot minutes count
 demonstrations, rollouts and corrections, for ppo those of the simulator; wall minutes are of two busy cores.
+"""
+
+_OUTSIDE_HEAD = """## On a simulator of others
+
+gym-hil's `PandaPickCube` with the cube at random places, by `python tools/rl/outside.py VARIANT --seeds SEED`, in
+process. Base: the shipped VLA, fine-tuned whole on 100 demonstrations of a scripted expert.
 """
 
 
@@ -106,11 +112,11 @@ def rows(plan: Plan) -> list[Row]:
     return table
 
 
-def graph_lines(runs: Sequence[RunRow]) -> list[str]:
-    """Section of the runs that were made and judged through the graph, none where there are none."""
+def run_lines(head: str, runs: Sequence[RunRow]) -> list[str]:
+    """Section with a line for each run, nothing where there are none."""
     if not runs:
         return []
-    lines = [_GRAPH_HEAD, f"| {' | '.join(_GRAPH_COLUMNS)} |", f"|{'---|' * len(_GRAPH_COLUMNS)}"]
+    lines = [head, f"| {' | '.join(_RUN_COLUMNS)} |", f"|{'---|' * len(_RUN_COLUMNS)}"]
     for run in sorted(runs, key=lambda each: each.key):
         after = wilson(round(run.after * run.episodes), run.episodes)
         columns = [
@@ -126,15 +132,17 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def block(table: Sequence[Row], graph: Sequence[RunRow], picture: str) -> str:
+def block(table: Sequence[Row], runs: Sequence[RunRow], picture: str) -> str:
     """What stands between the markers.
 
     Args:
         table: Rows of the matrix.
-        graph: Runs through the graph.
+        runs: The whole record; of it, runs through the graph and those on tasks of others are listed one by one.
         picture: Link to the picture, empty when there is none.
     """
-    lines = [BEGIN, *graph_lines(graph), _HEAD]
+    graph = [run for run in runs if run.where == "graph"]
+    outside = [run for run in runs if run.task not in TASKS]
+    lines = [BEGIN, *run_lines(_GRAPH_HEAD, graph), *run_lines(_OUTSIDE_HEAD, outside), _HEAD]
     if any(row.runs for row in table):
         lines += [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}", *(row.line() for row in table)]
     else:
@@ -267,7 +275,7 @@ def report(plan: Plan, page: Path, picture: Path) -> None:
     if measured:
         draw(plan, picture, table)
     link = os.path.relpath(picture, page.parent) if measured else ""
-    new = block(table, [row for row in recorded(plan).values() if row.where == "graph"], link)
+    new = block(table, list(recorded(plan).values()), link)
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(replace_block(text, new), encoding="utf-8")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from cell_scene import rollout_of
+from cell_scene import ALL_TASKS, cell_of, operator_in, rollout_of
 from sim_rollout import TASKS
 from truth import SeesTruth
 
@@ -32,7 +32,6 @@ from rl_methods.devices import device_of
 from rl_methods.none.policy import FirstCandidate
 from rl_methods.registry import DEFAULT_ONLINE, settings_file
 from vla_policy.core.backends import load_backend
-from whetstone_cli.core.simulated_scene import ScriptedOperator
 from whetstone_common.core.outputs import check_file, whole_file
 from whetstone_common.core.success_rate import wilson
 
@@ -100,7 +99,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--features", default="vla", choices=("vla", "truth"), help="what the small networks see; truth: for diagnosis"
     )
-    parser.add_argument("--task", choices=TASKS, default="pick_place")
+    parser.add_argument("--task", choices=ALL_TASKS, default="pick_place")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--prior", type=Path, default=None, help="folder of demonstrations.py, to know from the start")
@@ -119,6 +118,8 @@ def parse() -> argparse.Namespace:
         check_file(args.out)
     if args.features == "truth" and args.prior is not None:
         parser.error("--prior holds the VLA's features, --features truth has others: leave one of them out")
+    if args.features == "truth" and args.task not in TASKS:
+        parser.error(f"--features truth knows the tasks {', '.join(TASKS)}")
     return args
 
 
@@ -128,11 +129,11 @@ def main() -> int:
     torch.set_num_threads(1)
     backend = load_backend(args.backend, str(args.model), num_threads=1)
     config = read_method_config(args.method, overrides_of(args.set))
-    rollout, cell = rollout_of(args.task, backend, config.steps, args.candidates, config.schedule.query_every)
+    rollout = rollout_of(args.task, backend, config.steps, args.candidates, config.schedule.query_every)
     if args.features == "truth":
-        rollout.backend = SeesTruth(backend, cell)
+        rollout.backend = SeesTruth(backend, cell_of(rollout))
     started = time.monotonic()
-    operator = ScriptedOperator(cell) if config.schedule.interventions else None
+    operator = operator_in(rollout) if config.schedule.interventions else None
     plan = EvaluationPlan(args.evaluate_every_min, args.evaluate_episodes)
     training = InProcessTraining(
         rollout, config, args.seed, operator, prior_share=args.prior_share, evaluation=plan,
@@ -150,7 +151,7 @@ def main() -> int:
             told += 1
     trained_s = time.monotonic() - started
     after = evaluated(training, args.evaluate)
-    base, _ = rollout_of(args.task, backend, config.steps, 1)
+    base = rollout_of(args.task, backend, config.steps, 1)
     report: dict[str, Any] = {
         "task": args.task, "method": config.method, "settings": args.set, "seed": args.seed,
         "candidates": args.candidates, "features": args.features, "prior": str(args.prior or ""),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import numpy as np
@@ -64,8 +65,48 @@ class SimulatedScene:
         }
 
 
-class ScriptedOperator:
-    """Watches the truth, takes over, and drives as the scripted expert does.
+class SupervisingOperator(ABC):
+    """Watches the truth of a scene, takes over, and drives as a scripted expert does.
+
+    Args:
+        config: When they take over and hand back.
+    """
+
+    def __init__(self, config: InterventionConfig | None = None) -> None:
+        self._intervention = ScriptedIntervention(config or InterventionConfig())
+        self._scene, self._demonstrates, self._drives = 0, False, False
+
+    def begin(self, *, demonstrate: bool) -> None:
+        """An episode begins."""
+        self._scene += 1
+        self._demonstrates = self._drives = demonstrate
+        if demonstrate:
+            self.begin_to_drive()
+
+    def watch(self, commanded_opening: float) -> bool:
+        """Whether the operator drives the next step."""
+        if self._demonstrates:
+            return True
+        drove, self._drives = self._drives, self._intervention.update(self.state(self._scene, commanded_opening))
+        if self._drives and not drove:
+            self.begin_to_drive()
+        return self._drives
+
+    @abstractmethod
+    def command(self) -> tuple[Pose, float]:
+        """What the expert would do now."""
+
+    @abstractmethod
+    def begin_to_drive(self) -> None:
+        """Let the expert forget what it was doing."""
+
+    @abstractmethod
+    def state(self, scene: int, commanded_opening: float) -> SimState:
+        """What decides about a takeover, in the scene of that number."""
+
+
+class ScriptedOperator(SupervisingOperator):
+    """The operator of the shipped simulator.
 
     Args:
         simulation: What is watched.
@@ -73,33 +114,24 @@ class ScriptedOperator:
     """
 
     def __init__(self, simulation: TcpSimulation, config: InterventionConfig | None = None) -> None:
-        self._simulation, self._intervention = simulation, ScriptedIntervention(config or InterventionConfig())
-        self._scene, self._demonstrates, self._drives = 0, False, False
-
-    def begin(self, *, demonstrate: bool) -> None:
-        """An episode begins."""
-        self._scene += 1
-        self._demonstrates = self._drives = demonstrate
-
-    def watch(self, commanded_opening: float) -> bool:
-        """Whether the operator drives the next step."""
-        if self._demonstrates:
-            return True
-        drove, self._drives = self._drives, self._intervention.update(self._state(commanded_opening))
-        if self._drives and not drove:
-            self._simulation.reset_expert()
-        return self._drives
+        super().__init__(config)
+        self._simulation = simulation
 
     def command(self) -> tuple[Pose, float]:
         """What the expert would do now."""
         aim = self._simulation.expert_aim()
         return aim.pose, aim.opening
 
-    def _state(self, commanded_opening: float) -> SimState:
+    def begin_to_drive(self) -> None:
+        """Let the expert forget what it was doing."""
+        self._simulation.reset_expert()
+
+    def state(self, scene: int, commanded_opening: float) -> SimState:
+        """What decides about a takeover, in the scene of that number."""
         world, truth = self._simulation.world, self._simulation.truth()
         return SimState(
             task=truth.task,
-            scene=self._scene,
+            scene=scene,
             tick=world.tick,
             tcp=world.tcp_pose().position,
             object=truth.object_position,
