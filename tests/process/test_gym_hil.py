@@ -22,6 +22,7 @@ from gym_hil_scene import MAX_TICKS, GymHilScene  # noqa: E402
 from rl_learner.core.rollout.rollout import Rollout, RolloutRules  # noqa: E402
 from rl_methods.none.policy import FirstCandidate  # noqa: E402
 from vla_policy.core.backends import load_backend  # noqa: E402
+from whetstone_common.core.kinematics import Pose  # noqa: E402
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.cores(1)]
 
@@ -66,7 +67,7 @@ def test_when_a_seed_is_played_again_expect_the_same_pictures_and_motion(scene: 
 def test_when_a_far_target_is_commanded_expect_the_speed_limit_in_what_was_commanded(scene: GymHilScene) -> None:
     scene.reset(1)
     start = scene.pose()
-    driven = scene.drive(type(start)(start.position + (0.0, 0.2, 0.0), start.rotation), 1.0)
+    driven = scene.drive(Pose(start.position + np.array([0.0, 0.2, 0.0]), start.rotation), 1.0)
     np.testing.assert_allclose(driven.pose.position - start.position, (0.0, _SPEED_M, 0.0), atol=1e-4)
 
 
@@ -92,5 +93,5 @@ def test_when_the_pocket_vla_plays_there_expect_an_episode_with_its_windows(scen
 def test_when_the_cube_slips_out_of_closed_fingers_expect_the_expert_to_begin_anew() -> None:
     expert, cube = PickExpert(), np.array([0.4, 0.0, 0.02])
     assert expert.aim(cube, cube)[1] == 0.0
-    place, opening = expert.aim(cube + (0.05, 0.0, 0.0), cube)
+    place, opening = expert.aim(cube + np.array([0.05, 0.0, 0.0]), cube)
     assert opening == 1.0 and place[2] > cube[2]

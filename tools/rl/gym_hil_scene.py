@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gym-hil's `PandaPickCube` as a scene of `rl_learner`'s rollout: a task and a simulator that this project did not write.
+"""gym-hil's `PandaPickCube` as a scene of `rl_learner`'s rollout: a task and a simulator of others.
 
-The arm is the shipped robot file's Panda: its kinematics give the TCP, which the package has 6 mm higher. Turns are left
-out, since the package holds the hand upright.
+The arm is the shipped robot file's Panda: its kinematics give the TCP, which the package has 6 mm higher. Turns are
+left out, since the package holds the hand upright.
 """
 
 from __future__ import annotations

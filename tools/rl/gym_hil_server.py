@@ -38,7 +38,7 @@ class Server:
         model = self.env.model
         model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
         model.vis.global_.offwidth = model.vis.global_.offheight = _RENDER_PX
-        self.env._viewer = mujoco.Renderer(model, _RENDER_PX, _RENDER_PX)
+        self.env._viewer = mujoco.Renderer(model, _RENDER_PX, _RENDER_PX)  # noqa: SLF001 - takes no other
         self.success = False
 
     def reset(self, seed: int) -> dict[str, Any]:
@@ -64,8 +64,9 @@ class Server:
     def state(self) -> dict[str, Any]:
         """Joints (rad), gripper, TCP and cube (m), and whether the cube is lifted."""
         data = self.env.data
+        joints = data.qpos[self.env._panda_dof_ids]  # noqa: SLF001 - there is no public name
         return {
-            "joints": data.qpos[self.env._panda_dof_ids].tolist(), "opening": self._opening(),
+            "joints": joints.tolist(), "opening": self._opening(),
             "tcp": data.sensor("2f85/pinch_pos").data.tolist(), "commanded": self._commanded().tolist(),
             "cube": data.sensor("block_pos").data.tolist(), "success": self.success,
         }  # fmt: skip

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Methods on a task and a simulator that this project did not write: gym-hil's `PandaPickCube`, LeRobot's own for HIL-SERL.
+"""Methods on a task and a simulator of others: gym-hil's `PandaPickCube`, in which LeRobot shows HIL-SERL.
 
 `outside.py expo expo_alone hil_serl [--seeds 0 1 2]`. Makes the environment, demonstrations of a scripted expert and a
-base (the shipped VLA, fine-tuned whole on them) where they are missing, then the runs; each becomes a row of the record.
+base (the shipped VLA, fine-tuned whole on them) where they are missing, then the runs; each becomes a row of the
+record.
 """
 
 from __future__ import annotations
