@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from matrix import Cell, Plan, changed, digest, read, row_of
+from curves import keep_points
+from matrix import Cell, Plan, changed, curve_of, digest, read, row_of
 from record import keep
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -53,6 +54,8 @@ class Job:
         self.part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         os.replace(self.part, self.file)
         keep(self.plan.record, [row_of(self.cell, result)])
+        if points := curve_of(self.cell, result):
+            keep_points(self.plan.curves, points)
         return ""
 
     def tail(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from curves import CurvePoint, points_of
 from record import RunRow, read_rows
 
 from rl_methods.config import differences, read_method_config
@@ -158,6 +159,11 @@ class Plan:
     record: Path = RECORD
     ray: str = ""
 
+    @property
+    def curves(self) -> Path:
+        """File that keeps the learning curves of the methods as shipped."""
+        return self.record.with_name("curves.csv")
+
     def file(self, cell: Cell) -> Path:
         """Where a cell's result lies."""
         return self.folder / f"{cell.name}.json"
@@ -235,6 +241,14 @@ def changed(plan: Plan, cell: Cell, result: Result) -> list[str]:
     made["prior"] = result.get("prior", "")
     made["evaluated"] = result.get("after", {}).get("episodes")
     return differences(made, wanted)
+
+
+def curve_of(cell: Cell, result: Result) -> list[CurvePoint]:
+    """What the record keeps of a result's curve, nothing for an ablation."""
+    if cell.variant not in METHODS:
+        return []
+    run = (cell.task, cell.variant.method, cell.seed, int(cell.variant.human))
+    return points_of(run, result, result.get("dt_s", _DT_S))
 
 
 def row_of(cell: Cell, result: Result) -> RunRow:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record as a table in a page and as a picture."""
+"""The record as tables in a page and as pictures."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matrix import SEEDS, TASKS, VARIANTS, Cell, Plan, Result, Variant, read, recorded
+from curves import draw_curves, read_points
+from matrix import SEEDS, TASKS, VARIANTS, Cell, Plan, Variant, recorded
 from record import RunRow
 
-from rl_methods.registry import DEFAULT_ONLINE
 from whetstone_common.core.success_rate import Rate, wilson
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-LAST = 20  # episodes that a point of the training curve looks back on
 # Okabe and Ito's colours, which differ for every kind of colour vision
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
 
@@ -55,6 +54,9 @@ _OUTSIDE_HEAD = """## On a simulator of others
 gym-hil's `PandaPickCube` with the cube at random places, by `python tools/rl/outside.py VARIANT --seeds SEED`, in
 process. Base: the shipped VLA, fine-tuned whole on 100 demonstrations of a scripted expert.
 """
+
+_CURVES = """Curves of the methods as shipped, kept in [curves.csv](curves.csv): success without help among the last 20
+episodes of training, exploration included. With the operator a curve begins low, since most episodes are corrected."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,14 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def block(table: Sequence[Row], runs: Sequence[RunRow], picture: str) -> str:
+def block(table: Sequence[Row], runs: Sequence[RunRow], picture: str, curves: str = "") -> str:
     """What stands between the markers.
 
     Args:
         table: Rows of the matrix.
         runs: The whole record; of it, runs through the graph and those on tasks of others are listed one by one.
         picture: Link to the picture, empty when there is none.
+        curves: Link to the figure of learning curves, empty when there is none.
     """
     graph = [run for run in runs if run.where == "graph"]
     outside = [run for run in runs if run.task not in TASKS]
@@ -148,7 +151,9 @@ def block(table: Sequence[Row], runs: Sequence[RunRow], picture: str) -> str:
     else:
         lines += ["No run has been made yet."]
     if picture:
-        lines += ["", f"![Success of every variant, and of EXPO while it trains]({picture})"]
+        lines += ["", f"![Success of every variant]({picture})"]
+    if curves:
+        lines += ["", _CURVES, "", f"![Success without help over robot time, for each method]({curves})"]
     return "\n".join([*lines, END])
 
 
@@ -167,23 +172,8 @@ def replace_block(text: str, new: str) -> str:
     return f"{before}{new}{after}"
 
 
-def training_curve(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Robot steps, and over the last episodes success and success without help.
-
-    The steps of a run are spread evenly over its episodes where their ticks are not recorded.
-    """
-    won, helped = np.asarray(result["successes"], bool), np.asarray(result["helped"], bool)
-    ticks = result.get("ticks") or np.full(len(won), result["steps"] / max(1, len(won)))
-    ends = range(min(LAST, len(won)), len(won) + 1)
-
-    def share(values: np.ndarray) -> np.ndarray:
-        return np.array([values[max(0, end - LAST) : end].mean() for end in ends])
-
-    return np.cumsum(ticks)[[end - 1 for end in ends]], share(won), share(won & ~helped)
-
-
-def draw(plan: Plan, path: Path, table: Sequence[Row]) -> None:
-    """Success of every variant, and of EXPO as shipped while it trains; written as a whole or not at all."""
+def draw(path: Path, table: Sequence[Row]) -> None:
+    """Success of every variant; written as a whole or not at all."""
     # Imported here: a run needs none of it.
     import matplotlib
 
@@ -191,23 +181,14 @@ def draw(plan: Plan, path: Path, table: Sequence[Row]) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(
-        2,
-        len(TASKS),
-        figsize=(4.5 * len(TASKS), 8.0),
-        height_ratios=(3, 2),
-        sharey="row",
-        squeeze=False,
-        layout="constrained",
+        1, len(TASKS), figsize=(4.5 * len(TASKS), 5.0), sharey=True, squeeze=False, layout="constrained"
     )
-    for column, task in enumerate(TASKS):
-        mine = [row for row in table if row.task == task]
-        _draw_variants(axes[0][column], task, mine)
-        _draw_training(axes[1][column], plan, mine)
+    for panel, task in zip(axes[0], TASKS, strict=True):
+        _draw_variants(panel, task, [row for row in table if row.task == task])
     axes[0][0].set_ylim(len(VARIANTS) - 0.5, -0.5)  # the first on top
     named = [panel.get_legend_handles_labels() for panel in axes.flat]
     once = {label: handle for handles, labels in named for handle, label in zip(handles, labels, strict=True)}
     figure.legend(list(once.values()), list(once), loc="outside lower center", ncols=3, fontsize=9)
-    axes[1][0].set_ylabel(f"EXPO in training,\nlast {LAST} episodes")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     figure.savefig(partial, dpi=100, format="png", pil_kwargs={"optimize": True})
@@ -236,46 +217,18 @@ def _draw_variants(axes: Any, task: str, table: Sequence[Row]) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-def _draw_training(axes: Any, plan: Plan, table: Sequence[Row]) -> None:
-    """Curves of the default method; they are of this machine, as the record has none."""
-    shipped = next(row for row in table if row.variant.key == DEFAULT_ONLINE)
-    found = [read(plan.file(Cell(shipped.task, shipped.variant, seed))) for seed in SEEDS]
-    curves = [training_curve(result) for result in found if result is not None]
-    if curves and shipped.runs:
-        grid = np.linspace(max(curve[0][0] for curve in curves), min(curve[0][-1] for curve in curves), 200)
-        for steps, _, alone in curves:
-            axes.plot(steps, alone, color=_BLUE, alpha=0.35, linewidth=1)
-        for index, colour, style, label in (
-            (1, _ORANGE, "-.", "in training, with a person's help"),
-            (2, _BLUE, "-", "in training, without help"),
-        ):
-            mean = np.mean([np.interp(grid, curve[0], curve[index]) for curve in curves], axis=0)
-            axes.plot(grid, mean, style, color=colour, linewidth=2, label=label)
-        axes.axhline(shipped.base.rate, color=_GREY, linestyle="--")
-    else:
-        axes.text(
-            0.5,
-            0.5,
-            "no curve on this machine",
-            color=_GREY,
-            fontsize=8,
-            ha="center",
-            va="center",
-            transform=axes.transAxes,
-        )
-    axes.set_ylim(0.0, 1.05)
-    axes.set_xlabel("robot steps in training")
-    axes.grid(alpha=0.3)
-
-
 def report(plan: Plan, page: Path, picture: Path) -> None:
     """Prints the table, and writes it and the picture."""
     table = rows(plan)
     measured = any(row.runs for row in table)
     if measured:
-        draw(plan, picture, table)
+        draw(picture, table)
     link = os.path.relpath(picture, page.parent) if measured else ""
-    new = block(table, list(recorded(plan).values()), link)
+    points, curves = read_points(plan.curves), picture.with_name("learning_curves.png")
+    if points:
+        draw_curves(points, curves)
+    curves_link = os.path.relpath(curves, page.parent) if points else ""
+    new = block(table, list(recorded(plan).values()), link, curves_link)
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(replace_block(text, new), encoding="utf-8")

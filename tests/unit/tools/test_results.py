@@ -14,6 +14,7 @@ import pytest
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 sys.path.append(str(TOOLS / "rl"))
 
+import curves  # noqa: E402
 import jobs  # noqa: E402
 import matrix  # noqa: E402
 import record  # noqa: E402
@@ -238,11 +239,11 @@ def test_when_the_markers_are_no_pair_expect_refusal_and_not_half_a_page(text: s
 
 def test_when_ticks_are_recorded_expect_them_on_the_axis_and_else_an_even_share(plan: matrix.Plan) -> None:
     even = made(plan, cell())
-    steps, won, alone = report.training_curve(even)
+    steps, won, alone = curves.training_curve(even)
     assert len(steps) == 11
     assert steps[-1] == pytest.approx(11_000)
     assert (won[-1], alone[0], alone[-1]) == (1.0, 0.75, 0.25)
-    told, _, _ = report.training_curve(even | {"ticks": [10] * 29 + [160]})
+    told, _, _ = curves.training_curve(even | {"ticks": [10] * 29 + [160]})
     assert list(told[-2:]) == [290, 450]
 
 
@@ -262,3 +263,34 @@ def test_when_expo_is_driven_by_its_critic_expect_the_shipped_settings_for_it_an
     assert differences(shipped, plan.wanted(cell(key=key))["recipe"]) == changed
     command = plan.command(cell(key=key), plan.folder)
     assert command[command.index("--method") + 1] == str(file)
+
+
+def test_when_a_run_has_ended_expect_its_curve_in_place_of_the_earlier_one_and_none_of_an_ablation(
+    plan: matrix.Plan, tmp_path: Path
+) -> None:
+    expo, ablation = cell(seed=1), cell(key="n_1")
+    answers = {"pick_place/expo/1": made(plan, expo), "pick_place/n_1/0": made(plan, ablation)}
+    (tmp_path / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
+    other = curves.CurvePoint("pick_place", "rlt", 0, 1, 1.0, 0.5, 0.25)
+    stale = curves.CurvePoint("pick_place", "expo", 1, 1, 1.0, 0.0, 0.0)
+    curves.keep_points(plan.curves, [other, stale])
+    assert jobs.run(plan, [expo, ablation], 2) == []
+    kept = curves.read_points(plan.curves)
+    assert kept[0] == other and stale not in kept
+    mine = [point for point in kept if point.run == ("pick_place", "expo", 1, 1)]
+    assert len(mine) == len(kept) - 1 == 11
+    assert mine[-1].robot_minutes == pytest.approx(11_100 * 0.05 / 60.0, abs=1e-3)
+    assert (mine[-1].success, mine[-1].unaided) == (1.0, 0.25)
+
+
+def test_when_curves_are_drawn_expect_a_row_of_panels_for_each_task(tmp_path: Path) -> None:
+    points = [
+        curves.CurvePoint(task, "expo", 0, human, minute, 0.5, 0.1 * minute)
+        for task in ("pick_place", "stack")
+        for human in (0, 1)
+        for minute in (1.0, 5.0, 9.0)
+    ]
+    curves.draw_curves(points[:6], tmp_path / "one.png")
+    curves.draw_curves(points, tmp_path / "two.png")
+    one, two = cv2.imread(str(tmp_path / "one.png")), cv2.imread(str(tmp_path / "two.png"))
+    assert one.shape[1] == two.shape[1] == 1000 and two.shape[0] == 2 * one.shape[0]
