@@ -28,7 +28,7 @@ class CurvePoint:
 
     Attributes:
         task: Name of the task.
-        method: Name in the registry.
+        variant: Key of the method or of what is changed of it.
         seed: Of the run.
         human: 1 with the operator, else 0.
         robot_minutes: Since the run began.
@@ -37,7 +37,7 @@ class CurvePoint:
     """
 
     task: str
-    method: str
+    variant: str
     seed: int
     human: int
     robot_minutes: float
@@ -47,7 +47,7 @@ class CurvePoint:
     @property
     def run(self) -> tuple[str, str, int, int]:
         """What makes it a point of another run."""
-        return self.task, self.method, self.seed, self.human
+        return self.task, self.variant, self.seed, self.human
 
 
 def training_curve(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -97,17 +97,23 @@ def keep_points(path: Path, points: Sequence[CurvePoint]) -> None:
     os.replace(partial, path)
 
 
-def draw_curves(points: Iterable[CurvePoint], path: Path) -> None:
-    """One row of panels per task: with the operator, and without; a line per run."""
+def draw_curves(points: Iterable[CurvePoint], titles: Mapping[str, str], path: Path) -> None:
+    """One row of panels per task: with the operator, and without; a line per run.
+
+    Args:
+        points: Of all runs.
+        titles: Of the variants that are drawn, by key.
+        path: Of the picture.
+    """
     # Imported here: a run needs none of it.
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    points = list(points)
+    points = [point for point in points if point.variant in titles]
     tasks = list(dict.fromkeys(point.task for point in points))
-    colours = dict(zip(sorted({point.method for point in points}), _COLOURS, strict=False))
+    colours = dict(zip(dict.fromkeys(titles.values()), _COLOURS, strict=False))
     figure, axes = pyplot.subplots(
         len(tasks), 2, figsize=(10.0, 3.6 * len(tasks)), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
@@ -115,7 +121,7 @@ def draw_curves(points: Iterable[CurvePoint], path: Path) -> None:
         for human in (1, 0):
             panel = axes[row][1 - human]
             mine = [point for point in points if (point.task, point.human) == (task, human)]
-            _draw_panel(panel, mine, colours)
+            _draw_panel(panel, mine, titles, colours)
             panel.set_title(f"{task}, {'with the operator' if human else 'nobody helps'}")
             if not mine:
                 panel.text(0.5, 0.5, "no curve", color=_GREY, ha="center", transform=panel.transAxes)
@@ -132,12 +138,12 @@ def draw_curves(points: Iterable[CurvePoint], path: Path) -> None:
     os.replace(partial, path)
 
 
-def _draw_panel(axes: Any, points: Sequence[CurvePoint], colours: Mapping[str, str]) -> None:
+def _draw_panel(axes: Any, points: Sequence[CurvePoint], titles: Mapping[str, str], colours: Mapping[str, str]) -> None:
     for run in dict.fromkeys(point.run for point in points):
         mine = [point for point in points if point.run == run]
         axes.plot(
             [point.robot_minutes for point in mine], [point.unaided for point in mine],
-            color=colours.get(run[1], _GREY), linewidth=1.6, label=run[1],
+            color=colours.get(titles[run[1]], _GREY), linewidth=1.6, label=titles[run[1]],
         )  # fmt: skip
     axes.set_ylim(0.0, 1.05)
     axes.grid(alpha=0.3)

@@ -54,8 +54,7 @@ class Job:
         self.part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         os.replace(self.part, self.file)
         keep(self.plan.record, [row_of(self.cell, result)])
-        if points := curve_of(self.cell, result):
-            keep_points(self.plan.curves, points)
+        keep_points(self.plan.curves, curve_of(self.cell, result))
         return ""
 
     def tail(self) -> str:

@@ -161,7 +161,7 @@ class Plan:
 
     @property
     def curves(self) -> Path:
-        """File that keeps the learning curves of the methods as shipped."""
+        """File that keeps the learning curves."""
         return self.record.with_name("curves.csv")
 
     def file(self, cell: Cell) -> Path:
@@ -244,10 +244,8 @@ def changed(plan: Plan, cell: Cell, result: Result) -> list[str]:
 
 
 def curve_of(cell: Cell, result: Result) -> list[CurvePoint]:
-    """What the record keeps of a result's curve, nothing for an ablation."""
-    if cell.variant not in METHODS:
-        return []
-    run = (cell.task, cell.variant.method, cell.seed, int(cell.variant.human))
+    """What the record keeps of a result's curve."""
+    run = (cell.task, cell.variant.key, cell.seed, int(cell.variant.human))
     return points_of(run, result, result.get("dt_s", _DT_S))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from curves import draw_curves, read_points
-from matrix import SEEDS, TASKS, VARIANTS, Cell, Plan, Variant, recorded
+from matrix import METHODS, SEEDS, TASKS, VARIANTS, Cell, Plan, Variant, recorded
 from record import RunRow
 
 from whetstone_common.core.success_rate import Rate, wilson
@@ -55,8 +55,11 @@ gym-hil's `PandaPickCube` with the cube at random places, by `python tools/rl/ou
 process. Base: the shipped VLA, fine-tuned whole on 100 demonstrations of a scripted expert.
 """
 
-_CURVES = """Curves of the methods as shipped, kept in [curves.csv](curves.csv): success without help among the last 20
-episodes of training, exploration included. With the operator a curve begins low, since most episodes are corrected."""
+# a method has one colour, with the operator and without
+_DRAWN = {variant.key: variant.method for variant in METHODS} | {"every_2_alone": "expo, driven by its critic"}
+_CURVES = """Curves of the methods as shipped, and of EXPO driven by its critic with windows at every second step, kept
+in [curves.csv](curves.csv): success without help among the last 20 episodes of training, exploration included. With the
+operator a curve begins low, since most episodes are corrected."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +229,7 @@ def report(plan: Plan, page: Path, picture: Path) -> None:
     link = os.path.relpath(picture, page.parent) if measured else ""
     points, curves = read_points(plan.curves), picture.with_name("learning_curves.png")
     if points:
-        draw_curves(points, curves)
+        draw_curves(points, _DRAWN, curves)
     curves_link = os.path.relpath(curves, page.parent) if points else ""
     new = block(table, list(recorded(plan).values()), link, curves_link)
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
