@@ -29,6 +29,12 @@ def test_when_a_check_fails_itself_expect_a_finding_and_the_others(monkeypatch: 
     assert second.ok
 
 
+def test_when_the_workspace_is_looked_at_expect_every_package_of_it() -> None:
+    source = Path(__file__).resolve().parents[3] / "ros2_ws" / "src"
+    assert set(doctor.PACKAGES) == {path.parent.name for path in source.glob("*/package.xml")}
+    assert doctor.check_workspace().detail == f"{len(doctor.PACKAGES)} packages"
+
+
 def test_when_a_middleware_is_not_installed_expect_its_name_and_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RMW_IMPLEMENTATION", UNKNOWN)
     finding = doctor.check_middleware()

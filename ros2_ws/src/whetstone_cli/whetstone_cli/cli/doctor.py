@@ -27,6 +27,10 @@ _MIN_CORES = 2
 _RENDER_TIMEOUT_S = 60.0
 _ROUND_TRIPS = 20
 _ROUND_TRIP_TIMEOUT_S = 10.0
+PACKAGES = (
+    "vla_interfaces", "whetstone_common", "rl_methods", "vla_policy", "experience", "rl_learner", "robot_bringup",
+    "robot_operation", "operator_console", "sim_bridge", "whetstone_cli",
+)  # fmt: skip
 # The path that the wheels' builder left in their CMake files.
 _BUILDER_PATH = "/opt/python/cp3"
 
@@ -95,19 +99,15 @@ def check_wheels() -> Finding:
 
 def check_workspace() -> Finding:
     """Every package of the workspace is built and found."""
-    names = (
-        "vla_interfaces", "whetstone_common", "vla_policy", "experience", "rl_learner",
-        "robot_bringup", "robot_operation", "sim_bridge", "whetstone_cli",
-    )  # fmt: skip
     missing = []
-    for name in names:
+    for name in PACKAGES:
         try:
             get_package_share_directory(name)
         except PackageNotFoundError:
             missing.append(name)
     if missing:
         return Finding("workspace", ok=False, detail=f"not found: {', '.join(missing)}", fix="make setup")
-    return Finding("workspace", ok=True, detail=f"{len(names)} packages")
+    return Finding("workspace", ok=True, detail=f"{len(PACKAGES)} packages")
 
 
 def check_rendering() -> Finding:
