@@ -2,8 +2,8 @@
 """Methods on a task and a simulator of others: gym-hil's `PandaPickCube`, in which LeRobot shows HIL-SERL.
 
 `outside.py expo expo_alone hil_serl [--seeds 0 1 2]`. Makes the environment, demonstrations of a scripted expert and a
-base (the shipped VLA, fine-tuned whole on them) where they are missing, then the runs; each becomes a row of the
-record.
+base (the shipped VLA, its action expert fine-tuned on them) where they are missing, then the runs; each becomes a row
+of the record.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def make_base(folder: Path, episodes: int, steps: int) -> Path:
         script = str(Path(__file__).with_name("gym_hil_demos.py"))
         subprocess.run([sys.executable, script, "--episodes", str(episodes), "--out", str(demos)], check=True)
     if not base.exists():
-        words = ["sft", str(demos), "--out", str(base), "--whole", "--steps", str(steps), "--seed", "0"]
+        words = ["sft", str(demos), "--out", str(base), "--steps", str(steps), "--seed", "0"]
         subprocess.run([sys.executable, "-m", "whetstone_cli.cli.main", *words], check=True)
     return base
 

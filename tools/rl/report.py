@@ -52,7 +52,7 @@ demonstrations, rollouts and corrections, for ppo those of the simulator; wall m
 _OUTSIDE_HEAD = """## On a simulator of others
 
 gym-hil's `PandaPickCube` with the cube at random places, by `python tools/rl/outside.py VARIANT --seeds SEED`, in
-process. Base: the shipped VLA, fine-tuned whole on 100 demonstrations of a scripted expert.
+process. Base: the shipped VLA, its action expert fine-tuned on 100 demonstrations of a scripted expert.
 """
 
 # a method has one colour, with the operator and without
