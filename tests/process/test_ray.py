@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ray
 import torch
+
+# A token of these tests' own: otherwise Ray lets everybody in, or leaves one in the home folder. It is read on import.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "RAY_USAGE_STATS_ENABLED": "0"}
+import ray
 from ray.cluster_utils import Cluster
 
 from fakes.simulated_arm import panda_maker
@@ -46,7 +50,6 @@ CHUNKS[:, :, :, 0] = np.array([[0.01, -0.01], [0.02, 0.0], [0.0, 0.015]])[..., N
 @pytest.fixture
 def cluster(cores: None) -> Iterator[Cluster]:
     """Two nodes of one CPU each."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     folder = tempfile.mkdtemp(prefix="ray_", dir="/tmp")  # noqa: S108 - the paths of Ray's sockets must be short
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     made = Cluster(initialize_head=True, connect=False, head_node_args=node | {"temp_dir": folder})

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from whetstone_common.core.child_process import die_with_parent
-from whetstone_common.core.ray_cluster import HELP, connect
+from whetstone_common.core.ray_cluster import HELP, connect, reason
 
 _KEPT = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _CHUNK_BYTES = 65536
@@ -82,7 +82,7 @@ def pass_on(ray: Any, answers: Any) -> int:
     except RayTaskError as error:
         print(f"the command could not be run there: {error.cause}", file=sys.stderr)
     except RayError as error:
-        print(f"the command is lost: {str(error).strip().splitlines()[-1].strip()}", file=sys.stderr)
+        print(f"the command is lost: {reason(error)}", file=sys.stderr)
     return code
 
 

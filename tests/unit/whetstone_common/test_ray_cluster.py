@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from whetstone_common.core.ray_cluster import check_address, connect
+from whetstone_common.core.ray_cluster import check_address, connect, reason
 
 
 @pytest.mark.parametrize("address", ["auto", "local", "10.0.0.1:6379", "head.lab:6379"])
@@ -38,3 +38,8 @@ def test_when_nothing_answers_expect_a_sentence_at_once(monkeypatch: pytest.Monk
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(RuntimeError, match=rf"no Ray at '{address}'"):
         connect("auto")
+
+
+def test_when_ray_guesses_at_causes_expect_only_what_happened() -> None:
+    error = RuntimeError("The actor died.\n\tpid: 7\nIts process died. End of file. Some common causes include: (1)")
+    assert reason(error) == "Its process died. End of file."

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from whetstone_common.core.ray_cluster import connect
+from whetstone_common.core.ray_cluster import connect, reason
 
 if TYPE_CHECKING:
     from sim_bridge.core.vector import MakeEnvironment
@@ -159,6 +159,5 @@ class RayVectorEnv(VectorEnv):
                 why = f"{type(error.cause).__name__}: {error.cause}"
                 raise RuntimeError(f"environment {row} on {self._places[row]} failed: {why}") from error
             except RayError as error:
-                why = str(error).strip().splitlines()[-1].strip()
-                raise RuntimeError(f"environment {row} on {self._places[row]} is lost: {why}") from error
+                raise RuntimeError(f"environment {row} on {self._places[row]} is lost: {reason(error)}") from error
         return answers

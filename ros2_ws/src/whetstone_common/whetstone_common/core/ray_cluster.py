@@ -50,12 +50,13 @@ def connect(address: str, cpus: int = 1) -> Any:
     check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or it calls its makers
     import ray
+    from ray.exceptions import RayError
 
     local: dict[str, Any] = {"num_cpus": cpus, "object_store_memory": _LOCAL_STORE_BYTES, "include_dashboard": False}
     _probe(address)
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **(local if address == LOCAL else {}))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         reason = str(error).strip().splitlines()
         raise RuntimeError(
             f"no Ray at {address!r} ({reason[0] if reason else type(error).__name__}); {_START}"
@@ -64,6 +65,12 @@ def connect(address: str, cpus: int = 1) -> Any:
         ray.shutdown()
         raise RuntimeError(f"Ray at {address!r} has {there} CPUs, {cpus} are wanted: ask for less, or add machines")
     return ray
+
+
+def reason(error: Exception) -> str:
+    """Why something is lost, in the words of Ray: its last line, without the guesses at causes that follow."""
+    last = str(error).strip().splitlines()[-1]
+    return last.partition(" Some common causes include")[0].strip()
 
 
 def cpus_of(ray: Any) -> int:
