@@ -47,12 +47,21 @@ CHUNKS[..., 6] = 1.0
 CHUNKS[:, :, :, 0] = np.array([[0.01, -0.01], [0.02, 0.0], [0.0, 0.015]])[..., None]
 
 
-@pytest.fixture
-def cluster(cores: None) -> Iterator[Cluster]:
-    """Two nodes of one CPU each."""
+@pytest.fixture(autouse=True)
+def ray_folder(cores: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder of the test's own: Ray keeps logs there, and the address that `auto` finds."""
     folder = tempfile.mkdtemp(prefix="ray_", dir="/tmp")  # noqa: S108 - the paths of Ray's sockets must be short
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    (Path(folder) / "ray").mkdir()
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(ray_folder: None) -> Iterator[Cluster]:
+    """Two nodes of one CPU each."""
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": STORE_BYTES, "include_dashboard": False}
-    made = Cluster(initialize_head=True, connect=False, head_node_args=node | {"temp_dir": folder})
+    made = Cluster(initialize_head=True, connect=False, head_node_args=node)
     try:
         made.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
         made.wait_for_nodes()
@@ -60,7 +69,6 @@ def cluster(cores: None) -> Iterator[Cluster]:
     finally:
         ray.shutdown()
         made.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def assert_same(ours: Any, theirs: Any) -> None:
