@@ -169,10 +169,22 @@ def test_when_seeds_end_behind_the_last_one_expect_refusal_before_anything_start
 
 
 @pytest.mark.parametrize("other", [["--attach"], ["--run", "mine"]])
-def test_when_a_stack_of_somebody_else_should_record_expect_refusal(tmp_path: Path, other: list[str]) -> None:
-    result = CliRunner().invoke(app, ["eval", "--record", str(tmp_path / "data"), *other])
+@pytest.mark.parametrize("words", [["--record", "data"], ["--guidance", "2"]])
+def test_when_a_stack_of_somebody_else_should_do_otherwise_expect_refusal(words: list[str], other: list[str]) -> None:
+    result = CliRunner().invoke(app, ["eval", *words, *other])
     assert result.exit_code == 2
-    assert "--record" in result.output
+    assert words[0] in result.output
+
+
+@pytest.mark.parametrize(("words", "wanted"), [([], None), (["--guidance", "0"], "0.0"), (["--guidance", "2"], "2.0")])
+def test_when_guidance_is_given_expect_it_among_the_launch_arguments(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], wanted: str | None
+) -> None:
+    started: list[StackOptions] = []
+    monkeypatch.setattr(command, "run", lambda stack, *_, **__: started.append(stack))
+    result = CliRunner().invoke(app, ["eval", *words])
+    assert result.exit_code == 0, result.output
+    assert started[0].arguments.get("guidance") == wanted
 
 
 @pytest.mark.parametrize(

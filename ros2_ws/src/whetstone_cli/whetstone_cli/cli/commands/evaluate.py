@@ -61,6 +61,10 @@ def evaluate(
     method: Annotated[str, typer.Option(autocompletion=method_names, help="How steering_node chooses.")] = "none",
     n_candidates: Annotated[int, typer.Option(min=1, max=64, help="Chunks per request.")] = 1,
     execution: Annotated[str, typer.Option(help="sync or async.")] = "sync",
+    guidance: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=10.0, help="Weight of the words that recap has trained, instead of the model's own."),
+    ] = None,
     max_steps: Annotated[int, typer.Option(min=0, max=100_000, help="Ticks of an episode, 0 for the task's.")] = 0,
     sim: Annotated[bool, typer.Option(help="Simulator, or a real arm.")] = True,
     robot: RobotFile = "sim_panda",
@@ -85,6 +89,8 @@ def evaluate(
     """Run episodes and count: success rate with a Wilson interval, mean time to success."""
     if record and (run or attach):
         raise typer.BadParameter("--record is for a stack of the command's own: not with --run or --attach")
+    if guidance is not None and (run or attach):
+        raise typer.BadParameter("--guidance is for a stack of the command's own: not with --run or --attach")
     options = eval_command.EvalOptions(episodes, seed, instruction, other_instruction, max_steps)
     outputs = eval_command.EvalOutputs(json, csv, film, films, record)
     if run:
@@ -103,6 +109,9 @@ def evaluate(
         n_candidates=n_candidates,
         execution=execution,
         namespace=namespace,
-        extra=tuple(remote_arguments(remote, model_mapping).items()) if remote else (),
+        extra=(
+            *(remote_arguments(remote, model_mapping).items() if remote else ()),
+            *((("guidance", str(guidance)),) if guidance is not None else ()),
+        ),
     )
     eval_command.run(stack, options, outputs, attach=attach, log=log)
