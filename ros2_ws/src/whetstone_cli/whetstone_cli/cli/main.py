@@ -69,9 +69,9 @@ def main() -> None:
         if is_debug:
             raise
         headline, _, rest = sentence_of(error).partition("\n\n")
-        console.print(Text.assemble(("error:", "bold red"), " ", headline))
+        console.print(Text.assemble(("error:", "bold red"), " ", headline), soft_wrap=True)
         if rest:
-            console.print(rest, highlight=False)
+            console.print(rest, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -28,7 +28,7 @@ from whetstone_common.core.outputs import check_file, whole_file
 from whetstone_common.core.pixels import squared
 from whetstone_common.nodes.resources import find
 
-_console = Console()
+_console = Console(soft_wrap=True)  # a line of a log stays one line
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

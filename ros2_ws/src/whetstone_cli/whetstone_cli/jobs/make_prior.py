@@ -31,7 +31,7 @@ from whetstone_cli.jobs.robots import dataset_of, episodes_of, shown_to_policy, 
 from whetstone_common.core.outputs import check_new_folder
 from whetstone_common.nodes.resources import find
 
-_console = Console()
+_console = Console(soft_wrap=True)  # a line of a log stays one line
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -23,7 +23,7 @@ from whetstone_common.core.outputs import OutputError
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-_console = Console()
+_console = Console(soft_wrap=True)  # a line of a log stays one line
 _CHECKPOINTS = "seed-*/step-*"
 _EVERY = 50  # steps that a shown loss is the mean of
 
