@@ -57,6 +57,13 @@ def test_when_a_command_fails_expect_a_sentence(error: Exception, sentence: str)
     assert sentence_of(error).startswith(sentence)
 
 
+def test_when_an_error_is_longer_than_the_screen_is_wide_expect_one_line_of_it() -> None:
+    done = run_cli("eval", "--run", "n" * 60, COLUMNS="40")
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 1
+    assert f"error: there is no run '{'n' * 60}' in runs" in said.splitlines()
+
+
 @pytest.mark.parametrize(("words", "has_traceback"), [((), False), (("--debug",), True)])
 def test_when_a_file_cannot_be_written_expect_one_sentence_and_a_traceback_only_with_debug(
     tmp_path: Path, words: tuple[str, ...], has_traceback: bool
