@@ -49,7 +49,7 @@ Written from [results.csv](results.csv). Methods that train the VLA itself are r
 demonstrations, rollouts and corrections, for ppo those of the simulator; wall minutes are of two busy cores.
 """
 
-_OUTSIDE_HEAD = """## On a simulator of others
+_OUTSIDE_HEAD = """## Runs on gym-hil
 
 gym-hil's `PandaPickCube` with the cube at random places, by `python tools/rl/outside.py VARIANT --seeds SEED`, in
 process. Base: the shipped VLA, its action expert fine-tuned on 100 demonstrations of a scripted expert.
@@ -57,9 +57,9 @@ process. Base: the shipped VLA, its action expert fine-tuned on 100 demonstratio
 
 # a method has one colour, with the operator and without
 _DRAWN = {variant.key: variant.method for variant in METHODS} | {"every_2_alone": "expo, driven by its critic"}
-_CURVES = """Curves of the methods as shipped, and of EXPO driven by its critic with windows at every second step, kept
-in [curves.csv](curves.csv): success without help among the last 20 episodes of training, exploration included. With the
-operator a curve begins low, since most episodes are corrected."""
+_CURVES = """Curves of the methods as shipped, and of EXPO driven by its critic with windows at every second step, of
+those runs whose curve was kept in [curves.csv](curves.csv): success without help among the last 20 episodes of
+training, exploration included. With the operator a curve begins low, since most episodes are corrected."""
 
 
 @dataclass(frozen=True)
