@@ -164,8 +164,9 @@ class World:
             proc.cont()
             proc.term()
         deadline_s = time.monotonic() + _PATIENCE_S
-        while any(proc.alive for proc in self.procs) and time.monotonic() < deadline_s:
-            time.sleep(0.02)
+        # a launcher that lost its terminal is nobody's process here, and ends by itself
+        while (any(proc.alive for proc in self.procs) or self.survivors()) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
         for proc in self.procs:
             proc.bury()
         left = self.survivors()
