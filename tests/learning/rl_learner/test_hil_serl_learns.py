@@ -20,7 +20,7 @@ CONFIG = HilSerlConfig(
     encoder_outputs=16, shift=0, knots=1, bound=1.0, hidden=(64, 64), actor_rate=1e-3, toggle_penalty=0.02,
     critic=CriticConfig(members=2, hidden=(64, 64), learning_rate=2e-3, polyak=0.02),
 )  # fmt: skip
-DEMONSTRATIONS, TRIES, CORRECTED = 40, 700, 4  # every so many failures, a human shows how it goes
+DEMONSTRATIONS, TRIES, CORRECTED = 40, 1000, 4  # every so many failures, a human shows how it goes
 
 
 class Scene:
