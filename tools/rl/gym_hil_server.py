@@ -20,17 +20,17 @@ import numpy as np
 from gym_hil.envs import PandaPickCubeGymEnv
 
 DT_S = 0.05
-STEP_M = 0.0125  # of the TCP per control step; LeRobot drives it with 25 mm at half the rate
+STEP_M = 0.0125  # of the TCP per control step; the package's own operators take 25 mm at half the rate
 SIZE_PX = 96
 _RENDER_PX = 4 * SIZE_PX
-# of the front picture: where the cube can lie, as LeRobot's own settings for this task crop it
+# of the front picture: where the cube can lie; LeRobot's settings show all of it, at 128 px
 _ROWS, _COLUMNS = slice(160, 352), slice(96, 288)
 _CLOSED = 255.0  # command of the gripper
 Array = np.ndarray[Any, Any]
 
 
 class Server:
-    """The environment behind four requests."""
+    """The environment behind three requests."""
 
     def __init__(self) -> None:
         self.env = PandaPickCubeGymEnv(control_dt=DT_S, random_block_position=True)
