@@ -7,19 +7,19 @@ A point looks back on the last episodes: how many of them succeeded, and how man
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pictures import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW, panels, save
+
+from whetstone_common.core.outputs import whole_file
 
 LAST = 20  # episodes that a point looks back on
 _POINTS = 25  # of a curve in the record
-# Okabe and Ito's colours, which differ for every kind of colour vision
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GREY = "#666666"
+_COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY)
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,10 @@ def keep_points(path: Path, points: Sequence[CurvePoint]) -> None:
     """Put the curve of a run into a record, in place of an earlier one; written as a whole or not at all."""
     runs = {point.run for point in points}
     kept = [point for point in read_points(path) if point.run not in runs]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [f.name for f in fields(CurvePoint)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(point) for point in [*kept, *points])
-    os.replace(partial, path)
 
 
 def draw_curves(points: Iterable[CurvePoint], titles: Mapping[str, str], path: Path) -> None:
@@ -105,18 +102,10 @@ def draw_curves(points: Iterable[CurvePoint], titles: Mapping[str, str], path: P
         titles: Of the variants that are drawn, by key.
         path: Of the picture.
     """
-    # Imported here: a run needs none of it.
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     points = [point for point in points if point.variant in titles]
     tasks = list(dict.fromkeys(point.task for point in points))
     colours = dict(zip(dict.fromkeys(titles.values()), _COLOURS, strict=False))
-    figure, axes = pyplot.subplots(
-        len(tasks), 2, figsize=(10.0, 3.6 * len(tasks)), sharex=True, sharey=True, squeeze=False, layout="constrained"
-    )
+    figure, axes = panels(len(tasks), 2, (10.0, 3.6 * len(tasks)), sharex=True, sharey=True)
     for row, task in enumerate(tasks):
         for human in (1, 0):
             panel = axes[row][1 - human]
@@ -124,18 +113,11 @@ def draw_curves(points: Iterable[CurvePoint], titles: Mapping[str, str], path: P
             _draw_panel(panel, mine, titles, colours)
             panel.set_title(f"{task}, {'with the operator' if human else 'nobody helps'}")
             if not mine:
-                panel.text(0.5, 0.5, "no curve", color=_GREY, ha="center", transform=panel.transAxes)
+                panel.text(0.5, 0.5, "no curve", color=GREY, ha="center", transform=panel.transAxes)
         axes[row][0].set_ylabel(f"success without help,\nlast {LAST} episodes of training")
     for panel in axes[-1]:
         panel.set_xlabel("robot time (min)")
-    named = [panel.get_legend_handles_labels() for panel in axes.flat]
-    once = {label: handle for handles, labels in named for handle, label in zip(handles, labels, strict=True)}
-    figure.legend(list(once.values()), list(once), loc="outside lower center", ncols=len(once) or 1)
-    partial = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(partial, dpi=100, format="png", pil_kwargs={"optimize": True})
-    pyplot.close(figure)
-    os.replace(partial, path)
+    save(figure, axes, path)
 
 
 def _draw_panel(axes: Any, points: Sequence[CurvePoint], titles: Mapping[str, str], colours: Mapping[str, str]) -> None:
@@ -143,7 +125,7 @@ def _draw_panel(axes: Any, points: Sequence[CurvePoint], titles: Mapping[str, st
         mine = [point for point in points if point.run == run]
         axes.plot(
             [point.robot_minutes for point in mine], [point.unaided for point in mine],
-            color=colours.get(titles[run[1]], _GREY), linewidth=1.6, label=titles[run[1]],
+            color=colours.get(titles[run[1]], GREY), linewidth=1.6, label=titles[run[1]],
         )  # fmt: skip
     axes.set_ylim(0.0, 1.05)
     axes.grid(alpha=0.3)

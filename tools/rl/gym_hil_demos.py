@@ -25,8 +25,8 @@ from whetstone_common.core.kinematics import Pose
 
 FPS, FIRST_SEED = 20, 400_001
 _TAIL = 4  # frames after the success
+# half of the episodes; where the hand is moved before the expert begins, and for how long
 _AWAY_SHARE, _AWAY_M, _AWAY_TICKS = 0.5, (0.08, 0.10, 0.06), 10
-"""Half of the episodes; where the hand is moved before the expert begins, and for how long."""
 
 
 def shown(scene: GymHilScene, seed: int) -> ExportedEpisode:

@@ -75,7 +75,7 @@ class PickOperator(SupervisingOperator):
         share = min(1.0, lifted / LIFT_M)
         return SimState(
             task=TASK, scene=scene, tick=watched.tick, tcp=watched.tcp, object=watched.cube,
-            goal=np.array([*watched.cube[:2], watched.rest_m + LIFT_M]),
+            goal=watched.goal,
             progress=_HELD_PROGRESS + (1.0 - _HELD_PROGRESS) * share if lifted > _HELD_M else 0.0,
             opening=watched.opening, commanded=commanded_opening,
         )  # fmt: skip

@@ -60,9 +60,9 @@ class GymHilScene:
         self._kinematics = Kinematics.from_urdf(URDF.read_text(encoding="utf-8"), robot.tip, robot.joints)
         self.joint_names, self.rest_m = joint_names, 0.0
         self._tick, self._state = 0, {"success": False}
-        # unbuffered, so that reading gives what has come and does not wait for more
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         command = [str(python), str(_SERVER)]
+        # unbuffered, so that reading gives what has come and does not wait for more
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=clean)
         self._replies = msgpack.Unpacker(self._process.stdout, read_size=1 << 12)
 
@@ -102,7 +102,7 @@ class GymHilScene:
         """Cube and where it is lifted to (m), whether it is off the table, gripper opening."""
         return {
             "object": self.cube.astype(np.float32),
-            "goal": np.array([*self.cube[:2], self.rest_m + LIFT_M], np.float32),
+            "goal": self.goal.astype(np.float32),
             "stage": np.asarray(self.lifted_m > 0.0, np.uint8),
             "opening": np.asarray(self.opening, np.float32),
         }
@@ -121,6 +121,11 @@ class GymHilScene:
     def cube(self) -> Array:
         """Centre of the cube, [3] m."""
         return np.asarray(self._state["cube"])
+
+    @property
+    def goal(self) -> Array:
+        """Where the cube is lifted to, [3] m."""
+        return np.array([*self.cube[:2], self.rest_m + LIFT_M])
 
     @property
     def opening(self) -> float:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
+
+from whetstone_common.core.outputs import whole_file
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,10 @@ def read_rows(path: Path) -> list[RunRow]:
 def keep(path: Path, rows: Iterable[RunRow]) -> None:
     """Put rows into a record, each in place of an earlier one of the same run; written as a whole or not at all."""
     merged = {row.key: row for row in [*read_rows(path), *rows]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows([_text(getattr(row, name)) for name in COLUMNS] for row in merged.values())
-    os.replace(partial, path)
 
 
 def _row(path: Path, number: int, found: dict[str, str]) -> RunRow:

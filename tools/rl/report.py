@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from curves import draw_curves, read_points
 from matrix import METHODS, SEEDS, TASKS, VARIANTS, Cell, Plan, Variant, recorded
+from pictures import BLUE, GREY, ORANGE, panels, save
 from record import RunRow
 
 from whetstone_common.core.success_rate import Rate, wilson
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-# Okabe and Ito's colours, which differ for every kind of colour vision
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
 
 _COLUMNS = (
     "task", "variant", "seeds", "base", "after, by seed", "mean", "95 % interval", "under human control",
@@ -177,42 +176,27 @@ def replace_block(text: str, new: str) -> str:
 
 def draw(path: Path, table: Sequence[Row]) -> None:
     """Success of every variant; written as a whole or not at all."""
-    # Imported here: a run needs none of it.
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(
-        1, len(TASKS), figsize=(4.5 * len(TASKS), 5.0), sharey=True, squeeze=False, layout="constrained"
-    )
+    figure, axes = panels(1, len(TASKS), (4.5 * len(TASKS), 5.0), sharey=True)
     for panel, task in zip(axes[0], TASKS, strict=True):
         _draw_variants(panel, task, [row for row in table if row.task == task])
     axes[0][0].set_ylim(len(VARIANTS) - 0.5, -0.5)  # the first on top
-    named = [panel.get_legend_handles_labels() for panel in axes.flat]
-    once = {label: handle for handles, labels in named for handle, label in zip(handles, labels, strict=True)}
-    figure.legend(list(once.values()), list(once), loc="outside lower center", ncols=3, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    figure.savefig(partial, dpi=100, format="png", pil_kwargs={"optimize": True})
-    pyplot.close(figure)
-    os.replace(partial, path)
+    save(figure, axes, path)
 
 
 def _draw_variants(axes: Any, task: str, table: Sequence[Row]) -> None:
     measured = [(place, row) for place, row in enumerate(table) if row.runs]
     if measured:
         base = measured[0][1].base
-        axes.axvspan(base.low, base.high, color=_GREY, alpha=0.12, linewidth=0)
-        axes.axvline(base.rate, color=_GREY, linestyle="--", label="base, 95 % interval")
+        axes.axvspan(base.low, base.high, color=GREY, alpha=0.12, linewidth=0)
+        axes.axvline(base.rate, color=GREY, linestyle="--", label="base, 95 % interval")
     for place, row in measured:
         rate = row.rate
         seeds = [run.after for run in row.runs.values()]
-        axes.plot([rate.low, rate.high], [place, place], color=_BLUE, linewidth=2.5, solid_capstyle="butt")
-        axes.plot(seeds, [place] * len(seeds), "|", color=_ORANGE, markersize=13, markeredgewidth=2, label="each seed")
-        axes.plot(rate.rate, place, "o", color=_BLUE, markersize=8, label="all seeds, 95 % interval")
+        axes.plot([rate.low, rate.high], [place, place], color=BLUE, linewidth=2.5, solid_capstyle="butt")
+        axes.plot(seeds, [place] * len(seeds), "|", color=ORANGE, markersize=13, markeredgewidth=2, label="each seed")
+        axes.plot(rate.rate, place, "o", color=BLUE, markersize=8, label="all seeds, 95 % interval")
     for place in sorted(set(range(len(table))) - {place for place, _ in measured}):
-        axes.text(0.02, place, "not run", color=_GREY, fontsize=8, va="center")
+        axes.text(0.02, place, "not run", color=GREY, fontsize=8, va="center")
     axes.set_yticks(range(len(table)), [row.variant.title for row in table])
     axes.set_xlim(0.0, 1.0)
     axes.set_title(task)
