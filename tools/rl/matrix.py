@@ -79,6 +79,7 @@ ABLATIONS = (
     _among(1),
     _among(4),
     _among(16),
+    Variant("every_2", "windows at every 2nd step", changes={"schedule": {"query_every": 2}}),
     Variant("no_demonstrations", "no demonstrations", shown=False),
     Variant("images", "an image encoder of its own", changes=_SEES),
     Variant(
