@@ -17,10 +17,12 @@ from figures import Figure, summarise
 
 from vla_policy.core.backends import load_backend
 from vla_policy.core.backends.onnx_cache import export_pocket
+from vla_policy.core.backends.onnx_int8 import quantise
 from vla_policy.core.protocol import Backend, Observation
 from vla_policy.core.serving import draw_noise
 
 GROUP = "Pocket VLA, one decision (prefix, features and N candidates)"
+INT8 = "ONNX Runtime, int8"
 BAR_MS = 25.0
 CANDIDATES = (1, 8, 16)
 _WARM_UP = 3
@@ -41,7 +43,11 @@ def run(directory: Path, *, repeats: int) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="whetstone_bench_") as folder:
         exported = Path(folder) / "onnx"
         export_pocket(directory, exported)
+        eight = Path(folder) / "int8"
+        eight.mkdir()
+        quantise(exported, eight)
         runtimes["ONNX Runtime"] = lambda: load_backend("onnx", str(exported), num_threads=threads)
+        runtimes[INT8] = lambda: load_backend("onnx", str(eight), num_threads=threads)
         return _measure(runtimes, repeats)
 
 
@@ -52,7 +58,7 @@ def _measure(runtimes: dict[str, Callable[[], Backend]], repeats: int) -> list[F
         backend = load()
         for n in CANDIDATES:
             samples = _decisions(backend, n, repeats)
-            bar = BAR_MS if (name, n) == ("ONNX Runtime", 8) else None
+            bar = BAR_MS if (name, n) == (INT8, 8) else None
             figure = summarise(GROUP, f"{name}, N = {n}", "ms", samples, baseline=eager.get(n), bar=bar)
             eager.setdefault(n, figure)
             figures.append(figure)

@@ -2,7 +2,8 @@
 """Success of a policy in process, without ROS: the quick judge while training, and the model card's figures.
 
 The policy sees what observation_node would give it, executes `--execute` steps of each chunk and is asked again.
-With `--eyes`, how well its eyes read the hand-frame state on the way, with the hand within 8 cm of the object.
+With `--eyes`, how well its eyes read the hand-frame state on the way, with the hand within 8 cm of the object. With
+`--dtype int8`, also how far the commanded actions are from those of float32.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from eyes_bars import Errors, errors_on, joined
+from numpy.typing import NDArray
 from sim_rollout import POLICY_TIMEOUT_TICKS, TASKS, Cell, apply_action
 
 from vla_policy.core.backends import load_backend
@@ -39,16 +41,43 @@ class Outcome:
     stage: str
 
 
-def episode(cell: Cell, backend: Backend, seed: int, execute: int, words: str | None = None) -> Outcome:
+class ActionErrors:
+    """How far the actions of a backend are from those of another one on the same observations.
+
+    Args:
+        exact: The other one.
+    """
+
+    def __init__(self, exact: Backend) -> None:
+        self._exact, self._errors = exact, list[NDArray[np.float32]]()
+
+    def see(self, observation: Observation, noise: NDArray[np.float32], chunks: NDArray[np.float32]) -> None:
+        """Compare chunks [N, H, A] that are denormalised."""
+        wanted = self._exact.denoise(self._exact.prefix(observation), noise)
+        self._errors.append(np.abs(chunks - self._exact.spec.denormalise(wanted)).reshape(-1, chunks.shape[-1]))
+
+    def line(self) -> str:
+        """Mean and 99th percentile by kind of dimension: three of position, three of rotation, the gripper."""
+        errors = np.concatenate(self._errors)
+        parts = {"position mm": 1e3 * errors[:, :3], "rotation mrad": 1e3 * errors[:, 3:6], "gripper": errors[:, 6:]}
+        return ", ".join(f"{k} {v.mean():.2g} and {np.quantile(v, 0.99):.2g}" for k, v in parts.items())
+
+
+def episode(
+    cell: Cell, backend: Backend, seed: int, execute: int, words: str | None = None, errors: ActionErrors | None = None
+) -> Outcome:
     """Runs one episode; noise is drawn from (seed, request number)."""
     cell.reset(seed)
     spec, world = backend.spec, cell.world
     instruction = world.instruction if words is None else words
     best = 0
     for request in range(math.ceil(POLICY_TIMEOUT_TICKS / execute)):
-        context = backend.prefix(Observation(cell.images(), cell.proprio(), instruction))
+        seen = Observation(cell.images(), cell.proprio(), instruction)
         noise = np.random.default_rng([seed, request]).standard_normal((1, *spec.noise_shape)).astype(np.float32)
-        chunk = spec.denormalise(backend.denoise(context, noise))[0]
+        chunks = spec.denormalise(backend.denoise(backend.prefix(seen), noise))
+        chunk = chunks[0]
+        if errors is not None:
+            errors.see(seen, noise, chunks)
         reference = world.tcp_pose()
         for step in range(execute):
             pose, opening = apply_action(reference, chunk[step])
@@ -88,6 +117,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="directory of the policy")
     parser.add_argument("--backend", default="onnx")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "int8"], help="int8: of the onnx backend")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--first-seed", type=int, default=EVALUATION_SEED)
@@ -101,18 +131,21 @@ def main() -> int:
     if args.json is not None:
         check_file(args.json)
     torch.set_num_threads(args.threads)
-    backend = load_backend(args.backend, str(args.model), num_threads=args.threads, num_steps=args.flow_steps)
+    options = {"num_threads": args.threads, "num_steps": args.flow_steps}
+    backend = load_backend(args.backend, str(args.model), dtype=args.dtype, **options)
+    exact = load_backend(args.backend, str(args.model), **options) if args.dtype == "int8" else None
     if args.eyes:
         return print_eyes(args, backend)
     report = {}
     for task in args.tasks:
         cell, outcomes, started = Cell(task, backend.spec.image_height_px), [], time.monotonic()
+        errors = None if exact is None else ActionErrors(exact)
         for seed in range(args.first_seed, args.first_seed + args.episodes):
             words = None
             if args.wrong_words:
                 cell.reset(seed)
                 words = other_instruction(cell.world.instruction, cell)
-            outcomes.append(episode(cell, backend, seed, args.execute, words))
+            outcomes.append(episode(cell, backend, seed, args.execute, words, errors))
         wins = sum(o.success for o in outcomes)
         rate = wilson(wins, len(outcomes))
         low, high = rate.low, rate.high
@@ -125,6 +158,8 @@ def main() -> int:
         print(f"{task}: {wins}/{len(outcomes)} = {wins / len(outcomes):.2f} [{low:.2f}, {high:.2f}], "
               f"median {ticks:.0f} ticks, failures reached {stages}, "
               f"{(time.monotonic() - started) / len(outcomes):.2f} s/episode", flush=True)  # fmt: skip
+        if errors is not None:
+            print(f"{task}: actions against float32, mean and p99: {errors.line()}", flush=True)
     if args.json is not None:
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0

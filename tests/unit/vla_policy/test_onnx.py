@@ -13,6 +13,8 @@ from vla_policy.core.backends.onnx_cache import exported as kept_export
 from vla_policy.core.backends.onnx_export import export_onnx
 from vla_policy.core.backends.pocket import load_pocket
 from vla_policy.core.files import write_manifest
+from vla_policy.nodes.backends import check_dtype
+from whetstone_common.core.parameters import ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,29 @@ def test_when_the_directory_holds_graphs_already_expect_it_used_as_it_is(exporte
     made: list[str] = []
     assert kept_export(exported, tmp_path, on_export=lambda: made.append("export")) == exported and made == []
     assert not list(tmp_path.iterdir())
+
+
+def test_when_int8_is_asked_for_expect_the_same_features_and_nearly_the_same_chunks(
+    pocket_directory, pocket, observation, noise, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    exact = load_backend("onnx", str(pocket_directory), num_threads=1)
+    backend = load_backend("onnx", str(pocket_directory), num_threads=1, dtype="int8")
+    assert backend.spec.model_id == "tiny-onnx-int8"
+    ours, theirs = backend.prefix(observation), exact.prefix(observation)
+    assert np.array_equal(backend.features(ours), exact.features(theirs))
+    error = np.abs(backend.denoise(ours, noise) - exact.denoise(theirs, noise))
+    assert 0.0 < error.mean() < 0.02 * exact.denoise(theirs, noise).std()
+    folders = {folder.name.endswith("-int8") for folder in (tmp_path / "whetstone" / "onnx").iterdir()}
+    assert folders == {False, True}
+
+
+def test_when_int8_of_exported_graphs_is_asked_for_expect_it_made_once_and_the_graphs_untouched(exported, tmp_path):
+    before, made = (exported / "manifest.json").read_bytes(), list[str]()
+    kept = [kept_export(exported, tmp_path, int8=True, on_export=lambda: made.append("export")) for _ in range(2)]
+    assert kept[0] == kept[1] != exported and made == ["export"]
+    assert (exported / "manifest.json").read_bytes() == before
+    OnnxBackend.load(str(kept[0]), num_threads=1).warmup()
 
 
 def test_when_an_export_was_cut_short_expect_a_whole_one_made(pocket_directory, tmp_path):
@@ -120,3 +145,16 @@ def test_when_the_manifest_says_what_cannot_be_expect_the_key(exported, tmp_path
     seal(tmp_path / "m", **{key: value})
     with pytest.raises(CheckpointError, match=rf"manifest\.json: {key} is"):
         OnnxBackend.load(str(tmp_path / "m"))
+
+
+@pytest.mark.parametrize(("backend", "dtype"), [("onnx", "bfloat16"), ("pocket", "int8"), ("pi0", "int8")])
+def test_when_a_backend_lacks_the_number_format_expect_both_named(backend, dtype):
+    with pytest.raises(ParameterError, match=f"dtype = '{dtype}' with backend = '{backend}': it has float32 and"):
+        check_dtype({"backend": backend, "dtype": dtype})
+
+
+@pytest.mark.parametrize(
+    ("backend", "dtype"), [("onnx", "int8"), ("pi0", "bfloat16"), ("fake", "int8"), ("remote", "float32")]
+)
+def test_when_a_backend_has_the_number_format_or_none_at_all_expect_no_complaint(backend, dtype):
+    check_dtype({"backend": backend, "dtype": dtype})

@@ -18,6 +18,8 @@ from whetstone_common.nodes.resources import find
 
 _FAKE = "fake_"
 NO_DIRECTORY = ("fake", "remote")  # backends whose weights are nowhere on this machine
+_TORCH_DTYPES = ("float32", "bfloat16")
+_DTYPES = {"pocket": _TORCH_DTYPES, "pi0": _TORCH_DTYPES, "onnx": ("float32", "int8")}
 _SCRIPT = ("pattern", "value", "prefix_delay_s", "denoise_delay_s", "fault", "fault_after", "max_words")
 
 Read = Callable[[str], Any]
@@ -42,7 +44,7 @@ def build_backend(
         return load_backend("fake", **shape, **_script(param))
     options: dict[str, Any] = {"num_threads": param("torch_threads")}
     if kind != "onnx":
-        # ONNX Runtime finds its device by its providers, and its number format is in the graph.
+        # ONNX Runtime finds its device by its providers, and has a graph of its own for each number format.
         options |= {"dtype": param("dtype"), "device": param("device")}
     if param("num_steps") > 0:
         options["num_steps"] = param("num_steps")
@@ -52,8 +54,24 @@ def build_backend(
         options |= {"mapping": param("model_mapping"), "joint_names": joint_names}
     directory = find(param("model_dir"))
     if kind == "onnx":
-        directory = _exported(directory, on_step)
+        directory = _exported(directory, on_step, int8=param("dtype") == "int8")
     return load_backend(kind, str(directory), **options)
+
+
+def check_dtype(values: Mapping[str, Any]) -> None:
+    """Refuse a number format that the backend does not have.
+
+    Args:
+        values: Parameters by name.
+
+    Raises:
+        ParameterError: The text names both.
+    """
+    known = _DTYPES.get(values["backend"])
+    if known is not None and values["dtype"] not in known:
+        raise ParameterError(
+            f"dtype = {values['dtype']!r} with backend = {values['backend']!r}: it has {' and '.join(known)}"
+        )
 
 
 def check_remote(values: Mapping[str, Any]) -> None:
@@ -113,10 +131,10 @@ def _remote(param: Read, on_step: Callable[[str], None], joint_names: tuple[str,
     )
 
 
-def _exported(directory: Path, on_step: Callable[[str], None]) -> Path:
+def _exported(directory: Path, on_step: Callable[[str], None], *, int8: bool) -> Path:
     from vla_policy.core.backends.onnx_cache import exported
 
-    graphs = exported(directory, on_export=lambda: on_step("exporting to ONNX"))
+    graphs = exported(directory, int8=int8, on_export=lambda: on_step("exporting to ONNX"))
     on_step("loading model")
     return graphs
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vla_policy.core.protocol import BatchBackend
-from vla_policy.nodes.backends import check_remote
+from vla_policy.nodes.backends import check_dtype, check_remote
 from vla_policy.nodes.batch import propose
 from vla_policy.nodes.model_host import ModelHost
 from vla_policy.nodes.proposal_worker import Job, ProposalWorker
@@ -32,12 +32,13 @@ class VlaNode(SeveralRobotsNode):
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
     def check_parameters(self, values: dict[str, Any]) -> None:
-        """What a policy server cannot do is refused before anything moves.
+        """What the backend cannot do is refused before anything moves.
 
         Raises:
-            ParameterError: Of a policy server, or of the robots.
+            ParameterError: Of the backend, or of the robots.
         """
         check_remote(values)
+        check_dtype(values)
         super().check_parameters(values)
 
     def on_setup(self) -> None:

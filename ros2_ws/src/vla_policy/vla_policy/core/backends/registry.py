@@ -32,7 +32,9 @@ def _onnx(directory: str, options: Mapping[str, Any]) -> Backend:
     from vla_policy.core.backends.onnx import OnnxBackend
     from vla_policy.core.backends.onnx_cache import exported
 
-    return OnnxBackend.load(str(exported(Path(directory))), **options)
+    rest = dict(options)
+    graphs = exported(Path(directory), int8=rest.pop("dtype", "float32") == "int8")
+    return OnnxBackend.load(str(graphs), **rest)
 
 
 BACKENDS: dict[str, Callable[[str, Mapping[str, Any]], Backend]] = {
