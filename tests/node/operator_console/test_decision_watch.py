@@ -9,11 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
+from ament_index_python.packages import get_package_share_directory
 from geometry_msgs.msg import Point, PoseStamped
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vla_interfaces.msg import Decision, PolicyContract, Request
 
 from harness.rig import Rig
+from operator_console.core.camera_model import CalibrationError, CameraModel
 from operator_console.nodes.console_node import ConsoleNode
 from operator_console.web.interface import DecisionShot
 from whetstone_common.core.contract import CARTESIAN_ACTIONS, CARTESIAN_PROPRIO, Contract
@@ -31,14 +34,14 @@ SIZE_PX, S = 32, 1_000_000_000
 class Scene:
     """A console that is configured but serves no page, and what it hears."""
 
-    def __init__(self, rig: Rig, folder: Path) -> None:
+    def __init__(self, rig: Rig, folder: Path, robot_file: str = "sim_panda", camera: str = "camera/front") -> None:
         self.rig = rig
         folders = {name: str(folder / name) for name in ("run_dir", "record_dir", "dataset_dir")}
-        self.node: Any = rig.add(ConsoleNode, begin=False, robot_file="sim_panda", **folders)
+        self.node: Any = rig.add(ConsoleNode, begin=False, robot_file=robot_file, **folders)
         self.node.trigger_configure()
         self.image = rig.voice("camera/front/image_raw", Image, qos.SENSOR_OUT)
-        self.info = rig.probe.create_publisher(CameraInfo, "camera/front/camera_info", qos.SENSOR_OUT)
-        self.pose = rig.voice("camera/front/pose", PoseStamped, qos.LATCHED)
+        self.info = rig.probe.create_publisher(CameraInfo, f"{camera}/camera_info", qos.SENSOR_OUT)
+        self.pose = rig.voice(f"{camera}/pose", PoseStamped, qos.LATCHED)
         self.contract = rig.voice("policy_contract", PolicyContract, qos.LATCHED)
         self.decision = rig.voice("decision", Decision)
 
@@ -127,6 +130,43 @@ def test_when_a_camera_has_no_calibration_expect_its_picture_and_what_to_publish
     (camera,) = scene.newest(1).cameras
     assert camera.jpeg and camera.model is None
     assert "camera/front/camera_info" in camera.problem and "camera/front/pose" in camera.problem
+
+
+def test_when_a_driver_sends_jpeg_expect_it_shown_with_the_calibration_beside_the_raw_images(
+    rig: Rig, tmp_path: Path
+) -> None:
+    share = Path(get_package_share_directory("robot_bringup"))
+    robot = yaml.safe_load((share / "config" / "robots" / "sim_panda.yaml").read_text(encoding="utf-8"))
+    topic = "/camera/camera/color/image_raw/compressed"  # realsense2_camera by image_transport
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump(robot | {"cameras": {"front": topic}}), encoding="utf-8")
+    scene = Scene(rig, tmp_path, str(file), "/camera/camera/color")
+    scene.contract(from_contract(CONTRACT))
+    scene.say_camera()
+    sent = cv2.imencode(".jpg", np.full((SIZE_PX, SIZE_PX, 3), 90, np.uint8))[1].tobytes()
+    msg = CompressedImage(format="rgb8; jpeg compressed bgr8", data=sent)
+    msg.header.stamp = to_time(S)
+    scene.look()
+    rig.voice(topic, CompressedImage, qos.SENSOR_OUT)(msg)
+    rig.until(lambda: scene.look() or scene.node.cameras.messages_at(S), what="the picture")
+    scene.decide(S, (0.2, 0.7), chosen=1)
+    (camera,) = scene.newest(1).cameras
+    assert camera.problem == "" and camera.model is not None
+    assert camera.jpeg == sent == scene.node.cameras.picture("front")
+
+
+@pytest.mark.parametrize(
+    ("k", "d", "model", "problem"),
+    [
+        ([0.0] * 9, [], "", "the driver is not calibrated"),  # v4l2_camera and usb_cam without a calibration file
+        ([600.0, 0.0, 320.0, 0.0, 600.0, 240.0, 0.0, 0.0, 1.0], [0.1] * 4, "equidistant", "'equidistant'"),
+    ],
+)
+def test_when_a_drivers_calibration_cannot_be_used_expect_why(
+    k: list[float], d: list[float], model: str, problem: str
+) -> None:
+    with pytest.raises(CalibrationError, match=problem):
+        CameraModel.of_calibration(640, 480, k, d, model)
 
 
 def test_when_nobody_looks_any_more_expect_no_subscription_to_pictures_and_calibrations(scene: Scene) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import time
 from array import array
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import yaml
+from ament_index_python.packages import get_package_share_directory
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -274,7 +277,7 @@ def wrong(**fields: Any) -> Image:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"encoding": "mono8"},
+        {"encoding": "mono16"},
         {"encoding": "bgra8"},
         {"encoding": "16UC1"},
         {"encoding": "8UC3"},
@@ -444,6 +447,22 @@ def test_when_images_are_compressed_expect_them_decoded_and_a_broken_one_named(r
     show(bytes(hollow))
     observed.no_answer(2, not_before_ns=since_ns)
     assert observed.node.counters["front_bad"] == 2
+
+
+def test_when_one_cameras_topic_is_of_compressed_images_expect_both_kinds_read(rig: Rig, tmp_path: Path) -> None:
+    share = Path(get_package_share_directory("robot_bringup"))
+    robot = yaml.safe_load((share / "config" / "robots" / "sim_panda.yaml").read_text(encoding="utf-8"))
+    robot["cameras"]["wrist"] = "/camera/wrist/image_raw/compressed"
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump(robot), encoding="utf-8")
+    observed = Observed(rig, robot_file=str(file))
+    stamp_ns = time.time_ns()
+    msg = CompressedImage(format="png", data=array("B", cv2.imencode(".png", np.full((96, 96, 3), 7, np.uint8))[1]))
+    msg.header.stamp = joint_state(stamp_ns).header.stamp
+    rig.voice("/camera/wrist/image_raw/compressed", CompressedImage)(msg)
+    observed.around.cameras["front"](image(stamp_ns, fill=9))
+    observed.around.joints(joint_state(stamp_ns))
+    assert [set(each.data) for each in observed.answer(1).images] == [{9}, {7}]
 
 
 @pytest.mark.parametrize(("encoding", "blue_at"), [("bgr8", 0), ("bgra8", 0), ("rgba8", 2)])

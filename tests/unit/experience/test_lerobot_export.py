@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import av
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -182,7 +183,15 @@ def test_when_a_camera_recorded_with_alpha_expect_its_colours(encoding: str) -> 
     assert image_of(msg).reshape(-1, 3).tolist() == [[200, 0, 0]] * 4
 
 
-@pytest.mark.parametrize(("encoding", "step"), [("mono8", 2), ("16UC1", 4), ("rgb8", 5)])
+def test_when_a_camera_recorded_jpeg_expect_its_colours_and_of_a_broken_one_why() -> None:
+    content = cv2.imencode(".jpg", np.full((8, 8, 3), (30, 30, 200), np.uint8))[1].tobytes()
+    msg = SimpleNamespace(format="rgb8; jpeg compressed bgr8", data=content)
+    assert np.abs(image_of(msg).astype(int) - [200, 30, 30]).max() < 12
+    with pytest.raises(RecordingError, match="image: JPEG is truncated"):
+        image_of(SimpleNamespace(format="jpeg", data=content[:-20]))
+
+
+@pytest.mark.parametrize(("encoding", "step"), [("nv12", 2), ("16UC1", 4), ("rgb8", 5)])
 def test_when_a_recorded_picture_cannot_be_read_expect_why(encoding: str, step: int) -> None:
     msg = SimpleNamespace(height=2, width=2, encoding=encoding, step=step, data=bytes(2 * step))
     with pytest.raises(RecordingError, match="image: (encoding '.*' is not accepted|step 5)"):

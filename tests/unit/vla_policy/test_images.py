@@ -37,10 +37,12 @@ def jpeg_of_size(width: int, height: int, depth: int = 8, components: int = 3) -
 
 
 BAD_RAW = {
-    "mono8": (48, 64, "mono8", 64, DATA),
+    "mono8 with the data of colours": (48, 64, "mono8", 64, DATA),
     "rgba8 without its alpha": (48, 64, "rgba8", 256, DATA),
     "bgra8 with the step of bgr8": (48, 64, "bgra8", 192, DATA),
-    "yuyv": (48, 64, "yuv422_yuy2", 128, DATA),
+    "yuyv with the data of colours": (48, 64, "yuv422_yuy2", 128, DATA),
+    "yuyv of an odd width": (48, 63, "yuv422_yuy2", 192, DATA),
+    "YUV 4:2:0": (48, 64, "nv12", 192, DATA),
     "8UC3": (48, 64, "8UC3", 192, DATA),
     "rgb16": (48, 64, "rgb16", 384, DATA),
     "16UC1": (48, 64, "16UC1", 128, DATA),
@@ -74,14 +76,13 @@ BAD_COMPRESSED = {
     "JPEG start only": JPEG[:2] + JPEG[-2:],
     "JPEG of 30000 x 30000": jpeg_of_size(30_000, 30_000),
     "JPEG of no size": jpeg_of_size(0, 0),
-    "grey JPEG": cv2.imencode(".jpg", PIXELS[:, :, 0])[1].tobytes(),
     "12-bit JPEG": jpeg_of_size(64, 48, depth=12),
     "4-component JPEG": jpeg_of_size(64, 48, components=4),
     "JPEG with a segment beyond its end": JPEG[:4] + b"\xff\xff" + JPEG[6:],
     "PNG of 30000 x 30000": png_header(30_000, 30_000),
     "PNG with nothing in it": png_header(64, 48),
     "16-bit PNG": cv2.imencode(".png", PIXELS.astype(np.uint16))[1].tobytes(),
-    "grey PNG": cv2.imencode(".png", PIXELS[:, :, 0])[1].tobytes(),
+    "16-bit grey PNG": cv2.imencode(".png", PIXELS[:, :, 0].astype(np.uint16))[1].tobytes(),
     "PNG cut in half": PNG[: len(PNG) // 2],
     "PNG header only": PNG[:20],
 }
@@ -119,10 +120,39 @@ def test_when_the_order_of_colours_is_known_expect_rgb_and_no_alpha(encoding: st
     assert (fit(rgb, 48, 64) == PIXELS).all() and fit(rgb, 48, 64).flags.c_contiguous
 
 
-@pytest.mark.parametrize("encoding", ["mono8", "16UC1", "yuv422_yuy2", "8UC3"])
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1", "nv12", "8UC3"])
 def test_when_the_encoding_is_not_accepted_expect_those_that_are(encoding: str) -> None:
     with pytest.raises(ImageError, match=f"'{encoding}' is not accepted.* rgb8, bgr8, rgba8, bgra8"):
         check_raw(48, 64, encoding, 192, DATA, RULES)
+
+
+def yuv(rgb: np.ndarray) -> np.ndarray:
+    """Y, U, V of uint8 RGB [..., 3], by ITU-R BT.601 as webcams send them: Y in 16..235."""
+    from_rgb = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255.0
+    return np.rint(rgb @ from_rgb.T + [16.0, 128.0, 128.0]).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "order"),
+    [("yuv422_yuy2", "YUYV"), ("yuyv", "YUYV"), ("yuv422", "UYVY"), ("uyvy", "UYVY")],
+)
+def test_when_a_webcam_sends_yuv_expect_its_colours(encoding: str, order: str) -> None:
+    pairs = np.random.default_rng(1).integers(0, 255, (48, 32, 1, 3), dtype=np.uint8).repeat(2, axis=2)
+    y, u, v = np.moveaxis(yuv(pairs), -1, 0)
+    quads = {"YUYV": (y[..., 0], u[..., 0], y[..., 1], v[..., 0]), "UYVY": (u[..., 0], y[..., 0], v[..., 0], y[..., 1])}
+    sent = np.zeros((48, 140), np.uint8)  # rows are padded
+    sent[:, :128] = np.stack(quads[order], axis=-1).reshape(48, 128)
+    rgb = raw_to_rgb(48, 64, encoding, 140, array("B", sent.tobytes()), RULES)
+    assert np.abs(rgb.astype(int) - pairs.reshape(48, 64, 3)).max() <= 4
+
+
+def test_when_a_camera_sees_no_colours_expect_its_grey_in_all_three() -> None:
+    grey = PIXELS[:, :, 0]
+    seen = [raw_to_rgb(48, 64, "mono8", 64, array("B", grey.tobytes()), RULES)]
+    seen.append(compressed_to_rgb(cv2.imencode(".png", grey)[1].tobytes(), RULES))
+    assert all((image == grey[:, :, None]).all() and image.shape == (48, 64, 3) for image in seen)
+    jpeg = compressed_to_rgb(cv2.imencode(".jpg", np.full_like(grey, 90))[1].tobytes(), RULES)
+    assert jpeg.shape == (48, 64, 3) and np.abs(jpeg.astype(int) - 90).max() <= 2
 
 
 def test_when_a_png_has_alpha_expect_its_colours() -> None:
@@ -177,7 +207,7 @@ def test_when_bytes_of_a_jpeg_or_png_are_mutated_expect_pixels_of_the_right_shap
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(0, 2**32 - 1),
-    st.sampled_from(["rgb8", "bgr8", "rgba8", "bgra8", "mono8"]),
+    st.sampled_from(["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "yuyv", "uyvy"]),
     st.integers(0, 2**32 - 1),
     st.binary(max_size=300),
 )

@@ -31,6 +31,7 @@ from experience.core.recording.schema import (
     episode_metadata,
 )
 from operator_console.core.decision_value import value_of_chosen
+from whetstone_common.core.camera_topics import names_of
 from whetstone_common.core.enums import RequestKind
 from whetstone_common.core.jpeg import encode_jpeg
 from whetstone_common.core.pixels import ImageError
@@ -181,13 +182,8 @@ def _pictures(path: Path, times_ns: Sequence[int], start_ns: int) -> dict[str, l
             tracks[message.topic].add(stamp_ns, message.data)
     for track in tracks.values():
         track.show_until(len(times_ns))
-    return {_camera_name(topic): track.shown for topic, track in tracks.items() if any(track.shown)}
-
-
-def _camera_name(topic: str) -> str:
-    """Name of a camera: `front` of `/camera/front/image_raw`."""
-    parts = [part for part in topic.split("/") if part and not part.startswith("image")]
-    return parts[-1] if parts else topic
+    names = names_of([topic for topic, track in tracks.items() if any(track.shown)])
+    return {name: tracks[topic].shown for topic, name in names.items()}
 
 
 def _values(

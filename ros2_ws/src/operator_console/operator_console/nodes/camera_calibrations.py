@@ -11,6 +11,7 @@ from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo
 
 from operator_console.core.camera_model import CalibrationError, CameraModel, mounted_at
+from whetstone_common.core.camera_topics import namespace_of
 from whetstone_common.core.kinematics import Pose
 from whetstone_common.core.robot import Robot
 from whetstone_common.nodes import qos
@@ -38,13 +39,13 @@ class CameraCalibrations:
         self._known = {name: _Calibration() for name in robot.cameras}
         self._infos: dict[str, Any] = {}
         for name, topic in robot.cameras.items():
-            node.create_subscription(PoseStamped, f"{_beside(topic)}/pose", self._pose_of(name), qos.LATCHED)
+            node.create_subscription(PoseStamped, f"{namespace_of(topic)}/pose", self._pose_of(name), qos.LATCHED)
 
     def listen(self, *, is_watched: bool) -> None:
         """Subscribe to calibrations while somebody looks; called by the executor."""
         if is_watched and not self._infos:
             for name, topic in self._robot.cameras.items():
-                info = f"{_beside(topic)}/camera_info"
+                info = f"{namespace_of(topic)}/camera_info"
                 self._infos[name] = self._node.create_subscription(CameraInfo, info, self._info_of(name), qos.SENSOR_IN)
         elif not is_watched:
             for subscription in self._infos.values():
@@ -57,7 +58,7 @@ class CameraCalibrations:
         Raises:
             ValueError: Something was not said yet, and the text names the topics; or what was said cannot be used.
         """
-        known, beside = self._known[name], _beside(self._robot.cameras[name])
+        known, beside = self._known[name], namespace_of(self._robot.cameras[name])
         missing = [] if known.info is not None else [f"sensor_msgs/CameraInfo on {beside}/camera_info"]
         missing += [] if known.pose is not None else [f"geometry_msgs/PoseStamped (latched) on {beside}/pose"]
         if known.info is None or known.pose is None:
@@ -80,8 +81,3 @@ class CameraCalibrations:
             self._known[name].info = msg
 
         return keep
-
-
-def _beside(topic: str) -> str:
-    """Namespace of a camera: calibration and pose lie beside its images."""
-    return topic.rsplit("/", 1)[0]

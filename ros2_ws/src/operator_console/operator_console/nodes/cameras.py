@@ -13,6 +13,7 @@ from typing import Any
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
+from whetstone_common.core import camera_topics
 from whetstone_common.core.jpeg import encode_jpeg
 from whetstone_common.core.pixels import raw_view, view_to_rgb
 from whetstone_common.nodes import qos
@@ -45,14 +46,15 @@ class CameraStreams:
     Args:
         node: Subscribes.
         topics: Image topic by camera name.
-        compressed: Whether the topics carry CompressedImage.
+        compressed: Whether the compressed images are read also of cameras whose topic is that of the raw ones.
         quality: Of the JPEG, 1..100.
     """
 
     def __init__(self, node: WhetstoneNode, topics: Mapping[str, str], *, compressed: bool, quality: int) -> None:
-        self._node, self._compressed, self._quality = node, compressed, quality
-        suffix = "/compressed" if compressed else ""
-        self._cameras = {name: _Stream(topic + suffix) for name, topic in topics.items()}
+        self._node, self._quality = node, quality
+        self._cameras = {
+            name: _Stream(camera_topics.compressed(topic) if compressed else topic) for name, topic in topics.items()
+        }
         self._lock = threading.Lock()
 
     @property
@@ -82,7 +84,7 @@ class CameraStreams:
                 camera.data, camera.jpeg = data, None
                 camera.recent.append(data)
 
-        kind = CompressedImage if self._compressed else Image
+        kind = CompressedImage if camera_topics.is_compressed(camera.topic) else Image
         # Still serialised: most frames are never shown, and reading them would cost more than everything else here.
         camera.subscription = self._node.create_subscription(kind, camera.topic, keep, qos.SENSOR_IN, raw=True)
 
@@ -99,7 +101,7 @@ class CameraStreams:
             data, jpeg = camera.data, camera.jpeg
         if jpeg is not None or data is None:
             return jpeg
-        jpeg = self.encode(data)
+        jpeg = self.encode(name, data)
         with self._lock:
             if camera.data is data:
                 camera.jpeg = jpeg
@@ -128,13 +130,13 @@ class CameraStreams:
                     found[name] = before[-1] if before else recent[0]
         return found
 
-    def encode(self, data: bytes) -> bytes:
-        """JPEG of a serialised message, or the picture as it comes when the camera compresses.
+    def encode(self, name: str, data: bytes) -> bytes:
+        """JPEG of a camera's serialised message, or the picture as it comes when the camera compresses.
 
         Raises:
             ImageError: It cannot be read.
         """
-        if self._compressed:
+        if camera_topics.is_compressed(self._cameras[name].topic):
             compressed: Any = deserialize_message(data, CompressedImage)
             return bytes(compressed.data)
         msg: Any = deserialize_message(data, Image)

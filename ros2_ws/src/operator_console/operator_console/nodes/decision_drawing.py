@@ -62,7 +62,7 @@ class DecisionDrawing:
 
     def _camera_shot(self, name: str, data: bytes, tcp: Pose) -> CameraShot:
         try:
-            jpeg = self._cameras.encode(data)
+            jpeg = self._cameras.encode(name, data)
         except ImageError as error:
             return CameraShot(name, problem=str(error))
         try:

@@ -24,6 +24,7 @@ from experience.core.recording.schema import (
     checked,
     episode_metadata,
 )
+from whetstone_common.core.compressed import compressed_size, decoded
 from whetstone_common.core.instruction import InstructionError, check_instruction, shown
 from whetstone_common.core.joint_range import names_problem
 from whetstone_common.core.pixels import ImageError, raw_view, view_to_rgb
@@ -92,12 +93,15 @@ class Topics:
 
 
 def image_of(msg: Any) -> np.ndarray:
-    """RGB array of an image message.
+    """RGB array of an image message, raw or compressed.
 
     Raises:
-        RecordingError: An encoding that does not say the order of its colours, or bytes that do not fit.
+        RecordingError: An encoding that is not known, or bytes that do not fit.
     """
     try:
+        if hasattr(msg, "format"):  # sensor_msgs/CompressedImage
+            content = bytes(msg.data)
+            return decoded(content, *compressed_size(content))
         view = raw_view(msg.height, msg.width, msg.encoding, msg.step, bytes(msg.data))
     except ImageError as error:
         raise RecordingError(f"image: {error}") from error
