@@ -27,6 +27,7 @@ from vla_policy.core.backends.pi0 import Pi0Backend
 from vla_policy.core.normalise import PolicyStats, Stats
 from vla_policy.core.protocol import Observation, PolicySpec
 from vla_policy.core.serving import weights_sha256
+from vla_policy.core.training.room import DiskRoom, check_memory
 from vla_policy.core.training.run import LossReport
 from vla_policy.core.training.settings import DataConfig, SftConfig
 from vla_policy.core.training.sft import SftData, SftRun
@@ -89,8 +90,9 @@ class DatasetTrainer(ModelWorkshop):
     extra: dict[str, Any] = field(default_factory=dict)
 
     def fit(self, model: Path, datasets: Sequence[Path], out: Path, select: Select, report: Report) -> Path:
-        """See `VlaTrainer.fit`."""
+        """See `VlaTrainer.fit`; what cannot fit into memory or on the disk is refused as `ValueError`."""
         opened = [self.robot.dataset(folder) for folder in datasets]
+        check_memory(model, self.config, self._device)
         vla = Trainable.load(model)
         watcher = self.robot.watcher(_spec(vla))
         for dataset in opened:
@@ -110,6 +112,10 @@ class DatasetTrainer(ModelWorkshop):
             _export(vla, out, {"finetuned": {**asdict(self.config), **figures}, **self.extra})
         return out
 
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.accelerator is None else self.accelerator.device
+
     # ---- data ------------------------------------------------------------------------------------------------------
 
     def _windows(
@@ -127,7 +133,8 @@ class DatasetTrainer(ModelWorkshop):
             ValueError: A dataset cannot be used, or nothing was picked.
         """
         count = _Count()
-        rows = self._rows(vla, opened, watcher, select, count)
+        room = DiskRoom(folder, sum(map(len, opened)))
+        rows = self._rows(vla, opened, watcher, select, count, room)
         is_whole = self.config.scope == "whole"
         try:
             windows: Any = ImageWindows.of(rows, folder) if is_whole else Windows.of(rows, folder)  # type: ignore[arg-type]
@@ -147,10 +154,15 @@ class DatasetTrainer(ModelWorkshop):
         return SftData(windows, torch.nonzero(~held)[:, 0], torch.nonzero(held)[:, 0]), count
 
     def _rows(
-        self, vla: Trainable, opened: Sequence[Dataset], watcher: EpisodePreprocessor, select: Select, count: _Count
+        self,
+        vla: Trainable,
+        opened: Sequence[Dataset],
+        watcher: EpisodePreprocessor,
+        select: Select,
+        count: _Count,
+        room: DiskRoom,
     ) -> Iterator[PrefixRow | ImageRow]:
-        device = "cpu" if self.accelerator is None else str(self.accelerator.device)
-        backend = Pi0Backend(vla.parts, device=device)
+        backend = Pi0Backend(vla.parts, device=str(self._device))
         aside = HeldOutEpisodes(self.data.held_out, sum(map(len, opened)), self.data.seed)
         for dataset in opened:
             for recorded in episodes_of(dataset, watcher):
@@ -172,7 +184,9 @@ class DatasetTrainer(ModelWorkshop):
                             else vla.row(backend, observation, chunk, sample.weight)
                         )
                     count.held_out.append(is_aside)
+                    room.add(row)
                     yield row
+                room.check(count.episodes)
                 del recorded  # before the next one is read
 
     def _clipped(self, chunk: np.ndarray, count: _Count) -> np.ndarray:

@@ -47,6 +47,28 @@ def train_expert_only(model: PI0ForConditionalGeneration) -> None:
         parameter.requires_grad_(requires_grad=True)
 
 
+def freeze(model: PI0ForConditionalGeneration, scope: str, lora: int) -> None:
+    """Settle which weights take a gradient.
+
+    Args:
+        model: Any PI0.
+        scope: `expert` or `whole`.
+        lora: Rank of the adapters beside every linear layer of the scope, 0 for the weights themselves.
+    """
+    if lora:
+        model.requires_grad_(requires_grad=False)
+        add_adapters(model, scope, lora)
+    elif scope == "whole":
+        model.requires_grad_(requires_grad=True)
+    else:
+        train_expert_only(model)
+
+
+def is_pocket(directory: Path) -> bool:
+    """Whether a model directory is of an embedded VLA."""
+    return (directory / "vocab.json").is_file()
+
+
 @dataclass(eq=False)
 class Trainable:
     """A VLA in memory, with where it comes from.
@@ -72,16 +94,16 @@ class Trainable:
         """
         if not directory.is_dir():
             raise CheckpointError(f"{directory}: there is no such model directory")
-        is_pocket = (directory / "vocab.json").is_file()
-        if not is_pocket and not (directory / "config.json").is_file():
+        of_pocket = is_pocket(directory)
+        if not of_pocket and not (directory / "config.json").is_file():
             raise CheckpointError(f"{directory} holds no model that can be trained: neither a pocket VLA nor a pi0")
-        parts = load_pocket(directory) if is_pocket else load_published(directory)
+        parts = load_pocket(directory) if of_pocket else load_published(directory)
         if parts.adapter is not None and not parts.adapter.is_plain(parts.stats):
             raise CheckpointError(
                 f"{directory} cannot be trained here: its actions are absolute, or its state is not the contract's. "
                 "A model whose actions are relative and whose state is in the robot's order can be"
             )
-        return cls(directory, replace(parts, adapter=None), is_pocket)
+        return cls(directory, replace(parts, adapter=None), of_pocket)
 
     @property
     def model(self) -> PI0ForConditionalGeneration:
@@ -93,20 +115,9 @@ class Trainable:
         self.parts = replace(self.parts, stats=stats)
 
     def freeze(self, scope: str, lora: int) -> None:
-        """Settle which weights take a gradient.
-
-        Args:
-            scope: `expert` or `whole`.
-            lora: Rank of the adapters beside every linear layer of the scope, 0 for the weights themselves.
-        """
-        model, self.scope = self.model, scope
-        if lora:
-            model.requires_grad_(requires_grad=False)
-            add_adapters(model, scope, lora)
-        elif scope == "whole":
-            model.requires_grad_(requires_grad=True)
-        else:
-            train_expert_only(model)
+        """Settle which weights take a gradient; see the function of this name."""
+        self.scope = scope
+        freeze(self.model, scope, lora)
 
     def row(self, backend: Pi0Backend, observation: Observation, chunk: FloatArray, weight: float) -> PrefixRow:
         """A window behind the frozen vision-language part."""

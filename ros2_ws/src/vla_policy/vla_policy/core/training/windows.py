@@ -62,6 +62,11 @@ class PrefixRow(NamedTuple):
     actions: Tensor
     weight: float = 1.0
 
+    @property
+    def disk_bytes(self) -> int:
+        """Of keys and values in half precision."""
+        return 2 * sum(tensor.numel() for tensor in (*self.prefix.keys, *self.prefix.values))
+
 
 class ImageRow(NamedTuple):
     """One window: images uint8 [K, S, S, 3], ids [1, S], mask [1, S] or None, state [1, P], actions [H, A]."""
@@ -72,6 +77,11 @@ class ImageRow(NamedTuple):
     state: Tensor
     actions: Tensor
     weight: float = 1.0
+
+    @property
+    def disk_bytes(self) -> int:
+        """Of the images."""
+        return self.images.numel()
 
 
 class WindowSet(Protocol):
