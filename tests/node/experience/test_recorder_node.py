@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import rclpy
+import yaml
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from vla_interfaces.msg import EpisodeEvent, Executed, NodeStatus
 
@@ -26,6 +27,7 @@ from harness.domains import DomainLock
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.nodes import qos
+from whetstone_common.nodes.resources import find
 
 _DEADLINE_S = 10.0
 _TOPICS = [
@@ -39,7 +41,7 @@ _TOPICS = [
 class Rig:
     """Recorder and a publisher of everything in one executor."""
 
-    def __init__(self, folder: Path, namespace: str = "", **parameters: Any) -> None:
+    def __init__(self, folder: Path, namespace: str = "", *, connect: bool = True, **parameters: Any) -> None:
         self.context = Context()
         self._domain = DomainLock()
         rclpy.init(context=self.context, domain_id=self._domain.domain_id)
@@ -55,8 +57,8 @@ class Rig:
         for node in (self.world, self.node):
             self.executor.add_node(node)
         self.node.autostart()
-        publishers = (self.images, self.words, self.steps, self.events)
-        self.spin_until(lambda: all(p.get_subscription_count() for p in publishers))
+        publishers = (self.words, self.steps, self.events)
+        self.spin_until(lambda: not connect or all(p.get_subscription_count() for p in publishers))
 
     def spin_until(self, condition: Any) -> None:
         end_s = time.monotonic() + _DEADLINE_S
@@ -104,6 +106,7 @@ def rigs(tmp_path: Path) -> Iterator[Any]:
 
 def test_when_an_episode_ends_expect_a_file_with_every_message_bit_for_bit(rigs: Any, tmp_path: Path) -> None:
     rig = rigs()
+    rig.spin_until(lambda: rig.images.get_subscription_count() == 1)
     rig.words.publish(String(data="stack the red cube"))
     rig.images.publish(Image(height=1, width=2, step=6, encoding="rgb8", data=[1, 2, 3, 4, 5, 6]))
     rig.spin_for(0.2)
@@ -128,6 +131,52 @@ def test_when_the_robot_has_a_namespace_expect_the_recording_of_one_without(rigs
     rig.spin_until(lambda: list(tmp_path.glob("*.mcap")))
     (path,) = tmp_path.glob("*.mcap")
     assert {m.topic for m in reader.messages(path)} == {"/executed", "/episode"}
+
+
+def test_when_the_robot_file_names_other_topics_expect_its_joint_states_and_cameras_recorded_as_they_are_sent(
+    rigs: Any, tmp_path: Path
+) -> None:
+    robot = yaml.safe_load(find("package://robot_bringup/config/robots/ur5e.yaml").read_text(encoding="utf-8"))
+    robot["topics"]["joint_states"] = "ur/joint_states"
+    robot["cameras"] = {"front": "/camera/camera/color/image_raw/compressed", "wrist": "/wrist_camera/image_raw"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(robot), encoding="utf-8")
+    rig = rigs(namespace="left", robot_file=str(tmp_path / "mine.yaml"), topics=_TOPICS[1:])
+    sent = {
+        "/left/ur/joint_states": JointState(name=["elbow_joint"], position=[1.5]),
+        "/camera/camera/color/image_raw/compressed": CompressedImage(format="rgb8; jpeg compressed bgr8", data=[1, 2]),
+        "/wrist_camera/image_raw": Image(height=1, width=1, step=2, encoding="yuv422_yuy2", data=[3, 4]),
+    }
+    publishers = {topic: rig.world.create_publisher(type(msg), topic, qos.SENSOR_OUT) for topic, msg in sent.items()}
+    rig.spin_until(lambda: all(each.get_subscription_count() for each in publishers.values()))
+    for topic, msg in sent.items():
+        publishers[topic].publish(msg)
+    rig.record()
+    rig.spin_until(lambda: list(tmp_path.glob("*.mcap")))
+    (path,) = tmp_path.glob("*.mcap")
+    found = {m.topic: m.data for m in reader.messages(path)}
+    assert list(found["/ur/joint_states"].position) == [1.5]
+    assert bytes(found["/camera/camera/color/image_raw/compressed"].data) == bytes([1, 2])
+    assert found["/wrist_camera/image_raw"].encoding == "yuv422_yuy2"
+
+
+def test_when_compressed_images_are_wanted_expect_them_of_every_camera(rigs: Any) -> None:
+    rig = rigs(compressed=True, topics=_TOPICS[1:])
+    for camera in ("front", "wrist"):
+        (reader_of,) = rig.world.get_subscriptions_info_by_topic(f"/camera/{camera}/image_raw/compressed")
+        assert reader_of.topic_type == "sensor_msgs/msg/CompressedImage"
+        assert not rig.world.get_subscriptions_info_by_topic(f"/camera/{camera}/image_raw")
+
+
+def test_when_a_sensor_is_named_besides_expect_it_recorded_once_and_as_named(rigs: Any) -> None:
+    rig = rigs(topics=[*_TOPICS, "joint_states sensor_msgs/msg/JointState record"])
+    for topic in ("/joint_states", "/camera/front/image_raw"):
+        assert len(rig.world.get_subscriptions_info_by_topic(topic)) == 1
+
+
+def test_when_the_robot_file_is_missing_expect_its_name(rigs: Any) -> None:
+    rig = rigs(robot_file="nobody", connect=False)
+    rig.spin_until(lambda: rig.node.status[0] is State.ERROR)
+    assert "robot_file = 'nobody'" in rig.node.status[2]
 
 
 def test_when_only_successes_are_wanted_expect_no_file_of_a_failure(rigs: Any, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from rosbags.highlevel import AnyReader
 from vla_interfaces.msg import Executed
 
 from fakes.recordings import FRONT, recording
+from whetstone_common.nodes.robot_files import find_robot
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "how-to" / "look-inside.md"
@@ -66,6 +67,9 @@ def test_when_the_layout_is_opened_expect_every_topic_and_field_to_be_recorded()
     schema = ROOT / "ros2_ws/src/experience/config/recorder_node_params.yaml"
     entries = [entry.split() for entry in yaml.safe_load(schema.read_text())["topics"]["default"]]
     kinds = {f"/{topic}": kind for topic, kind, _ in entries}
+    robot = find_robot("sim_panda")  # recorder_node adds its sensors
+    kinds |= {f"/{topic}": "sensor_msgs/msg/Image" for topic in robot.cameras.values()}
+    kinds[f"/{robot.joint_states_topic}"] = "sensor_msgs/msg/JointState"
     layout = json.loads(LAYOUT.read_text(encoding="utf-8"))
     named = set(re.findall(r'"(?:value|imageTopic|topicPath)": "(/[^"]+)"', json.dumps(layout)))
     assert {"/camera/front/image_raw", "/executed.actor", "/instruction"} <= named

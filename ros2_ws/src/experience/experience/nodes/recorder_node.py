@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records topics as they are on the wire to one MCAP file per episode."""
+"""Records the robot's sensors and further topics, as they are on the wire, to one MCAP file per episode."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from experience.core.recording.episode_file import Channel, EpisodeFile, Message
 from experience.core.recording.recorder import Recorder, RecorderLimits
 from experience.core.recording.storage import Storage
 from experience.nodes.storage_status import StoragePublisher
+from whetstone_common.core import camera_topics
 from whetstone_common.core.enums import Outcome
 from whetstone_common.core.namespace import without_namespace
 from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
+from whetstone_common.core.robot import Robot
 from whetstone_common.nodes import qos
 from whetstone_common.nodes.convert import to_ns
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
+from whetstone_common.nodes.robot_files import robot_of_parameter
 
 _CLOSE_PERIOD_S = 0.05
 _CHECK_PERIOD_S = 0.5
@@ -67,6 +70,14 @@ class _Topic:
         return getattr(importlib.import_module(f"{package}.msg"), name)
 
 
+def _sensors(robot: Robot, *, compressed: bool) -> list[_Topic]:
+    """Joint states and cameras of a robot; `compressed` reads every camera's compressed images."""
+    cameras = [camera_topics.compressed(each) if compressed else each for each in robot.cameras.values()]
+    kinds = {topic: "CompressedImage" if camera_topics.is_compressed(topic) else "Image" for topic in cameras}
+    kinds = {robot.joint_states_topic: "JointState"} | kinds
+    return [_Topic(topic, f"sensor_msgs/msg/{kind}", "sensor") for topic, kind in kinds.items()]
+
+
 def _qos_yaml(profile: QoSProfile) -> str:
     """Offered profile in the words of rosbag2, so that `ros2 bag play` offers the same."""
     lines = {
@@ -102,7 +113,7 @@ class RecorderNode(WhetstoneNode):
 
     def on_setup(self) -> None:
         """Look up the definitions and subscribe."""
-        topics = [_Topic.parse(entry) for entry in self.param("topics")]
+        topics = self._topics()
         profiles = _LOCKSTEP_QOS if self.param("lockstep") else _REALTIME_QOS
         self._channels = [self._channel(topic, profiles[topic.reading]) for topic in topics]
         self._recorder = Recorder(
@@ -136,6 +147,14 @@ class RecorderNode(WhetstoneNode):
 
     def safe_action(self, reason: Reason) -> None:
         """Nothing is driven."""
+
+    def _topics(self) -> list[_Topic]:
+        """What `topics` names, and the sensors that it does not."""
+        robot = robot_of_parameter(self.param("robot_file")).in_namespace(self.get_namespace())
+        named = [_Topic.parse(entry) for entry in self.param("topics")]
+        known = {self.resolve_topic_name(topic.name) for topic in named}
+        sensors = _sensors(robot, compressed=self.param("compressed"))
+        return [topic for topic in sensors if self.resolve_topic_name(topic.name) not in known] + named
 
     def _channel(self, topic: _Topic, profile: QoSProfile) -> Channel:
         definition = complete(topic.type_name, lambda package: Path(get_package_share_directory(package)))
