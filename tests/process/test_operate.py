@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from json import loads
 
 import pytest
@@ -12,23 +10,11 @@ from std_msgs.msg import Bool, String
 from vla_interfaces.action import RunEpisodes
 
 from harness.cells import arm_cell, full_cell
+from harness.command_line import whetstone
 from harness.until import until
 from harness.watcher import LATCHED
 from harness.world import World
 from whetstone_common.core.stage_latency import SHOWN
-
-
-def whetstone(world: World, *words: str) -> tuple[int, str]:
-    """Exit code and output of a command in the world's domain."""
-    done = subprocess.run(
-        [sys.executable, "-m", "whetstone_cli.cli.main", *words],
-        capture_output=True,
-        text=True,
-        env=world.env,
-        check=False,
-        timeout=60,
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.cores(4)  # joint states that are late by 0.2 s stop this arm

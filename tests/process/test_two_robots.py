@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from ament_index_python.packages import get_package_share_directory
 from vla_interfaces.msg import Executed, NodeProcess, NodeStatus
 
+from harness.command_line import whetstone
 from harness.until import until
 from harness.watcher import LATCHED
 from harness.world import World
@@ -22,20 +21,6 @@ from whetstone_common.core.reason import Reason
 
 LAUNCH = Path(get_package_share_directory("robot_bringup")) / "launch"
 SIDES = ("left", "right")
-
-
-def whetstone(world: World, *words: str) -> tuple[int, str]:
-    """Exit code and output of a command in the world's domain."""
-    done = subprocess.run(
-        [sys.executable, "-m", "whetstone_cli.cli.main", *words],
-        capture_output=True,
-        text=True,
-        env=world.env,
-        cwd=world.folder,
-        check=False,
-        timeout=90,
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 def reasons_of(world: World, side: str) -> Callable[[], str]:

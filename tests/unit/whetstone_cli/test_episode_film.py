@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
@@ -66,6 +67,17 @@ def end(film: EpisodeFilm, event: int = EpisodeEvent.SUCCEEDED, reason: str = ""
 
 def greys(views: tuple[np.ndarray, ...]) -> list[int]:
     return [int(view[0, 0, 0]) for view in views]
+
+
+def test_when_a_camera_sends_jpeg_expect_its_pictures() -> None:
+    graph, topic = Graph(), f"{FRONT}/compressed"
+    film = EpisodeFilm([("front", topic)], 1, qos.RECORD)
+    film.listen(graph)  # type: ignore[arg-type]
+    start(film)
+    content = cv2.imencode(".jpg", np.full((8, 8, 3), 77, np.uint8))[1].tobytes()
+    graph.listeners[topic](serialize_message(CompressedImage(header=Header(stamp=to_time(MS)), data=content)))
+    end(film)
+    assert greys(film.clips()[5].views[0]) == [pytest.approx(77, abs=2)]
 
 
 def test_when_a_camera_is_fast_or_repeats_itself_expect_ten_pictures_a_second() -> None:
