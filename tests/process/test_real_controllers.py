@@ -114,13 +114,8 @@ def said(world: World, *words: str) -> Callable[[], bool]:
 def test_when_a_real_controller_obeys_expect_its_joints_where_they_were_sent_and_still_after_an_estop(arm: Arm) -> None:
     world = arm.world
     until(lambda: len(arm.states) > 1, 20.0, "joint states")
-    begun = arm.now()
-    assert begun == pytest.approx(ROBOT.home, abs=1e-6)
-    until(said(world, "arm"), 60.0, "armed")
-    assert whetstone(world, "instruct", "put the red cube on the blue plate")[0] == 0
-    assert world.watcher.call(Resume, "arm_node/resume").success
-    until(lambda: arm.is_away_from(begun, 0.02), 30.0, "the arm moves")
-
+    assert arm.now() == pytest.approx(ROBOT.home, abs=1e-6)
+    set_moving(arm)
     assert whetstone(world, "estop")[0] == 0
     world.watcher.wait_state("arm_node", "STOPPED", 10.0, reason="ESTOP")
     until(arm.is_where_sent, 5.0, "every joint is where the last command sent it")
@@ -128,6 +123,35 @@ def test_when_a_real_controller_obeys_expect_its_joints_where_they_were_sent_and
     stays(lambda: not arm.is_away_from(held, 1e-6), 1.0, "the arm holds")
     code, text = whetstone(world, "arm")
     assert code == 1 and "emergency stop" in text
+    arm.judge_motion()
+
+
+def set_moving(arm: Arm) -> None:
+    """Arm it, and let the policy move it."""
+    until(said(arm.world, "arm"), 60.0, "armed")
+    assert whetstone(arm.world, "instruct", "put the red cube on the blue plate")[0] == 0
+    begun = arm.now()
+    assert arm.world.watcher.call(Resume, "arm_node/resume").success
+    until(lambda: arm.is_away_from(begun, 0.02), 30.0, "the arm moves")
+
+
+def test_when_the_controller_is_switched_off_under_motion_expect_a_stop_and_no_jump_when_it_returns(arm: Arm) -> None:
+    from controller_manager_msgs.srv import SwitchController
+
+    def switch(**controllers: list[str]) -> None:
+        strict = SwitchController.Request.STRICT
+        name = "controller_manager/switch_controller"
+        assert arm.world.watcher.call(SwitchController, name, strictness=strict, **controllers).ok
+
+    until(lambda: len(arm.states) > 1, 20.0, "joint states")
+    set_moving(arm)
+    switch(deactivate_controllers=["fr3_arm_controller"])
+    arm.world.watcher.wait_state("arm_node", "STOPPED", 10.0, reason="FROZEN_SOURCE")
+    stood = arm.now()
+    switch(activate_controllers=["fr3_arm_controller"])
+    stays(lambda: not arm.is_away_from(stood, 1e-6), 1.0, "the arm stands")
+    until(said(arm.world, "reset"), 20.0, "reset")
+    set_moving(arm)
     arm.judge_motion()
 
 

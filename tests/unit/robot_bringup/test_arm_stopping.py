@@ -84,6 +84,32 @@ def test_when_joints_freeze_with_fresh_stamps_expect_frozen_source():
     assert world.status == ("STOPPED", "FROZEN_SOURCE")
 
 
+def test_when_a_controller_is_switched_off_expect_frozen_source_although_its_encoders_flicker():
+    world = ArmWorld().running()
+    world.follow = False
+    flicker = np.random.default_rng(0).uniform(-0.0008, 0.0008, (400, 7))
+    stood = world.joints
+    for number in range(400):
+        world.joints = stood + flicker[number]
+        world.step()
+        if number % 48 == 0 and world.status[0] == "RUNNING":
+            world.answer(velocity_m_s=0.2)
+    assert world.status == ("STOPPED", "FROZEN_SOURCE")
+    assert np.abs(world.positions() - stood).max() < 0.2
+
+
+def test_when_an_arm_follows_late_and_slowly_expect_it_to_go_on():
+    world = ArmWorld().running()
+    world.follow = False
+    for number in range(400):
+        if len(world.commands) > 20:  # 0.2 s late
+            world.joints = world.commands[-20][1].motion.position
+        world.step()
+        if number % 48 == 0:
+            world.answer(velocity_m_s=0.05)
+    assert world.status[0] == "RUNNING"
+
+
 def test_when_ros_time_jumps_back_expect_the_episode_to_end():
     world = ArmWorld().running()
     world.play()

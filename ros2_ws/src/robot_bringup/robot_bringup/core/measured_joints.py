@@ -16,6 +16,10 @@ from whetstone_common.core.robot_joints import JointSample, RobotJoints
 Array = npt.NDArray[np.float64]
 
 _DISORDER_S = 0.1  # joint states that overtake each other are no clock jump
+# A controller that was switched off, or an arm that stopped by itself, still measures, and encoders flicker: those of
+# 4096 steps a turn by 0.0015 rad. Switched on again it would jump to the newest command. An arm that presses against
+# something stays too, but is not told to go so much further.
+_STILL_RAD, _STILL_MOVED_RAD = 0.002, 0.05
 
 
 class MeasuredJoints:
@@ -47,7 +51,10 @@ class MeasuredJoints:
             ValueError: A time-out is not finite and positive.
         """
         self._silence = Timeout(settings.joint_timeout_s)
-        self._frozen = FrozenParts(settings.frozen_joints_s)
+        self._frozen = [FrozenParts(settings.frozen_joints_s)]
+        if not settings.lockstep:  # a world that waits has no controller that is switched off
+            still = FrozenParts(settings.frozen_joints_s, moved_rad=_STILL_MOVED_RAD, still_rad=_STILL_RAD)
+            self._frozen.append(still)
 
     def read(self, message: JointMessage, now_s: float, ros_ns: int | None) -> JointSample | None:
         """Merge a message into the joint state; `accept` makes the result the newest one.
@@ -89,8 +96,9 @@ class MeasuredJoints:
         return self._joints.conflict(now_s)
 
     def frozen(self, sample: JointSample, clock_s: float, commanded: Array) -> str:
-        """Which joints are reported unchanged while the command (n,) moves, in words; empty for none."""
-        frozen = self._frozen.update(clock_s, commanded, sample.positions, sample.groups)
+        """Which joints stay where they are while the command (n,) moves, in words; empty for none."""
+        found = [each.update(clock_s, commanded, sample.positions, sample.groups) for each in self._frozen]
+        frozen = sorted(set().union(*found))
         if not frozen:
             return ""
         names = shown([self._robot.joints[index] for index in frozen])
@@ -98,4 +106,5 @@ class MeasuredJoints:
 
     def forget_frozen(self) -> None:
         """Judge whether joints are frozen by what comes from now on."""
-        self._frozen.clear()
+        for each in self._frozen:
+            each.clear()

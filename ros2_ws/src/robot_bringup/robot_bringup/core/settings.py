@@ -24,7 +24,7 @@ class ArmSettings:
         chunk_timeout_s: Waiting for a chunk longer than this stops the arm.
         chunk_open_loop_s: How long a chunk may play whose sender is silent.
         joint_timeout_s: Silence of the joint states that stops the arm.
-        frozen_joints_s: Joints that stay exactly equal for this long under a moving command stop the arm.
+        frozen_joints_s: Joints that stay where they are for this long under a moving command stop the arm.
         takeover_timeout_s: Silence of an engaged operator that stops the arm.
         takeover_stuck_s: The same velocity for this long is a stuck axis.
         takeover_forget_s: A device that has let go and is silent for this long makes room for another.

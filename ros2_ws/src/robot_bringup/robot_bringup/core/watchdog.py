@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -50,19 +51,21 @@ class Timeout:
 
 
 class FrozenJoints:
-    """Notices an arm that reports the same joints for ever while it is told to move.
+    """Notices an arm that stays where it is while it is told to move.
 
     A driver may go on stamping its last reading after the cable is pulled, so fresh stamps prove nothing:
     https://github.com/UniversalRobots/Universal_Robots_ROS_Driver/issues/103.
 
     Args:
-        window_s: How long the measured joints may stay exactly equal.
+        window_s: How long the measured joints may stay where they are.
         moved_rad: How far the command must have gone meanwhile.
+        still_rad: Joints that differ by no more than this count as staying.
     """
 
-    def __init__(self, window_s: float, moved_rad: float = 0.02) -> None:
+    def __init__(self, window_s: float, *, moved_rad: float = 0.02, still_rad: float = 0.0) -> None:
         self._window_s = window_s
         self._moved_rad = moved_rad
+        self._still_rad = still_rad
         self.clear()
 
     def clear(self) -> None:
@@ -74,7 +77,7 @@ class FrozenJoints:
 
     def update(self, now_s: float, commanded: Array, measured: Array) -> bool:
         """Whether the joints (n,) are frozen."""
-        if self._measured is None or not np.array_equal(measured, self._measured):
+        if self._measured is None or not np.abs(measured - self._measured).max() <= self._still_rad:
             self._since_s, self._measured = now_s, measured
             self._lowest = self._highest = commanded
             return False
@@ -89,11 +92,13 @@ class FrozenParts:
     """A `FrozenJoints` for each message that the joints come in: one driver may freeze while another goes on.
 
     Args:
-        window_s: As for `FrozenJoints`.
+        window_s: As for `FrozenJoints`, like the others.
+        moved_rad: How far the command must have gone.
+        still_rad: What counts as staying.
     """
 
-    def __init__(self, window_s: float) -> None:
-        self._window_s = window_s
+    def __init__(self, window_s: float, *, moved_rad: float = 0.02, still_rad: float = 0.0) -> None:
+        self._make = functools.partial(FrozenJoints, window_s, moved_rad=moved_rad, still_rad=still_rad)
         self.clear()
 
     def clear(self) -> None:
@@ -111,7 +116,7 @@ class FrozenParts:
             measured: (n,) rad.
             groups: Indices of the joints that came in one message, for each message.
         """
-        self._watchdogs = {each: self._watchdogs.get(each) or FrozenJoints(self._window_s) for each in groups}
+        self._watchdogs = {each: self._watchdogs.get(each) or self._make() for each in groups}
         frozen: tuple[int, ...] = ()
         for each, watchdog in self._watchdogs.items():
             if watchdog.update(now_s, commanded[list(each)], measured[list(each)]):
