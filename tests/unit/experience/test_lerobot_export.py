@@ -127,8 +127,10 @@ def test_when_a_chunk_folder_is_full_expect_the_next_one() -> None:
     assert FileIndex(0, 0).next() == FileIndex(0, 1)
 
 
-def recorded(tmp_path: Path, *, images_at: list[int], steps_at: list[int]) -> Path:
-    """Recording of one camera whose pixels tell their time, and of executed steps."""
+def recorded(
+    tmp_path: Path, *, images_at: list[int], steps_at: list[int], topic: str = "/camera/front/image_raw"
+) -> Path:
+    """Recording of one camera whose pixels tell their time, and of executed steps; in PNG on a compressed topic."""
     path = tmp_path / "e.mcap"
     header = "=" * 80 + "\nMSG: std_msgs/Header\nbuiltin_interfaces/Time stamp\nstring frame_id\n"
     time = "=" * 80 + "\nMSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n"
@@ -144,14 +146,20 @@ def recorded(tmp_path: Path, *, images_at: list[int], steps_at: list[int]) -> Pa
     )
     with path.open("wb") as stream:
         writer = Writer(stream)
+        png_text = "std_msgs/Header header\nstring format\nuint8[] data\n" + header + time
         image = writer.register_msgdef("sensor_msgs/msg/Image", image_text)
+        if topic.endswith("/compressed"):
+            image = writer.register_msgdef("sensor_msgs/msg/CompressedImage", png_text)
         step = writer.register_msgdef("vla_interfaces/msg/Executed", step_text)
         for sec in images_at:
             message = {
                 "header": {"stamp": {"sec": sec, "nanosec": 0}, "frame_id": ""},
                 "height": 2, "width": 2, "encoding": "bgr8", "step": 6, "data": [sec, 0, 7] * 4,
             }  # fmt: skip
-            writer.write_message("/camera/front/image_raw", image, message, log_time=sec, publish_time=sec)
+            if topic.endswith("/compressed"):
+                content = cv2.imencode(".png", np.full((2, 2, 3), (sec, 0, 7), np.uint8))[1].tobytes()
+                message = {"header": message["header"], "format": "png", "data": list(content)}
+            writer.write_message(topic, image, message, log_time=sec, publish_time=sec)
         for index, sec in enumerate(steps_at):
             message = {
                 "stamp": {"episode": 4}, "episode_step": index, "time": {"sec": sec, "nanosec": 0}, "actor": 1,
@@ -164,10 +172,11 @@ def recorded(tmp_path: Path, *, images_at: list[int], steps_at: list[int]) -> Pa
     return path
 
 
+@pytest.mark.parametrize("topic", ["/camera/front/image_raw", "/camera/front/image_raw/compressed"])
 def test_when_read_from_a_recording_expect_the_newest_picture_before_each_step_and_none_of_the_old_scene(
-    tmp_path: Path,
+    tmp_path: Path, topic: str
 ) -> None:
-    path = recorded(tmp_path, images_at=[8, 11, 13], steps_at=[10, 11, 12, 14])
+    path = recorded(tmp_path, images_at=[8, 11, 13], steps_at=[10, 11, 12, 14], topic=topic)
     read = episode_of(path, JOINTS, Topics(cameras=(("front", "/camera/front/image_raw"),)))
     # The step at 10 s has only a picture of the scene before the reset, so it cannot be used.
     assert [int(f.images["front"][0, 0, 2]) for f in read.frames] == [11, 11, 13]

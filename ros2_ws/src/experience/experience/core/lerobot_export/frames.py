@@ -16,6 +16,7 @@ import numpy as np
 from experience.core.recording.label import LabelError, read_label
 from experience.core.recording.reader import RecordingError, messages
 from experience.core.recording.schema import (
+    CompressedHeader,
     DecisionInstruction,
     EpisodeMetadata,
     ExecutedStep,
@@ -24,6 +25,7 @@ from experience.core.recording.schema import (
     checked,
     episode_metadata,
 )
+from whetstone_common.core.camera_topics import compressed
 from whetstone_common.core.compressed import compressed_size, decoded
 from whetstone_common.core.instruction import InstructionError, check_instruction, shown
 from whetstone_common.core.joint_range import names_problem
@@ -99,13 +101,18 @@ def image_of(msg: Any) -> np.ndarray:
         RecordingError: An encoding that is not known, or bytes that do not fit.
     """
     try:
-        if hasattr(msg, "format"):  # sensor_msgs/CompressedImage
+        if _is_compressed(msg):
             content = bytes(msg.data)
             return decoded(content, *compressed_size(content))
         view = raw_view(msg.height, msg.width, msg.encoding, msg.step, bytes(msg.data))
     except ImageError as error:
         raise RecordingError(f"image: {error}") from error
     return np.ascontiguousarray(view_to_rgb(view, msg.encoding))
+
+
+def _is_compressed(msg: Any) -> bool:
+    """Whether a picture is a sensor_msgs/CompressedImage, and not an Image."""
+    return hasattr(msg, "format")
 
 
 @dataclass
@@ -248,10 +255,12 @@ def _pictures(
     path: Path, metadata: EpisodeMetadata, steps: Sequence[ExecutedStep], topics: Topics
 ) -> dict[str, _Pictures]:
     times = [step.time.ns for step in steps]
-    cameras = {topic: name for name, topic in topics.cameras}
+    # A recorder that was told to read the compressed images of every camera found them there.
+    cameras = {each: name for name, topic in topics.cameras for each in (topic, compressed(topic))}
     pictures = {name: _Pictures(times, [None] * len(times)) for name, _ in topics.cameras}
     for message in messages(path, list(cameras)):
-        stamp_ns = checked(ImageHeader, path, message.topic, message.data).header.stamp.ns
+        kind = CompressedHeader if _is_compressed(message.data) else ImageHeader
+        stamp_ns = checked(kind, path, message.topic, message.data).header.stamp.ns
         if stamp_ns < metadata.start_ns:  # it shows the scene before it was reset
             continue
         try:

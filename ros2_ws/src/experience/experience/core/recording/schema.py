@@ -120,6 +120,12 @@ class ImageHeader(PictureHeader):
     step: _Whole
 
 
+class CompressedHeader(PictureHeader):
+    """A compressed image without its content."""
+
+    format: str
+
+
 def episode_metadata(path: Path) -> EpisodeMetadata:
     """What the recorder knew of the episode.
 
