@@ -24,7 +24,7 @@ from whetstone_common.nodes.convert import float32_field, from_contract
 
 GROUP = "Weights (published by another process to steering_node; a proposal of 8 candidates every 50 ms)"
 TICK_S = 0.05
-PACE_S = 0.002  # between pieces, as the learner does: a burst overflows the middleware's shared memory
+PACE_S = 0.001  # between pieces, as the learner does: a burst overflows the middleware's shared memory
 BAR_MS = 200.0
 FEATURES = 512
 CONTRACT = contract(feature_dim=FEATURES)

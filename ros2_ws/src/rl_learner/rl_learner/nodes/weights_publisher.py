@@ -18,7 +18,7 @@ from whetstone_common.nodes import qos
 from whetstone_common.nodes.node import WhetstoneNode
 from whetstone_common.nodes.robot_view import Side
 
-_PIECE_PAUSE_S = 0.002  # a burst of pieces overflows the socket buffer of whoever listens
+_PIECE_PAUSE_S = 0.001  # a burst of pieces overflows the socket buffer of whoever listens
 
 
 class WeightsPublisher:
