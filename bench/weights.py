@@ -16,6 +16,7 @@ from vla_interfaces.msg import ActionChunk, PolicyContract, PolicyWeights, Propo
 
 from fakes.policy_sets import expo_config, expo_set
 from harness.ring import HOME, contract
+from rl_learner.nodes.weights_publisher import PIECE_PAUSE_S
 from rl_methods.common.weights import split
 from rl_methods.expo.actor import ExpoActorConfig
 from vla_policy.nodes.weights_wire import from_piece
@@ -24,7 +25,6 @@ from whetstone_common.nodes.convert import float32_field, from_contract
 
 GROUP = "Weights (published by another process to steering_node; a proposal of 8 candidates every 50 ms)"
 TICK_S = 0.05
-PACE_S = 0.001  # between pieces, as the learner does: a burst overflows the middleware's shared memory
 BAR_MS = 200.0
 FEATURES = 512
 CONTRACT = contract(feature_dim=FEATURES)
@@ -89,7 +89,7 @@ class Client:
         began_s = self._next_s = time.perf_counter()
         for piece in pieces:
             self._weights.publish(piece)
-            self._listen(time.perf_counter() + PACE_S)
+            self._listen(time.perf_counter() + PIECE_PAUSE_S)
         self.published_ms.append(1e3 * (time.perf_counter() - began_s))
         while manifest.version not in self.first_s:
             if self.refused or time.perf_counter() > began_s + _GIVE_UP_S:

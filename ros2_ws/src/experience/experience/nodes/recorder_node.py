@@ -26,7 +26,7 @@ from whetstone_common.core.parameters import ParameterError
 from whetstone_common.core.reason import Reason, State
 from whetstone_common.core.robot import Robot
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import to_ns
+from whetstone_common.nodes.convert import image_type, to_ns
 from whetstone_common.nodes.main import run
 from whetstone_common.nodes.node import WhetstoneNode
 from whetstone_common.nodes.robot_files import robot_of_parameter
@@ -73,8 +73,7 @@ class _Topic:
 def _sensors(robot: Robot, *, compressed: bool) -> list[_Topic]:
     """Joint states and cameras of a robot; `compressed` reads every camera's compressed images."""
     cameras = [camera_topics.compressed(each) if compressed else each for each in robot.cameras.values()]
-    kinds = {topic: "CompressedImage" if camera_topics.is_compressed(topic) else "Image" for topic in cameras}
-    kinds = {robot.joint_states_topic: "JointState"} | kinds
+    kinds = {robot.joint_states_topic: "JointState"} | {topic: image_type(topic).__name__ for topic in cameras}
     return [_Topic(topic, f"sensor_msgs/msg/{kind}", "sensor") for topic, kind in kinds.items()]
 
 

@@ -17,7 +17,7 @@ from whetstone_common.core import camera_topics
 from whetstone_common.core.jpeg import encode_jpeg
 from whetstone_common.core.pixels import raw_view, view_to_rgb
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import serialized_stamp_ns
+from whetstone_common.nodes.convert import image_type, serialized_stamp_ns
 from whetstone_common.nodes.node import WhetstoneNode
 
 # A page that shows a camera asks for it at least so often.
@@ -84,7 +84,7 @@ class CameraStreams:
                 camera.data, camera.jpeg = data, None
                 camera.recent.append(data)
 
-        kind = CompressedImage if camera_topics.is_compressed(camera.topic) else Image
+        kind = image_type(camera.topic)
         # Still serialised: most frames are never shown, and reading them would cost more than everything else here.
         camera.subscription = self._node.create_subscription(kind, camera.topic, keep, qos.SENSOR_IN, raw=True)
 

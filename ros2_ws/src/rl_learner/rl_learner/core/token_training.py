@@ -25,6 +25,7 @@ from vla_policy.core.backends.pi0 import Pi0Backend, sizes_of
 from vla_policy.core.backends.pi0_parts import Parts
 from vla_policy.core.backends.pocket import load_pocket
 from vla_policy.core.feature_version import FEATURE_VERSION, feature_version
+from vla_policy.core.published.detect import is_pocket
 from vla_policy.core.published.loading import load_published
 from vla_policy.core.rl_token import TokenFeaturizer, TokenShape, prefix_embeddings
 from vla_policy.core.serving import weights_sha256
@@ -52,10 +53,10 @@ class FrozenVla:
     """
 
     def __init__(self, directory: Path, joint_names: tuple[str, ...], device: torch.device) -> None:
-        is_pocket = (directory / "vocab.json").is_file()
-        dtype = torch.bfloat16 if device.type == "cuda" and not is_pocket else torch.float32
+        of_pocket = is_pocket(directory)
+        dtype = torch.bfloat16 if device.type == "cuda" and not of_pocket else torch.float32
         self._parts: Parts = (
-            load_pocket(directory) if is_pocket else load_published(directory, joint_names=joint_names, dtype=dtype)
+            load_pocket(directory) if of_pocket else load_published(directory, joint_names=joint_names, dtype=dtype)
         )
         guidance = None if self._parts.conditioning is None else 1.0  # the features know nothing of another
         name = str(dtype).removeprefix("torch.")

@@ -26,6 +26,7 @@ from vla_policy.core.backends.pi0 import Pi0Backend
 from vla_policy.core.backends.pocket import load_pocket
 from vla_policy.core.files import manifest_as, model_directory, read_manifest
 from vla_policy.core.protocol import Backend
+from vla_policy.core.published.detect import is_pocket
 from vla_policy.core.published.loading import load_published
 from vla_policy.core.tensor_files import load_strictly, read_tensors
 from whetstone_common.core.foreign import OpenModel, StrictModel
@@ -98,8 +99,7 @@ def plain_backend(directory: Path) -> Backend:
     Raises:
         CheckpointError: The directory is not what it should be.
     """
-    is_pocket = (directory / "vocab.json").is_file()
-    parts = load_pocket(directory) if is_pocket else load_published(directory)
+    parts = load_pocket(directory) if is_pocket(directory) else load_published(directory)
     return Pi0Backend(replace(parts, conditioning=None))
 
 

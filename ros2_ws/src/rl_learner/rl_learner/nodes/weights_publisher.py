@@ -18,7 +18,7 @@ from whetstone_common.nodes import qos
 from whetstone_common.nodes.node import WhetstoneNode
 from whetstone_common.nodes.robot_view import Side
 
-_PIECE_PAUSE_S = 0.001  # a burst of pieces overflows the socket buffer of whoever listens
+PIECE_PAUSE_S = 0.001  # a burst of pieces overflows the socket buffer of whoever listens
 
 
 class WeightsPublisher:
@@ -58,7 +58,7 @@ class WeightsPublisher:
             msg = from_piece(manifest, number, len(pieces), piece)
             for receiver in self._receivers.values():
                 receiver.publisher.publish(msg)
-            self._pause.wait(_PIECE_PAUSE_S)
+            self._pause.wait(PIECE_PAUSE_S)
         self._parent = version
         self._node.counters["weights_published"] += 1
 

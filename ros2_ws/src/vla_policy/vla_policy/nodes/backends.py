@@ -10,6 +10,7 @@ from typing import Any
 
 from vla_policy.core.backends import load_backend
 from vla_policy.core.backends.fake import FakeBackend
+from vla_policy.core.backends.registry import DTYPES
 from vla_policy.core.protocol import Backend, ServerBackend
 from vla_policy.core.remote.address import AddressError, api_key, checked_address
 from whetstone_common.core.parameters import ParameterError
@@ -18,8 +19,6 @@ from whetstone_common.nodes.resources import find
 
 _FAKE = "fake_"
 NO_DIRECTORY = ("fake", "remote")  # backends whose weights are nowhere on this machine
-_TORCH_DTYPES = ("float32", "bfloat16")
-_DTYPES = {"pocket": _TORCH_DTYPES, "pi0": _TORCH_DTYPES, "onnx": ("float32", "int8")}
 _SCRIPT = ("pattern", "value", "prefix_delay_s", "denoise_delay_s", "fault", "fault_after", "max_words")
 
 Read = Callable[[str], Any]
@@ -67,7 +66,7 @@ def check_dtype(values: Mapping[str, Any]) -> None:
     Raises:
         ParameterError: The text names both.
     """
-    known = _DTYPES.get(values["backend"])
+    known = DTYPES.get(values["backend"])
     if known is not None and values["dtype"] not in known:
         raise ParameterError(
             f"dtype = {values['dtype']!r} with backend = {values['backend']!r}: it has {' and '.join(known)}"

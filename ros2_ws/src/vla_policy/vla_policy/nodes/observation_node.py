@@ -19,7 +19,7 @@ from vla_policy.core.joints import JointStream, proprioception
 from vla_policy.core.observing import JOINTS, Observer, ObserverSettings, PendingRequest
 from vla_policy.core.synchroniser import SyncedInputs, SyncLimits, SyncRefusal
 from vla_policy.nodes.convert import from_image, from_pose, to_frame, to_request_times
-from whetstone_common.core.camera_topics import compressed, is_compressed
+from whetstone_common.core.camera_topics import compressed
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.instruction import InstructionError, check_instruction
 from whetstone_common.core.joint_parts import JointStateError
@@ -31,6 +31,7 @@ from whetstone_common.nodes.convert import (
     float32_field,
     floats,
     from_stamp,
+    image_type,
     to_contract,
     to_joint_message,
     to_ns,
@@ -148,10 +149,9 @@ class ObservationNode(WhetstoneNode):
         profile = qos.SENSOR_IN_RELIABLE if is_reliable else qos.SENSOR_IN
         for name, named in self._robot.cameras.items():
             topic = compressed(named) if self.param("compressed") else named
-            kind = CompressedImage if is_compressed(topic) else Image
             callback: Any = functools.partial(self.on_image, name, Publishers(self, topic))
             callback.__name__ = self.on_image.__name__
-            self.create_subscription(kind, topic, with_source(callback), profile)
+            self.create_subscription(image_type(topic), topic, with_source(callback), profile)
         topic = self._robot.joint_states_topic
         self._joint_drivers = Publishers(self, topic)
         self.create_subscription(JointState, topic, with_source(self.on_joints), profile)

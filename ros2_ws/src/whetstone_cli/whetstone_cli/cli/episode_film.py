@@ -18,9 +18,8 @@ from vla_interfaces.msg import EpisodeEvent
 
 from experience.core.lerobot_export.frames import image_of
 from whetstone_cli.core.film import Clip
-from whetstone_common.core.camera_topics import is_compressed
 from whetstone_common.nodes import qos
-from whetstone_common.nodes.convert import serialized_stamp_ns
+from whetstone_common.nodes.convert import image_type, serialized_stamp_ns
 
 FILM_FPS = 10
 # Pictures that come faster are left out; a little less than the time between two of the film's.
@@ -99,7 +98,7 @@ class EpisodeFilm:
             return
         # Still serialised: turning every picture into a message would cost more than the rest of the command.
         for name, topic in self._cameras:
-            node.create_subscription(_kind_of(topic), topic, self._keeper_of(name), self._profile, raw=True)
+            node.create_subscription(image_type(topic), topic, self._keeper_of(name), self._profile, raw=True)
         keep = self._keeper_of(SPECTATOR)
         node.create_subscription(CompressedImage, _SPECTATOR_TOPIC, keep, qos.RECORD, raw=True)
 
@@ -134,17 +133,12 @@ class EpisodeFilm:
         return next((self._clip(take) for take in self._takes if take.shots and wanted(take)), None)
 
     def _clip(self, take: Take) -> Clip:
-        seen = [(_kind_of(topic), take.shots[name]) for name, topic in self._cameras if name in take.shots]
+        seen = [(image_type(topic), take.shots[name]) for name, topic in self._cameras if name in take.shots]
         spectator = take.shots.get(SPECTATOR)
         times_ns = (spectator or seen[0][1]).stamps_ns
         views = tuple(tuple(_decode(kind, camera.at(time_ns)) for time_ns in times_ns) for kind, camera in seen)
         people = tuple(_jpeg(data) for data in spectator.pictures) if spectator is not None else ()
         return Clip(views, take.instruction, take.is_success, take.outcome, people)
-
-
-def _kind_of(topic: str) -> type[Image | CompressedImage]:
-    """Type of a camera's topic."""
-    return CompressedImage if is_compressed(topic) else Image
 
 
 def _decode(kind: type[Image | CompressedImage], data: bytes) -> np.ndarray:

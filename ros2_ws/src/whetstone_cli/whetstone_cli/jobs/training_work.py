@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from vla_policy.core.backends.onnx_cache import exported
+from vla_policy.core.published.detect import is_pocket
 from vla_policy.core.training.loop import StepMetrics
 from vla_policy.core.training.run import LossReport
 from whetstone_cli.cli.errors import UserError
@@ -131,7 +132,7 @@ def _on_held_out(writer: SummaryWriter) -> Callable[[int, float], None]:
 
 def export_graphs(model: Path) -> None:
     """The graphs that vla_node serves, made where torch is loaded: there it would take time from what is served."""
-    if not (model / "vocab.json").is_file():
+    if not is_pocket(model):
         return  # a published checkpoint is served as it is
     try:
         exported(model)

@@ -9,10 +9,11 @@ from array import array
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from vla_interfaces.msg import PolicyContract, StageTimes
 from vla_interfaces.msg import Stamp as StampMsg
 
+from whetstone_common.core.camera_topics import is_compressed
 from whetstone_common.core.contract import Contract
 from whetstone_common.core.joint_parts import JointMessage
 from whetstone_common.core.sources import UNKNOWN, Source
@@ -38,6 +39,11 @@ def serialized_stamp_ns(data: bytes) -> int:
     """Stamp (ns) of a serialised message whose first field is a header, without reading the rest of it."""
     seconds, nanoseconds = (_STAMP_LITTLE if data[1] & 1 else _STAMP_BIG).unpack_from(data)
     return int(seconds) * _NS_PER_S + int(nanoseconds)
+
+
+def image_type(topic: str) -> type[Image | CompressedImage]:
+    """What a camera sends on a topic."""
+    return CompressedImage if is_compressed(topic) else Image
 
 
 def to_stamp(msg: StampMsg) -> Stamp:

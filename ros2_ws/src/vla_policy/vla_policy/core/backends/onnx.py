@@ -25,6 +25,7 @@ from vla_policy.core.files import manifest_as, model_directory, read_manifest
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.prompter import Prompt, Prompter, WordPrompter
 from vla_policy.core.protocol import BackendError, FloatArray, Observation, PolicySpec
+from vla_policy.core.published.detect import is_pocket
 from vla_policy.core.tokenizer import WordTokenizer
 from whetstone_common.core.foreign import Name, OpenModel, reading
 
@@ -203,7 +204,7 @@ def _joined(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[An
 
 
 def _prompter_of(directory: Path, image_tokens: int, cameras: int) -> Prompter:
-    if (directory / "vocab.json").is_file():
+    if is_pocket(directory):
         return WordPrompter(WordTokenizer.load(directory / "vocab.json"), image_tokens * cameras)
     # transformers takes seconds to import
     from vla_policy.core.published.directory import read_config

@@ -29,9 +29,8 @@ def quantise(source: Path, out: Path) -> None:
     for name in names:
         if name != GRAPHS[1]:
             shutil.copyfile(source / name, out / name)
-    logging.getLogger().setLevel(
-        logging.ERROR
-    )  # it advises by the root logger on a preprocessing that wins nothing here
+    # it advises, by the root logger, a preprocessing that wins nothing here
+    logging.getLogger().setLevel(logging.ERROR)
     try:
         quantize_dynamic(
             str(source / GRAPHS[1]),

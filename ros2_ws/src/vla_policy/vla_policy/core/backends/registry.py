@@ -44,6 +44,10 @@ BACKENDS: dict[str, Callable[[str, Mapping[str, Any]], Backend]] = {
     "onnx": _onnx,
 }
 
+_TORCH_DTYPES = ("float32", "bfloat16")
+# Number formats of those that have a choice.
+DTYPES = {"pocket": _TORCH_DTYPES, "pi0": _TORCH_DTYPES, "onnx": ("float32", "int8")}
+
 
 def load_backend(name: str, directory: str = "", **options: Any) -> Backend:
     """Loads a backend.
@@ -54,8 +58,10 @@ def load_backend(name: str, directory: str = "", **options: Any) -> Backend:
         options: the backend's own keyword arguments.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name, or the number format, is unknown.
     """
     if name not in BACKENDS:
         raise ValueError(f"backend {name!r} is unknown, known: {sorted(BACKENDS)}")
+    if name == "onnx" and options.get("dtype", "float32") not in DTYPES[name]:  # the others say it themselves
+        raise ValueError(f"dtype is {options['dtype']!r}, allowed: {list(DTYPES[name])}")
     return BACKENDS[name](directory, options)

@@ -15,7 +15,6 @@ _HUB, _HUB_TIMEOUT_S = "huggingface.co", 3.0
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 # Nothing that could hold code is fetched.
 _FETCHED = ["*.safetensors", "*.json", "*.yaml", "tokenizer.model", "assets/**"]
-_OURS = "vocab.json"  # of a pocket VLA, which has a backend of its own
 
 
 class ModelNotFoundError(ValueError):
@@ -33,9 +32,14 @@ def hub_answers() -> bool:
     return True
 
 
+def is_pocket(directory: Path) -> bool:
+    """Whether a model directory is of an embedded VLA, which brings its own words."""
+    return (directory / "vocab.json").is_file()
+
+
 def is_published(directory: Path) -> bool:
     """Whether a directory is to be served by the `pi0` backend: as LeRobot, transformers or openpi write it."""
-    if (directory / _OURS).is_file():
+    if is_pocket(directory):  # it has a backend of its own
         return False
     path = directory / "config.json"
     if not path.is_file():

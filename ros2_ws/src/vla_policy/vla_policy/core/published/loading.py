@@ -128,6 +128,12 @@ def empty_network(config: PI0Config, dtype: torch.dtype) -> PI0ForConditionalGen
     return model.eval()
 
 
+def outline(config: PI0Config) -> PI0ForConditionalGeneration:
+    """Names and shapes of a network's parameters; nothing of it is allocated."""
+    with torch.device("meta"):
+        return empty_network(config, torch.float32)
+
+
 def load_network(config: PI0Config, stored: StoredTensors, dtype: torch.dtype) -> PI0ForConditionalGeneration:
     """The network with the weights of the files; nothing may be absent or left over.
 

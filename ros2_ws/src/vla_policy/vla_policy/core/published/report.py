@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PI0Config, PI0ForConditionalGeneration
+from transformers import PI0Config
 
 from vla_policy.core.files import model_directory
 from vla_policy.core.normalise import PolicyStats
@@ -19,7 +19,7 @@ from vla_policy.core.published.directory import (
     network_of,
     read_published,
 )
-from vla_policy.core.published.loading import STATS_FILE, first_of, tensor_problems
+from vla_policy.core.published.loading import STATS_FILE, first_of, outline, tensor_problems
 from vla_policy.core.published.mapping import Hints, ModelMapping, mapping_path, misfits, read_model_mapping
 from vla_policy.core.published.prompt import load_tokenizer, tokenizer_source
 from vla_policy.core.published.report_lines import ModelReport, RobotNames, camera_problems
@@ -97,9 +97,7 @@ def _mapping(report: ModelReport, directory: Path, named: str) -> ModelMapping |
 def _network(
     report: ModelReport, config: PI0Config, stored: StoredTensors, cameras: int, prompt_length: int = PROMPT_LENGTH
 ) -> None:
-    with torch.device("meta"):
-        network = PI0ForConditionalGeneration(config)
-    parameters = {k: v for k, v in network.named_parameters() if not k.startswith("model.dit.embed_tokens")}
+    parameters = dict(outline(config).named_parameters())
     count = sum(parameter.numel() for parameter in parameters.values())
     text, vision = config.vlm_config.text_config, config.vlm_config.vision_config
     report.note(

@@ -19,6 +19,7 @@ from vla_policy.core.backends.pocket import load_pocket
 from vla_policy.core.conditioning import KEY
 from vla_policy.core.files import MANIFEST, read_manifest, write_manifest
 from vla_policy.core.prompter import WordPrompter
+from vla_policy.core.published.detect import is_pocket
 from vla_policy.core.published.mapping import MAPPING_FILE
 from vla_policy.core.tensor_files import read_tensors
 from vla_policy.core.training.contrast import ContrastConfig, make_heard
@@ -55,7 +56,7 @@ def add_words(source: Path, out: Path, words: Sequence[str], endings: tuple[str,
         CheckpointError: The source cannot be used, or its action expert cannot be made to hear the words.
         FileExistsError: There is something of the new name.
     """
-    if not (source / "vocab.json").is_file():
+    if not is_pocket(source):
         return source
     parts, manifest = load_pocket(source), read_manifest(source)
     if not isinstance(parts.prompter, WordPrompter):

@@ -11,10 +11,11 @@ import psutil
 import torch
 from transformers import PI0Config
 
+from vla_policy.core.published.detect import is_pocket
 from vla_policy.core.published.directory import network_of
-from vla_policy.core.published.loading import empty_network
+from vla_policy.core.published.loading import outline
 from vla_policy.core.training.settings import SftConfig
-from vla_policy.core.training.trainable import freeze, is_pocket
+from vla_policy.core.training.trainable import freeze
 from vla_policy.core.training.windows import ImageRow, PrefixRow
 
 _GIB, _GB = 2**30, 1e9
@@ -38,8 +39,8 @@ class TrainingMemory:
     @classmethod
     def of(cls, network: PI0Config, config: SftConfig) -> TrainingMemory:
         """Of a network by its sizes; nothing of it is allocated."""
-        with torch.device("meta"):
-            model = empty_network(network, torch.float32)
+        model = outline(network)
+        with torch.device("meta"):  # where adapters are made too
             freeze(model, config.scope, config.lora)
         every = sum(value.numel() for value in model.parameters())
         trained = sum(value.numel() for value in model.parameters() if value.requires_grad)

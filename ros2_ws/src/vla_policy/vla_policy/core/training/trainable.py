@@ -22,6 +22,7 @@ from vla_policy.core.feature_version import FEATURE_VERSION, feature_version
 from vla_policy.core.files import MANIFEST, write_manifest
 from vla_policy.core.normalise import PolicyStats
 from vla_policy.core.protocol import FloatArray, Observation
+from vla_policy.core.published.detect import is_pocket
 from vla_policy.core.published.loading import load_published
 from vla_policy.core.published.mapping import MAPPING_FILE
 from vla_policy.core.published.prompt import PublishedPrompter
@@ -62,11 +63,6 @@ def freeze(model: PI0ForConditionalGeneration, scope: str, lora: int) -> None:
         model.requires_grad_(requires_grad=True)
     else:
         train_expert_only(model)
-
-
-def is_pocket(directory: Path) -> bool:
-    """Whether a model directory is of an embedded VLA."""
-    return (directory / "vocab.json").is_file()
 
 
 @dataclass(eq=False)
